@@ -1,0 +1,1 @@
+"""Outcome to number: pure functions, standard library only, one equation each."""

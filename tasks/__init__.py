@@ -1,0 +1,1 @@
+"""Task packs: one folder a domain, behind the contract in `tasks/contract.py`."""

@@ -1,0 +1,189 @@
+"""The contract between a task pack and the recipe.
+
+A pack states facts: how to ask for a task, whether a proposal is a task, what a solver is asked, and
+whether an answer is right. It never sees a reward, a tokenizer, a tensor or a configuration tree.
+Rewards are in `rewards/`, credit is in `recipe/estimator.py`.
+
+Nothing here imports `recipe`, verl, ray or torch.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+Message = dict[str, str]
+"""One chat message in OpenAI form: `{"role": ..., "content": ...}`."""
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+class Role(StrEnum):
+    """Which half of self-play produced a response."""
+
+    PROPOSE = "propose"
+    SOLVE = "solve"
+
+
+class Outcome(StrEnum):
+    """What is true of one response. `rewards/` prices it; a pack never does."""
+
+    MALFORMED = "malformed"
+    """The response does not fit the grammar that its prompt asked for."""
+
+    WRONG = "wrong"
+    """It fits the grammar, but is no valid task (propose) or not a right answer (solve)."""
+
+    CORRECT = "correct"
+    """A valid task (propose) or a right answer (solve)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """A kind of task in a pack.
+
+    Attributes:
+        name: Lower case letters, digits and hyphens. It becomes part of verl's uid, and verl's replay
+            buffer splits uids at the first underscore.
+        reference_kinds: Kinds whose buffered records are shown in a proposer's prompt of this kind.
+        num_references: Records shown per proposal; 0 asks without any.
+    """
+
+    name: str
+    reference_kinds: tuple[str, ...]
+    num_references: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """One accepted task, as it stands in the buffer, in checkpoints and in the ledger.
+
+    Attributes:
+        kind: Name of a `KindSpec` of the pack that made it.
+        payload: JSON values only: all that `solve_prompt` and `judge` need.
+    """
+
+    kind: str
+    payload: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A proposal that is a valid task. Its outcome is `Outcome.CORRECT`."""
+
+    record: TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A proposal that is not.
+
+    Attributes:
+        outcome: MALFORMED or WRONG.
+        reason: A stable slug for metrics and the ledger, such as "operand-out-of-range".
+    """
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `judge` found out about one attempt.
+
+    Attributes:
+        outcome: MALFORMED, WRONG or CORRECT.
+        reason: A stable slug, such as "no-answer" or "wrong-value"; "" for CORRECT.
+    """
+
+    outcome: Outcome
+    reason: str
+
+
+class TaskPack(ABC):
+    """A domain in which a model can propose tasks and solve them.
+
+    An instance is built once a process from `conf/pack/<name>.yaml`, pickles, and keeps no state between
+    calls: the same arguments give the same result. Text from a model never makes a method raise; when the
+    machinery that checks it breaks (a dead sandbox, say), the method raises and never answers WRONG.
+    """
+
+    name: ClassVar[str]
+    """The pack's name: lower case letters, digits and underscores; its folder under `tasks/`."""
+
+    held_out_version: ClassVar[int]
+    """Version of the held-out set that this code was written for."""
+
+    @property
+    @abstractmethod
+    def kinds(self) -> tuple[KindSpec, ...]:
+        """The kinds of task that this instance proposes and solves, in a fixed order."""
+
+    @abstractmethod
+    def seeds(self) -> Sequence[TaskRecord]:
+        """Records that start the buffer: at least one of every kind that is used as a reference."""
+
+    @abstractmethod
+    def propose_prompt(
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random
+    ) -> list[Message]:
+        """Chat prompt that asks for one new task of `kind`, unlike `references`."""
+
+    @abstractmethod
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord]
+    ) -> Accepted | Rejected:
+        """Parse and check one proposal."""
+
+    @abstractmethod
+    def solve_prompt(self, record: TaskRecord) -> list[Message]:
+        """Chat prompt for a solver; must not give the answer away."""
+
+    @abstractmethod
+    async def judge(self, record: TaskRecord, response: str) -> Verdict:
+        """Compare one attempt with what the record demands."""
+
+    @abstractmethod
+    def gold_response(self, record: TaskRecord) -> str:
+        """A solver's response that `judge` calls CORRECT."""
+
+    @abstractmethod
+    def gold_proposal(self, record: TaskRecord) -> str:
+        """A proposer's response that `accept` turns into `record`."""
+
+    @abstractmethod
+    def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
+        """Draw one valid task of `kind`: for the tiny model's warm-up and to make held-out sets.
+
+        Self-play never calls it: there, tasks come from the model.
+        """
+
+    @abstractmethod
+    def held_out(self) -> Sequence[TaskRecord]:
+        """The fixed evaluation set, which self-play refuses to train on.
+
+        Raises:
+            FileNotFoundError: The set's file is missing.
+            ValueError: The file is of another pack or version than `held_out_version`.
+        """
+
+    def task_key(self, record: TaskRecord) -> str:
+        """Identity of the task: equal keys are duplicates of each other, whatever their wording."""
+        return record.kind + " " + json.dumps(record.payload, sort_keys=True, ensure_ascii=True)
+
+    def spec(self, kind: str) -> KindSpec:
+        """The `KindSpec` called `kind`.
+
+        Raises:
+            ValueError: This pack has no such kind.
+        """
+        for spec in self.kinds:
+            if spec.name == kind:
+                return spec
+        known = ", ".join(spec.name for spec in self.kinds)
+        raise ValueError(f"kind must be one of {known}; got {kind!r} (pack {self.name})")
