@@ -1,0 +1,120 @@
+"""Abduction: given a result, find two operands."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from tasks.arithmetic.kind import Kind, malformed, wrong
+from tasks.contract import Json, Outcome, Rejected, Verdict
+from tasks.payload import Payload, read_int, read_str
+
+PROPOSAL = re.compile(r"Find:[ \t]*\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
+ANSWER = re.compile(r"([0-9]{1,6})[ \t]*([-+*, \t])[ \t]*([0-9]{1,6})(?:[ \t]*=[ \t]*(-?[0-9]{1,9}))?")
+
+
+class Abduction(Kind):
+    """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds."""
+
+    num_references = 2
+    seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
+    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 140, "-": 140, "*": 120}
+
+    def __init__(self, maximum: int, product_maximum: int) -> None:
+        """Set the largest operand of sums and differences, and of products."""
+        self._maximum = maximum
+        self._product_maximum = product_maximum
+        self.request = (
+            "Write one new task in the form of these, solvable with "
+            f"numbers 0 to {maximum}, with * 0 to {product_maximum}."
+        )
+
+    def parse(self, line: str) -> Payload | Rejected:
+        """See `Kind.parse`."""
+        found = PROPOSAL.fullmatch(line)
+        if found is None:
+            return malformed("no-task")
+        op, result = found[1], int(found[2])
+        bound = self._bound(op)
+        if not self._lowest(op, bound) <= result <= self._highest(op, bound):
+            return malformed("result-out-of-range")
+        if next(pairs(op, result, bound), None) is None:
+            return wrong("no-solution")
+        return {"op": op, "result": result, "max": bound}
+
+    def statement(self, payload: Payload) -> str:
+        """See `Kind.statement`."""
+        return f"Find: ? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
+
+    def question(self, payload: Payload) -> str:
+        """See `Kind.question`."""
+        bound = read_int(payload, "max")
+        return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}."
+
+    def judge(self, payload: Payload, line: str) -> Verdict:
+        """See `Kind.judge`; the answer is two integers, or the whole equation of this very task."""
+        answer = line[line.rfind(":") + 1 :].strip().removesuffix(".")
+        found = ANSWER.fullmatch(answer)
+        if found is None:
+            return Verdict(Outcome.MALFORMED, "no-answer")
+        op, result, bound = read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max")
+        a, separator, b = int(found[1]), found[2], int(found[3])
+        other_op = separator in "-+*" and separator != op
+        other_result = found[4] is not None and int(found[4]) != result
+        if other_op or other_result:
+            return Verdict(Outcome.MALFORMED, "other-task")
+        if max(a, b) > bound:
+            return Verdict(Outcome.MALFORMED, "operand-out-of-range")
+        if {"+": a + b, "-": a - b, "*": a * b}[op] != result:
+            return Verdict(Outcome.WRONG, "wrong-value")
+        return Verdict(Outcome.CORRECT, "")
+
+    def gold(self, payload: Payload) -> str:
+        """The pair whose operands lie closest together, and of those the one with the least first operand."""
+        found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
+        a, b = min(found, key=lambda pair: (abs(pair[0] - pair[1]), pair[0]))
+        return f"{a} {b}"
+
+    def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
+        """Draw sums and differences evenly by result, products evenly by pair of operands."""
+        bound = self._bound(variant)
+        if variant == "*":
+            result = rng.randint(0, bound) * rng.randint(0, bound)
+        else:
+            result = rng.randint(self._lowest(variant, bound), self._highest(variant, bound))
+        return {"op": variant, "result": result, "max": bound}
+
+    def key(self, payload: Payload) -> str:
+        """The bounds are not part of the task: they only say which of its answers count."""
+        return f"{read_str(payload, 'op')} {read_int(payload, 'result')}"
+
+    def _bound(self, op: str) -> int:
+        return self._product_maximum if op == "*" else self._maximum
+
+    @staticmethod
+    def _lowest(op: str, bound: int) -> int:
+        return -bound if op == "-" else 0
+
+    @staticmethod
+    def _highest(op: str, bound: int) -> int:
+        return {"+": 2 * bound, "-": bound, "*": bound * bound}[op]
+
+
+def pairs(op: str, result: int, bound: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (a, b) of 0..`bound` with `a op b = result`, by rising a.
+
+    For a * b = 0 with a = 0 any b would do; only b = 0 is given.
+    """
+    for a in range(bound + 1):
+        if op == "+":
+            b = result - a
+        elif op == "-":
+            b = a - result
+        elif a == 0:
+            b = 0 if result == 0 else -1
+        else:
+            b = result // a if result % a == 0 else -1
+        if 0 <= b <= bound:
+            yield a, b

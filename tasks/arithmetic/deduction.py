@@ -1,0 +1,74 @@
+"""Deduction: given `a op b`, find the result."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tasks.arithmetic.kind import Kind, judge_integer, malformed
+from tasks.contract import Json, Rejected, Verdict
+from tasks.payload import Payload, read_int, read_str
+
+PROPOSAL = re.compile(r"Calculate:[ \t]*([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})[ \t]*=")
+
+
+class Deduction(Kind):
+    """`Calculate: 12 + 5 =`, answered by `17`."""
+
+    num_references = 2
+    seeds = ("Calculate: 3 + 4 =", "Calculate: 9 - 5 =", "Calculate: 2 * 3 =", "Calculate: 2 - 8 =")
+    # There are few products under the default bounds, and self-play needs most of them.
+    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 185, "-": 185, "*": 30}
+
+    def __init__(self, maximum: int, product_maximum: int) -> None:
+        """Set the largest operand of sums and differences, and of products."""
+        self._maximum = maximum
+        self._product_maximum = product_maximum
+        self.request = (
+            f"Write one new task in the form of these. Numbers 0 to {maximum}, with * 0 to {product_maximum}."
+        )
+
+    def parse(self, line: str) -> Payload | Rejected:
+        """See `Kind.parse`."""
+        found = PROPOSAL.fullmatch(line)
+        if found is None:
+            return malformed("no-task")
+        a, op, b = int(found[1]), found[2], int(found[3])
+        if max(a, b) > self._bound(op):
+            return malformed("operand-out-of-range")
+        return {"a": a, "op": op, "b": b}
+
+    def statement(self, payload: Payload) -> str:
+        """See `Kind.statement`."""
+        return f"Calculate: {read_int(payload, 'a')} {read_str(payload, 'op')} {read_int(payload, 'b')} ="
+
+    def question(self, payload: Payload) -> str:
+        """See `Kind.question`."""
+        return f"{self.statement(payload)}\nReply with one integer."
+
+    def judge(self, payload: Payload, line: str) -> Verdict:
+        """See `Kind.judge`."""
+        return judge_integer(line, self._result(payload))
+
+    def gold(self, payload: Payload) -> str:
+        """See `Kind.gold`."""
+        return str(self._result(payload))
+
+    def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
+        """See `Kind.draw`."""
+        bound = self._bound(variant)
+        return {"a": rng.randint(0, bound), "op": variant, "b": rng.randint(0, bound)}
+
+    def key(self, payload: Payload) -> str:
+        """The order of a sum's or a product's operands is not part of the task."""
+        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
+        return f"{a} - {b}" if op == "-" else f"{min(a, b)} {op} {max(a, b)}"
+
+    def _bound(self, op: str) -> int:
+        return self._product_maximum if op == "*" else self._maximum
+
+    def _result(self, payload: Payload) -> int:
+        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
+        return {"+": a + b, "-": a - b, "*": a * b}[op]

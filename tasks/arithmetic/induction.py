@@ -1,0 +1,125 @@
+"""Induction: given examples of a rule, find the rule's value at another pair."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+from tasks.arithmetic.kind import Kind, judge_integer, malformed, wrong
+from tasks.contract import Json, Rejected, Verdict
+from tasks.payload import Payload, read_pair, read_pairs, read_str
+
+ARROW = "\N{RIGHTWARDS ARROW}"
+MIN_EXAMPLES = 3
+MAX_EXAMPLES = 6
+NUM_SHOWN = 3
+
+EXAMPLE = r"\([ \t]*([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})[ \t]*\)[ \t]*->[ \t]*(-?[0-9]{1,9})"
+ONE_EXAMPLE = re.compile(EXAMPLE)
+PROPOSAL = re.compile(rf"Pattern:[ \t]*({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
+
+RULES: dict[str, Callable[[int, int], int]] = {
+    "addition": lambda a, b: a + b,
+    "subtraction": lambda a, b: a - b,
+    "multiplication": lambda a, b: a * b,
+    "sum_plus_one": lambda a, b: a + b + 1,
+    "difference_squared": lambda a, b: (a - b) ** 2,
+}
+
+Example = tuple[int, int, int]
+"""a, b and the rule's value there."""
+
+
+class Induction(Kind):
+    """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`."""
+
+    num_references = 1
+    seeds = (
+        "Pattern: (2,3)->5, (4,1)->5, (6,2)->8, (5,4)->9",
+        "Pattern: (7,2)->5, (3,1)->2, (4,6)->-2, (8,3)->5",
+        "Pattern: (2,3)->6, (5,2)->10, (3,4)->12, (2,6)->12",
+        "Pattern: (1,2)->4, (3,3)->7, (5,2)->8, (2,4)->7",
+        "Pattern: (5,2)->9, (1,3)->4, (6,1)->25, (4,2)->4",
+    )
+    held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 80)
+
+    def __init__(self, maximum: int) -> None:
+        """Set the largest operand."""
+        self._maximum = maximum
+        self.request = (
+            f"Write one new task in the form of this one. Numbers 0 to {maximum}, "
+            "rule a+b, a-b, a*b, a+b+1 or (a-b)^2."
+        )
+
+    def parse(self, line: str) -> Payload | Rejected:
+        """Read a pattern; its last example is hidden, and of the others the first three are shown."""
+        line = line.replace(ARROW, "->")
+        if PROPOSAL.fullmatch(line) is None:
+            return malformed("no-task")
+        examples = [(int(a), int(b), int(c)) for a, b, c in ONE_EXAMPLE.findall(line)]
+        if not MIN_EXAMPLES <= len(examples) <= MAX_EXAMPLES:
+            return malformed("number-of-examples")
+        if any(max(a, b) > self._maximum for a, b, _ in examples):
+            return malformed("operand-out-of-range")
+        if not matching_rules(examples):
+            return wrong("no-rule")
+        hidden = examples.pop()
+        shown = examples[:NUM_SHOWN]
+        found = matching_rules(shown)
+        if len(found) > 1:
+            return wrong("ambiguous-rule")
+        rule = found[0]
+        if len({canonical(rule, a, b) for a, b, _ in [*examples, hidden]}) <= len(examples):
+            return wrong("repeated-example")
+        return {"rule": rule, "shown": [[a, b] for a, b, _ in shown], "query": [hidden[0], hidden[1]]}
+
+    def statement(self, payload: Payload) -> str:
+        """See `Kind.statement`."""
+        return self._render(payload, self.gold(payload))
+
+    def question(self, payload: Payload) -> str:
+        """See `Kind.question`."""
+        return f"{self._render(payload, '?')}\nReply with one integer."
+
+    def judge(self, payload: Payload, line: str) -> Verdict:
+        """See `Kind.judge`."""
+        return judge_integer(line, int(self.gold(payload)))
+
+    def gold(self, payload: Payload) -> str:
+        """See `Kind.gold`."""
+        return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
+
+    def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
+        """Draw three examples that no other rule fits, and a query unlike them."""
+        while True:
+            drawn = [(rng.randint(0, self._maximum), rng.randint(0, self._maximum)) for _ in range(4)]
+            *shown, query = drawn
+            examples = [(a, b, RULES[variant](a, b)) for a, b in shown]
+            distinct = len({canonical(variant, a, b) for a, b in drawn}) == len(drawn)
+            if distinct and matching_rules(examples) == [variant]:
+                return {"rule": variant, "shown": [[a, b] for a, b in shown], "query": list(query)}
+
+    def key(self, payload: Payload) -> str:
+        """The order of the examples, and of operands where the rule ignores it, is not part of the task."""
+        rule = read_str(payload, "rule")
+        shown = sorted(canonical(rule, a, b) for a, b in read_pairs(payload, "shown"))
+        return f"{rule} {shown} {canonical(rule, *read_pair(payload.get('query')))}"
+
+    @staticmethod
+    def _render(payload: Payload, last: str) -> str:
+        rule = RULES[read_str(payload, "rule")]
+        shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
+        a, b = read_pair(payload.get("query"))
+        return f"Pattern: {', '.join([*shown, f'({a},{b})->{last}'])}"
+
+
+def matching_rules(examples: Sequence[Example]) -> list[str]:
+    """Names of the rules that all of `examples` follow, in the order of `RULES`."""
+    return [name for name, rule in RULES.items() if all(rule(a, b) == c for a, b, c in examples)]
+
+
+def canonical(rule: str, a: int, b: int) -> tuple[int, int]:
+    """The pair in rising order, unless the rule tells (a, b) from (b, a)."""
+    return (a, b) if rule == "subtraction" else (min(a, b), max(a, b))

@@ -1,0 +1,29 @@
+"""Cut the part of a response that a grammar looks at, in bounded time.
+
+A response is whatever a model wrote: empty, megabytes long, in any script. Every pack cuts it here first, so
+that the regular expressions behind see a few thousand characters at most.
+"""
+
+from __future__ import annotations
+
+TAIL_CHARS = 4096
+"""Characters at the end of a response that are looked at."""
+
+
+def tail(text: str) -> str:
+    """Return the last `TAIL_CHARS` characters of `text`."""
+    return text[-TAIL_CHARS:]
+
+
+def last_line(text: str) -> str:
+    """Return the last line of `text` that is not blank, stripped; "" if there is none.
+
+    A last line that begins before the last `TAIL_CHARS` characters gives "": its beginning is out of sight,
+    and half a line could read as an answer that the whole line is not.
+    """
+    seen = tail(text)
+    stripped = seen.rstrip()
+    start = stripped.rfind("\n") + 1
+    if start == 0 and len(seen) < len(text):
+        return ""
+    return stripped[start:].strip()

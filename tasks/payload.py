@@ -1,0 +1,59 @@
+"""Typed reads of a record's payload, which is JSON and may come from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.contract import Json
+
+Payload = Mapping[str, Json]
+
+
+def read_int(payload: Payload, field: str) -> int:
+    """Return the integer under `field`.
+
+    Raises:
+        ValueError: The field is missing or is no integer.
+    """
+    value = payload.get(field)
+    # bool is a subclass of int, and `true` in a file is no number.
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"payload field {field!r} must be an integer; got {value!r}")
+    return value
+
+
+def read_str(payload: Payload, field: str) -> str:
+    """Return the string under `field`.
+
+    Raises:
+        ValueError: The field is missing or is no string.
+    """
+    value = payload.get(field)
+    if not isinstance(value, str):
+        raise ValueError(f"payload field {field!r} must be a string; got {value!r}")
+    return value
+
+
+def read_pair(value: Json) -> tuple[int, int]:
+    """Return a JSON list of two integers as a pair.
+
+    Raises:
+        ValueError: It is not a list of two integers.
+    """
+    if isinstance(value, list) and len(value) == 2:
+        first, second = value
+        if isinstance(first, int) and isinstance(second, int):
+            return first, second
+    raise ValueError(f"payload value must be a list of two integers; got {value!r}")
+
+
+def read_pairs(payload: Payload, field: str) -> list[tuple[int, int]]:
+    """Return the list of integer pairs under `field`.
+
+    Raises:
+        ValueError: The field is missing or is no list of integer pairs.
+    """
+    value = payload.get(field)
+    if not isinstance(value, list):
+        raise ValueError(f"payload field {field!r} must be a list; got {value!r}")
+    return [read_pair(item) for item in value]

@@ -1,0 +1,90 @@
+"""Build a pack from its configuration, without Hydra.
+
+A pack inside this repository is a folder of `tasks/` whose `__all__` names its `TaskPack` class. A pack of
+somebody else is an entry point in the group `azr.packs`, name to class. Neither takes an edit here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+import tasks
+from tasks.contract import TaskPack
+
+ENTRY_POINT_GROUP = "azr.packs"
+
+
+def load_pack(config: str | Mapping[str, object]) -> TaskPack:
+    """Build a pack.
+
+    Args:
+        config: A pack's name, which builds it with its default knobs; or a mapping with `_target_`, a
+            dotted path to the class or a pack's name, and the class's keyword arguments.
+
+    Raises:
+        ValueError: There is no such pack, or it has no such knob, or a knob has a value it cannot have.
+    """
+    if isinstance(config, str):
+        return _find_class(config)()
+    knobs = {key: value for key, value in config.items() if key != "_target_"}
+    target = config.get("_target_")
+    if not isinstance(target, str):
+        raise ValueError(f"pack._target_ must be a class or a pack's name; got {target!r}. {_available()}")
+    pack_class = _find_class(target)
+    known = list(inspect.signature(pack_class).parameters)
+    for knob in knobs:
+        if knob not in known:
+            raise ValueError(f"pack.{knob} is no knob of {target}; it has {', '.join(known) or 'none'}")
+    return pack_class(**knobs)
+
+
+def available_packs() -> list[str]:
+    """Names of all packs that `load_pack` takes, sorted."""
+    inside = [module.name for module in pkgutil.iter_modules(tasks.__path__) if module.ispkg]
+    names = {name for name in inside if _exported_class(f"tasks.{name}") is not None}
+    return sorted(names | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def _find_class(target: str) -> type[TaskPack]:
+    """Find the class that a dotted path or a pack's name stands for."""
+    module_name, _, class_name = target.rpartition(".")
+    found: object = None
+    if all(part.isidentifier() for part in target.split(".")):
+        found = _attribute(module_name, class_name) if module_name else _exported_class(f"tasks.{target}")
+    if found is None:
+        for point in entry_points(group=ENTRY_POINT_GROUP, name=target):
+            found = point.load()
+    if not (isinstance(found, type) and issubclass(found, TaskPack)):
+        raise ValueError(f"pack must name a task pack; got {target!r}. {_available()}")
+    return found
+
+
+def _attribute(module_name: str, attribute: str) -> object:
+    """Import a module and return one of its names; None if the module or the name does not exist."""
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that exists and lacks one of its own dependencies is another error, and stays one.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        return None
+    return vars(module).get(attribute)
+
+
+def _exported_class(module_name: str) -> type[TaskPack] | None:
+    """Return the task pack that a package exports by `__all__`, if it exports one."""
+    exported = _attribute(module_name, "__all__")
+    if isinstance(exported, list | tuple):
+        for name in exported:
+            found = _attribute(module_name, name)
+            if isinstance(found, type) and issubclass(found, TaskPack):
+                return found
+    return None
+
+
+def _available() -> str:
+    return f"Available packs: {', '.join(available_packs())}"
