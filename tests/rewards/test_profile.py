@@ -1,0 +1,176 @@
+"""Every row of every reward profile, and what profiles have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pickle
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.profile import (
+    PROFILES,
+    PriceTable,
+    RewardProfile,
+    UniformDraw,
+    load_profile,
+    price_attempt,
+    price_proposal,
+)
+from tasks.contract import Outcome
+
+TABLES = tuple(name for name, profile in PROFILES.items() if isinstance(profile.prices, PriceTable))
+
+GOLDEN_PROPOSALS: list[tuple[str, Outcome, float | None, float]] = [
+    ("paper", Outcome.MALFORMED, None, -1.0),
+    ("paper", Outcome.WRONG, None, -0.5),
+    ("paper", Outcome.CORRECT, 0 / 8, 0.0),  # never solved: learnability 0, and 0 stays 0
+    ("paper", Outcome.CORRECT, 1 / 8, 0.875),  # 1 - 1/8
+    ("paper", Outcome.CORRECT, 4 / 8, 0.5),  # 1 - 4/8
+    ("paper", Outcome.CORRECT, 7 / 8, 0.125),  # 1 - 7/8
+    ("paper", Outcome.CORRECT, 8 / 8, 0.0),  # always solved: learnability 0, and 0 stays 0
+    ("azr_code", Outcome.MALFORMED, None, -1.0),
+    ("azr_code", Outcome.WRONG, None, -1.0),  # any invalid proposal
+    ("azr_code", Outcome.CORRECT, 0 / 8, -0.5),  # never solved: learnability 0 costs 0.5
+    ("azr_code", Outcome.CORRECT, 1 / 8, 0.875),  # 1 - 1/8
+    ("azr_code", Outcome.CORRECT, 4 / 8, 0.5),  # 1 - 4/8
+    ("azr_code", Outcome.CORRECT, 7 / 8, 0.125),  # 1 - 7/8
+    ("azr_code", Outcome.CORRECT, 8 / 8, -0.5),  # always solved: learnability 0 costs 0.5
+    ("prime_inversion", Outcome.MALFORMED, None, -1.0),
+    ("prime_inversion", Outcome.WRONG, None, -0.5),  # parses, but has no solution
+    ("prime_inversion", Outcome.CORRECT, 0 / 8, 0.0),  # never solved: learnability 0, and 0 stays 0
+    ("prime_inversion", Outcome.CORRECT, 1 / 8, 0.875),  # 1 - 1/8
+    ("prime_inversion", Outcome.CORRECT, 4 / 8, 0.5),  # 1 - 4/8
+    ("prime_inversion", Outcome.CORRECT, 7 / 8, 0.125),  # 1 - 7/8
+    ("prime_inversion", Outcome.CORRECT, 8 / 8, 0.0),  # always solved: learnability 0, and 0 stays 0
+]
+
+GOLDEN_ATTEMPTS: list[tuple[str, Outcome, float]] = [
+    ("paper", Outcome.MALFORMED, -1.0),
+    ("paper", Outcome.WRONG, -0.5),
+    ("paper", Outcome.CORRECT, 1.0),
+    ("azr_code", Outcome.MALFORMED, -1.0),
+    ("azr_code", Outcome.WRONG, -0.5),
+    ("azr_code", Outcome.CORRECT, 1.0),
+    ("prime_inversion", Outcome.MALFORMED, -1.0),
+    ("prime_inversion", Outcome.WRONG, -0.5),
+    ("prime_inversion", Outcome.CORRECT, 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "outcome", "solve_rate", "expected"), GOLDEN_PROPOSALS)
+def test_proposal_price_is_the_row_of_the_table(
+    name: str, outcome: Outcome, solve_rate: float | None, expected: float
+) -> None:
+    assert price_proposal(load_profile(name), outcome, solve_rate, random.Random(0)) == expected
+
+
+@pytest.mark.parametrize(("name", "outcome", "expected"), GOLDEN_ATTEMPTS)
+def test_attempt_price_is_the_row_of_the_table(name: str, outcome: Outcome, expected: float) -> None:
+    assert price_attempt(load_profile(name), outcome, random.Random(0)) == expected
+
+
+def test_golden_rows_cover_every_outcome_of_every_table() -> None:
+    every_row = set(itertools.product(TABLES, Outcome))
+    assert {(name, outcome) for name, outcome, _, _ in GOLDEN_PROPOSALS} == every_row
+    assert {(name, outcome) for name, outcome, _ in GOLDEN_ATTEMPTS} == every_row
+
+
+def test_random_draws_an_attempts_three_prices() -> None:
+    # random.Random.choice is uniform over the three: 3,000 draws give each 1,000 times on average, with a
+    # standard deviation of sqrt(3000 * 1/3 * 2/3) = 25.8; 900 to 1,100 is within 3.8 of them.
+    profile, rng = load_profile("random"), random.Random(0)
+    assert profile.prices == UniformDraw(values=(-1.0, -0.5, 1.0))
+    draws = [price_attempt(profile, Outcome.CORRECT, rng) for _ in range(3000)]
+    assert set(draws) == {-1.0, -0.5, 1.0}
+    assert all(900 < draws.count(value) < 1100 for value in (-1.0, -0.5, 1.0))
+
+
+@given(st.lists(st.sampled_from(Outcome), max_size=20), st.integers(0, 2**32), st.data())
+def test_permuting_outcomes_changes_nothing_under_random(
+    outcomes: list[Outcome], seed: int, data: st.DataObject
+) -> None:
+    profile = load_profile("random")
+    shuffled = data.draw(st.permutations(outcomes))
+    rates = st.none() | st.floats(0, 1)
+
+    def priced(order: list[Outcome]) -> list[tuple[float, float]]:
+        rng = random.Random(seed)
+        return [
+            (price_proposal(profile, outcome, data.draw(rates), rng), price_attempt(profile, outcome, rng))
+            for outcome in order
+        ]
+
+    assert priced(outcomes) == priced(shuffled)
+
+
+@given(st.sampled_from(TABLES), st.sampled_from(Outcome), st.floats(0, 1))
+def test_tables_leave_the_generator_untouched(name: str, outcome: Outcome, solve_rate: float) -> None:
+    rng = random.Random(0)
+    price_proposal(load_profile(name), outcome, solve_rate, rng)
+    price_attempt(load_profile(name), outcome, rng)
+    assert rng.getstate() == random.Random(0).getstate()
+
+
+@given(st.sampled_from(sorted(PROFILES)), st.sampled_from(Outcome), st.floats(0, 1), st.integers(0, 2**32))
+def test_every_price_is_between_minus_one_and_one(
+    name: str, outcome: Outcome, solve_rate: float, seed: int
+) -> None:
+    profile, rng = load_profile(name), random.Random(seed)
+    assert -1.0 <= price_proposal(profile, outcome, solve_rate, rng) <= 1.0
+    assert -1.0 <= price_attempt(profile, outcome, rng) <= 1.0
+
+
+@given(st.sampled_from(TABLES), st.floats(0, 1))
+def test_a_better_outcome_never_earns_less(name: str, solve_rate: float) -> None:
+    profile, rng = load_profile(name), random.Random(0)
+    order = (Outcome.MALFORMED, Outcome.WRONG, Outcome.CORRECT)
+    proposals = [price_proposal(profile, outcome, solve_rate, rng) for outcome in order]
+    attempts = [price_attempt(profile, outcome, rng) for outcome in order]
+    assert proposals == sorted(proposals)
+    assert attempts == sorted(attempts)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_price_of_a_valid_proposal_falls_from_one_success_to_all(name: str) -> None:
+    profile, rng = load_profile(name), random.Random(0)
+    prices = [price_proposal(profile, Outcome.CORRECT, solved / 8, rng) for solved in range(1, 9)]
+    assert prices == sorted(set(prices), reverse=True)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_solve_rate_is_not_read_unless_the_proposal_is_correct(name: str) -> None:
+    profile, rng = load_profile(name), random.Random(0)
+    for outcome in (Outcome.MALFORMED, Outcome.WRONG):
+        assert price_proposal(profile, outcome, 0.5, rng) == price_proposal(profile, outcome, None, rng)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("solve_rate", [None, -0.1, 1.1])
+def test_correct_proposal_without_a_proper_solve_rate_is_refused(name: str, solve_rate: float | None) -> None:
+    with pytest.raises(ValueError, match="solve_rate must be"):
+        price_proposal(load_profile(name), Outcome.CORRECT, solve_rate, random.Random(0))
+
+
+def test_unknown_profile_is_refused_in_one_line_that_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError) as error:
+        load_profile("papr")
+    assert str(error.value) == (
+        "reward_profile must be one of azr_code, paper, prime_inversion, random; got 'papr'"
+    )
+
+
+def test_profiles_are_named_by_their_key_and_survive_pickling() -> None:
+    for name, profile in PROFILES.items():
+        assert profile.name == name
+        assert pickle.loads(pickle.dumps(profile)) == profile
+
+
+def test_profiles_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PROFILES["paper"].name = "other"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        PROFILES["other"] = RewardProfile("other", UniformDraw((0.0,)))  # type: ignore[index]
