@@ -1,0 +1,11 @@
+"""The tiny base model: what stands for "a pretrained model" where nothing larger can run.
+
+Self-play starts from a model that can already speak both roles. On a CPU that model is this one: a byte-level
+Qwen2 of about a million parameters, trained for a minute or two on correct transcripts of a pack's tasks. It
+uses torch and transformers only, never verl, so it can be built before anything else is started.
+"""
+
+from recipe.tiny_model.cache import ensure_tiny_model
+from recipe.tiny_model.config import TinyModelConfig
+
+__all__ = ["TinyModelConfig", "ensure_tiny_model"]

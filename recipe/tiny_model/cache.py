@@ -1,0 +1,104 @@
+"""Build the tiny model once for each configuration, and find it again.
+
+A model's folder is named after everything that decides its weights. It is written aside and renamed into
+place, so a folder of that name is always whole; if two processes build the same model, the first to finish
+wins and the other's copy is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import transformers
+
+from recipe.tiny_model.config import TinyModelConfig
+from recipe.tiny_model.tokenizer import build_tokenizer
+from recipe.tiny_model.transcripts import digest_transcripts, stream_transcripts
+from recipe.tiny_model.warmup import build_model, warm_up
+from tasks.contract import TaskPack
+
+MANIFEST = "tiny_model.json"
+
+
+def model_path(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) -> Path:
+    """Where the model of this pack and configuration is or will be."""
+    key = {"config": asdict(config), "pack": digest_transcripts(pack, config.propose_share, config.seed)}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache_dir / f"{pack.name}-{digest[:16]}"
+
+
+def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) -> Path:
+    """Return the folder of the model, building it first if `cache_dir` does not hold it.
+
+    The folder is one that transformers and vLLM load: weights, configuration, tokenizer, chat template; and
+    `tiny_model.json`, which says how the model came about.
+
+    Args:
+        pack: Gives the transcripts of the warm-up.
+        config: Size and warm-up.
+        cache_dir: Folder of all tiny models; made if missing.
+    """
+    path = model_path(pack, config, cache_dir)
+    if path.is_dir():
+        return path
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    aside = cache_dir / f".{path.name}-{uuid.uuid4().hex}"
+    aside.mkdir()
+    try:
+        _build(pack, config, aside)
+        _flush(aside)
+        _move_into_place(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return path
+
+
+def _build(pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
+    wall_start, cpu_start = time.perf_counter(), time.process_time()
+    tokenizer = build_tokenizer(config.max_positions)
+    model = build_model(config, tokenizer)
+    result = warm_up(model, tokenizer, stream_transcripts(pack, config.propose_share, config.seed), config)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    manifest = {
+        "pack": pack.name,
+        "held_out_version": pack.held_out_version,
+        "config": asdict(config),
+        "num_parameters": model.num_parameters(),
+        "warmup": asdict(result),
+        "cpu_s": round(time.process_time() - cpu_start, 1),
+        "wall_s": round(time.perf_counter() - wall_start, 1),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _flush(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _move_into_place(aside: Path, path: Path) -> None:
+    try:
+        aside.rename(path)
+    except OSError:
+        # A folder that is not empty cannot be renamed over: another process has built the same model.
+        if not path.is_dir():
+            raise

@@ -1,0 +1,52 @@
+"""What decides the tiny model's weights, besides the pack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+HEAD_SIZE = 32
+"""Width of one attention head: the smallest that vLLM's CPU attention takes."""
+
+_COUNTS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_layers",
+    "max_positions",
+    "steps",
+    "batch_size",
+    "num_threads",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TinyModelConfig:
+    """Size, warm-up and seed. Every field is part of the cache key and an option of the command line."""
+
+    hidden_size: int = field(default=128, metadata={"help": "width of the model, a multiple of 32"})
+    intermediate_size: int = field(default=384, metadata={"help": "width inside each feed-forward block"})
+    num_layers: int = field(default=4, metadata={"help": "number of transformer blocks"})
+    max_positions: int = field(default=1024, metadata={"help": "longest prompt plus response, in bytes"})
+    steps: int = field(default=600, metadata={"help": "optimizer steps of the warm-up"})
+    batch_size: int = field(default=64, metadata={"help": "transcripts in one optimizer step"})
+    learning_rate: float = field(default=3e-3, metadata={"help": "peak learning rate of AdamW"})
+    rise_share: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises"})
+    propose_share: float = field(default=0.25, metadata={"help": "share of proposer transcripts, 0 to 1"})
+    seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
+    num_threads: int = field(default=2, metadata={"help": "threads of the warm-up; part of the result"})
+
+    def __post_init__(self) -> None:
+        """Refuse values that fail later and less clearly.
+
+        Raises:
+            ValueError: A field is out of range; the message names it.
+        """
+        for name in _COUNTS:
+            self._require(name, getattr(self, name) >= 1, "be 1 or more")
+        self._require("hidden_size", self.hidden_size % HEAD_SIZE == 0, f"be a multiple of {HEAD_SIZE}")
+        self._require("learning_rate", self.learning_rate > 0, "be above 0")
+        self._require("rise_share", 0 <= self.rise_share < 1, "be at least 0 and below 1")
+        self._require("propose_share", 0 <= self.propose_share <= 1, "be between 0 and 1")
+
+    def _require(self, name: str, holds: bool, condition: str) -> None:
+        if not holds:
+            raise ValueError(f"TinyModelConfig.{name} must {condition}; got {getattr(self, name)!r}")

@@ -1,0 +1,90 @@
+"""What the tiny model is warmed up on: correct transcripts of both roles, made by the pack itself.
+
+The stream holds no held-out task, neither as the task that is proposed or solved nor as a reference in a
+proposer's prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.contract import Message, Role, TaskPack, TaskRecord
+
+TRANSCRIPTS_VERSION = 1
+"""Raise it when the same pack and seed give other transcripts: cached models of the old stream go stale."""
+
+_MAX_DRAWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One prompt and the response to learn.
+
+    Attributes:
+        role: Who responds.
+        messages: The pack's prompt.
+        response: The pack's gold response or gold proposal.
+        records: Every task that the text shows: the one proposed or solved, then the references.
+    """
+
+    role: Role
+    messages: list[Message]
+    response: str
+    records: tuple[TaskRecord, ...]
+
+
+def stream_transcripts(pack: TaskPack, propose_share: float, seed: int) -> Iterator[Transcript]:
+    """Yield transcripts without end; the same arguments give the same stream.
+
+    Each transcript is a proposal with probability `propose_share`, and its kind is uniform over the pack's.
+
+    Raises:
+        ValueError: The pack draws nothing but held-out or repeated tasks.
+    """
+    rng = random.Random(seed)
+    held_out = frozenset(pack.task_key(record) for record in pack.held_out())
+    while True:
+        role = Role.PROPOSE if rng.random() < propose_share else Role.SOLVE
+        spec = rng.choice(pack.kinds)
+        record = _draw(pack, spec.name, held_out, rng)
+        if role is Role.SOLVE:
+            yield Transcript(role, pack.solve_prompt(record), pack.gold_response(record), (record,))
+            continue
+        shown = [record]
+        for _ in range(spec.num_references):
+            refused = held_out.union(pack.task_key(other) for other in shown)
+            shown.append(_draw(pack, rng.choice(spec.reference_kinds), refused, rng))
+        messages = pack.propose_prompt(spec.name, shown[1:], rng)
+        yield Transcript(role, messages, pack.gold_proposal(record), tuple(shown))
+
+
+def digest_transcripts(pack: TaskPack, propose_share: float, seed: int, count: int = 256) -> str:
+    """Hash the pack's identity, its held-out tasks and the first `count` transcripts.
+
+    It stands for the pack's knobs in the cache key: a knob or a prompt that changes what the model is shown
+    changes the digest, and the pack need not list its knobs.
+    """
+    digest = hashlib.sha256()
+    header = [TRANSCRIPTS_VERSION, pack.name, pack.held_out_version]
+    digest.update(json.dumps(header).encode())
+    for record in pack.held_out():
+        digest.update(pack.task_key(record).encode())
+    for transcript in itertools.islice(stream_transcripts(pack, propose_share, seed), count):
+        digest.update(json.dumps([transcript.messages, transcript.response]).encode())
+    return digest.hexdigest()
+
+
+def _draw(pack: TaskPack, kind: str, refused: frozenset[str], rng: random.Random) -> TaskRecord:
+    for _ in range(_MAX_DRAWS):
+        record = pack.sample_record(kind, rng)
+        if pack.task_key(record) not in refused:
+            return record
+    raise ValueError(
+        f"sample_record must give tasks outside the held-out set; {_MAX_DRAWS} draws of kind {kind!r} of pack "
+        f"{pack.name} gave none. Widen the pack's ranges or shrink its held-out set."
+    )

@@ -1,0 +1,200 @@
+"""Supervised next-token training of the tiny model on a stream of transcripts.
+
+Shapes in this file: B transcripts of one microbatch, T tokens of its longest one, R response tokens in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig
+from recipe.tiny_model.tokenizer import TURN_END
+from recipe.tiny_model.transcripts import Transcript
+
+IGNORED = -100
+"""Target of a position that carries no loss; torch's own default."""
+
+MICROBATCH_TOKENS = 8192
+"""Bound on B x T, padding included, of one forward pass: enough to keep two cores busy."""
+
+_LOSS_WINDOW = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One transcript as tokens.
+
+    Attributes:
+        tokens: Prompt and response.
+        num_prompt_tokens: Length of the prompt, which carries no loss.
+    """
+
+    tokens: list[int]
+    num_prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupResult:
+    """What the warm-up did.
+
+    Attributes:
+        loss: Mean loss a response token over the last steps, in nats.
+        num_tokens: Tokens seen, prompts included and padding not.
+        num_response_tokens: Tokens that carried a loss.
+    """
+
+    loss: float
+    num_tokens: int
+    num_response_tokens: int
+
+
+def build_model(config: TinyModelConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """Make an untrained model; its weights depend on `config.seed` and on nothing else."""
+    num_heads = config.hidden_size // HEAD_SIZE
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden_size,
+                intermediate_size=config.intermediate_size,
+                num_hidden_layers=config.num_layers,
+                num_attention_heads=num_heads,
+                num_key_value_heads=num_heads,
+                max_position_embeddings=config.max_positions,
+                tie_word_embeddings=True,
+                bos_token_id=None,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                dtype="float32",
+            )
+        )
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, transcripts: Sequence[Transcript], max_tokens: int
+) -> list[Example]:
+    """Turn transcripts into tokens, in order; each response ends with `<|im_end|>`.
+
+    Raises:
+        ValueError: A transcript is longer than `max_tokens`.
+    """
+    texts = []
+    for transcript in transcripts:
+        texts.append(
+            tokenizer.apply_chat_template(transcript.messages, tokenize=False, add_generation_prompt=True)
+        )
+        texts.append(transcript.response + TURN_END)
+    encodings = tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+    examples = []
+    for prompt, response in zip(encodings[::2], encodings[1::2], strict=True):
+        tokens = prompt.ids + response.ids
+        if len(tokens) > max_tokens:
+            raise ValueError(
+                f"max_positions must hold every transcript; got {max_tokens} for one of {len(tokens)} tokens"
+            )
+        examples.append(Example(tokens, len(prompt.ids)))
+    return examples
+
+
+def microbatches(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Split one step's examples into groups of like length, each within `MICROBATCH_TOKENS`."""
+    group: list[Example] = []
+    for example in sorted(examples, key=lambda example: len(example.tokens)):
+        if group and (len(group) + 1) * len(example.tokens) > MICROBATCH_TOKENS:
+            yield group
+            group = []
+        group.append(example)
+    if group:
+        yield group
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make inputs and next-token targets, both (B, T - 1), padded on the right.
+
+    Targets are `IGNORED` wherever the next token is part of the prompt or padding.
+    """
+    length = max(len(example.tokens) for example in examples)
+    inputs = torch.full((len(examples), length - 1), pad_id)
+    targets = torch.full((len(examples), length - 1), IGNORED)
+    for row, example in enumerate(examples):
+        tokens = torch.tensor(example.tokens)
+        inputs[row, : len(tokens) - 1] = tokens[:-1]
+        first = example.num_prompt_tokens
+        targets[row, first - 1 : len(tokens) - 1] = tokens[first:]
+    return inputs, targets
+
+
+def summed_loss(model: Qwen2ForCausalLM, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sum the cross entropy over the response tokens of one microbatch."""
+    # Padding is on the right and attention is causal, so no mask is needed.
+    hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
+    carries_loss = targets != IGNORED
+    logits = model.lm_head(hidden[carries_loss])  # (R, vocabulary): prompts need no logits
+    return cross_entropy(logits, targets[carries_loss], reduction="sum")
+
+
+def learning_rate_scale(step: int, config: TinyModelConfig) -> float:
+    """Factor on the peak rate at `step` (from 0): a linear rise, then a cosine down to 0."""
+    rise_steps = config.rise_share * config.steps
+    if step < rise_steps:
+        return (step + 1) / (rise_steps + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise_steps) / (config.steps - rise_steps)))
+
+
+def warm_up(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    transcripts: Iterator[Transcript],
+    config: TinyModelConfig,
+) -> WarmupResult:
+    """Train `model` in place on the first `steps x batch_size` transcripts, which it takes off the stream."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_scale(step, config))
+    losses: list[float] = []
+    num_tokens = num_response_tokens = 0
+    model.train()
+    with deterministic_torch(config.num_threads):
+        for _ in range(config.steps):
+            examples = encode(tokenizer, list(islice(transcripts, config.batch_size)), config.max_positions)
+            step_tokens = sum(len(example.tokens) - example.num_prompt_tokens for example in examples)
+            step_loss = 0.0
+            for group in microbatches(examples):
+                loss = summed_loss(model, *collate(group, tokenizer.pad_token_id)) / step_tokens
+                loss.backward()
+                step_loss += loss.item()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            losses.append(step_loss)
+            num_tokens += sum(len(example.tokens) for example in examples)
+            num_response_tokens += step_tokens
+    model.eval()
+    window = losses[-_LOSS_WINDOW:]
+    return WarmupResult(sum(window) / len(window), num_tokens, num_response_tokens)
+
+
+@contextmanager
+def deterministic_torch(num_threads: int) -> Iterator[None]:
+    """Fix what makes torch's CPU results differ between runs, and put the process's own settings back."""
+    threads_before = torch.get_num_threads()
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.set_num_threads(num_threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+        torch.set_num_threads(threads_before)
