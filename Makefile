@@ -1,0 +1,52 @@
+# The commands of this project. `make demo` and `make test` need Python 3.11 or 3.12 and nothing else set up.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test test-fast lint format lock lock-gpu clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+
+# What `make demo` runs; any of them can be given: make demo PACK=prime_inversion RUN=runs/mine
+PACK ?= arithmetic
+EXPERIMENT ?= demo
+RUN ?= runs/demo
+
+LOCKS := requirements/cpu.lock requirements/dev.lock
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+env: $(VENV)/installed  ## Make .venv with the locked packages and this project
+
+# The stamp is written last, so an install that was cut short is done again, and a changed lock is installed.
+$(VENV)/installed: $(LOCKS) setup.py requirements/install.sh
+	@bash requirements/install.sh $(VENV) $(LOCKS)
+
+demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
+	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT) pack=$(PACK) run.dir=$(RUN)
+
+test: env  ## Run all tests, the fast ones first
+	$(PYTHON) -m pytest -m "not slow and not gpu"
+	$(PYTHON) -m pytest -m "slow and not gpu"
+
+test-fast: env  ## Run the tests that start neither Ray nor vLLM
+	$(PYTHON) -m pytest -m "not slow and not gpu"
+
+lint: env  ## Check style, formatting and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format: env  ## Let ruff rewrite what `make lint` complains of and ruff can mend
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+lock: env  ## Resolve setup.py anew and rewrite the locks for the CPU
+	$(PYTHON) requirements/lock.py cpu
+
+lock-gpu: env  ## Resolve setup.py anew and rewrite the lock for GPUs (installs nothing)
+	$(PYTHON) requirements/lock.py gpu
+
+clean:  ## Remove .venv and the tools' caches; keeps runs/
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

