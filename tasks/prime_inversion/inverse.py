@@ -1,0 +1,83 @@
+"""Abduction and deduction: given p and one factor, find the other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from tasks.contract import Json, Rejected
+from tasks.payload import Payload, read_int
+from tasks.prime_inversion.grammar import read_congruences
+from tasks.prime_inversion.kind import Kind, malformed, wrong
+from tasks.prime_inversion.primes import is_prime
+
+
+class Inverse(Kind):
+    r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; with the letter y, the second factor is asked."""
+
+    def __init__(self, letter: str, max_prime: int, refuse_trivial: bool) -> None:
+        """Ask for `letter`, x or y, modulo primes up to `max_prime`."""
+        self.letter = letter
+        self._known = "y" if letter == "x" else "x"
+        self._max_prime = max_prime
+        self._refuse_trivial = refuse_trivial
+        span = "2 to p-2" if refuse_trivial else "1 to p-1"
+        self.request = (
+            f"Write one new task in the form of this one, with a prime p <= {max_prime} and a number {span}."
+        )
+        self.seeds = tuple(
+            rf"\boxed{{{self._render(number, p)}}}" for number, p in ((4, 7), (3, 11), (5, 13), (6, 17))
+        )
+
+    def parse(self, response: str) -> Payload | Rejected:
+        """See `Kind.parse`."""
+        found = read_congruences(response)
+        if found is None or len(found) != 1:
+            return malformed("no-task")
+        task = found[0]
+        unknown, number = (task.x, task.y) if self.letter == "x" else (task.y, task.x)
+        if unknown != self.letter or not isinstance(number, int) or not isinstance(task.p, int):
+            return malformed("wrong-slots")
+        return self._check(number, task.p)
+
+    def _check(self, number: int, p: int) -> Payload | Rejected:
+        if not 2 <= p <= self._max_prime:
+            return malformed("prime-out-of-range")
+        if not is_prime(p):
+            return wrong("composite-modulus")
+        if number % p == 0:
+            return wrong("multiple-of-p")
+        if number >= p:
+            return malformed("operand-out-of-range")
+        if self._refuse_trivial and number in (1, p - 1):
+            return wrong("trivial-operand")
+        return {self._known: number, "p": p}
+
+    def congruence(self, payload: Payload) -> str:
+        """See `Kind.congruence`."""
+        return self._render(read_int(payload, self._known), read_int(payload, "p"))
+
+    def demand(self, payload: Payload) -> str:
+        """See `Kind.demand`."""
+        return self.letter
+
+    def is_right(self, payload: Payload, answer: int) -> bool:
+        """Any number that is congruent to the inverse is right."""
+        return answer * read_int(payload, self._known) % read_int(payload, "p") == 1
+
+    def gold(self, payload: Payload) -> int:
+        """See `Kind.gold`."""
+        return pow(read_int(payload, self._known), -1, read_int(payload, "p"))
+
+    def draw(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
+        """See `Kind.draw`."""
+        p = rng.choice(primes)
+        return {self._known: rng.randint(2, p - 2), "p": p}
+
+    def key(self, payload: Payload) -> str:
+        """The number and its modulus: x * 4 = 1 and 4 * y = 1 (mod 7) ask for the same number."""
+        return f"inverse {read_int(payload, self._known)} {read_int(payload, 'p')}"
+
+    def _render(self, number: int, p: int) -> str:
+        factors = f"x * {number}" if self.letter == "x" else f"{number} * y"
+        return f"{factors} = 1 (mod {p})"
