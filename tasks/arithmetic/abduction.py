@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import Kind, malformed, wrong
 from tasks.contract import Json, Outcome, Rejected, Verdict
+from tasks.kinds_pack import Kind, malformed, wrong
+from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
 PROPOSAL = re.compile(r"Find:[ \t]*\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
@@ -31,9 +32,9 @@ class Abduction(Kind):
             f"numbers 0 to {maximum}, with * 0 to {product_maximum}."
         )
 
-    def parse(self, line: str) -> Payload | Rejected:
+    def parse(self, response: str) -> Payload | Rejected:
         """See `Kind.parse`."""
-        found = PROPOSAL.fullmatch(line)
+        found = PROPOSAL.fullmatch(last_line(response))
         if found is None:
             return malformed("no-task")
         op, result = found[1], int(found[2])
@@ -53,8 +54,9 @@ class Abduction(Kind):
         bound = read_int(payload, "max")
         return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}."
 
-    def judge(self, payload: Payload, line: str) -> Verdict:
+    def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`; the answer is two integers, or the whole equation of this very task."""
+        line = last_line(response)
         answer = line[line.rfind(":") + 1 :].strip().removesuffix(".")
         found = ANSWER.fullmatch(answer)
         if found is None:
@@ -72,13 +74,13 @@ class Abduction(Kind):
         return Verdict(Outcome.CORRECT, "")
 
     def gold(self, payload: Payload) -> str:
-        """The pair whose operands lie closest together, and of those the one with the least first operand."""
+        """See `Kind.gold`: the pair whose operands lie closest together, and of those the least a."""
         found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
         a, b = min(found, key=lambda pair: (abs(pair[0] - pair[1]), pair[0]))
         return f"{a} {b}"
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """Draw sums and differences evenly by result, products evenly by pair of operands."""
+        """See `Kind.draw`: sums and differences evenly by result, products evenly by pair of operands."""
         bound = self._bound(variant)
         if variant == "*":
             result = rng.randint(0, bound) * rng.randint(0, bound)
@@ -87,8 +89,8 @@ class Abduction(Kind):
         return {"op": variant, "result": result, "max": bound}
 
     def key(self, payload: Payload) -> str:
-        """The bounds are not part of the task: they only say which of its answers count."""
-        return f"{read_str(payload, 'op')} {read_int(payload, 'result')}"
+        """See `Kind.key`; the bounds are not part of the task: they only say which of its answers count."""
+        return f"abduction {read_str(payload, 'op')} {read_int(payload, 'result')}"
 
     def _bound(self, op: str) -> int:
         return self._product_maximum if op == "*" else self._maximum

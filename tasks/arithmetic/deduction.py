@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import Kind, judge_integer, malformed
+from tasks.arithmetic.answer import judge_integer
 from tasks.contract import Json, Rejected, Verdict
+from tasks.kinds_pack import Kind, malformed
+from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
 PROPOSAL = re.compile(r"Calculate:[ \t]*([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})[ \t]*=")
@@ -30,9 +32,9 @@ class Deduction(Kind):
             f"Write one new task in the form of these. Numbers 0 to {maximum}, with * 0 to {product_maximum}."
         )
 
-    def parse(self, line: str) -> Payload | Rejected:
+    def parse(self, response: str) -> Payload | Rejected:
         """See `Kind.parse`."""
-        found = PROPOSAL.fullmatch(line)
+        found = PROPOSAL.fullmatch(last_line(response))
         if found is None:
             return malformed("no-task")
         a, op, b = int(found[1]), found[2], int(found[3])
@@ -48,9 +50,9 @@ class Deduction(Kind):
         """See `Kind.question`."""
         return f"{self.statement(payload)}\nReply with one integer."
 
-    def judge(self, payload: Payload, line: str) -> Verdict:
+    def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
-        return judge_integer(line, self._result(payload))
+        return judge_integer(response, self._result(payload))
 
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
@@ -62,9 +64,9 @@ class Deduction(Kind):
         return {"a": rng.randint(0, bound), "op": variant, "b": rng.randint(0, bound)}
 
     def key(self, payload: Payload) -> str:
-        """The order of a sum's or a product's operands is not part of the task."""
+        """See `Kind.key`; the order of a sum's or a product's operands is not part of the task."""
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
-        return f"{a} - {b}" if op == "-" else f"{min(a, b)} {op} {max(a, b)}"
+        return f"deduction {a} - {b}" if op == "-" else f"deduction {min(a, b)} {op} {max(a, b)}"
 
     def _bound(self, op: str) -> int:
         return self._product_maximum if op == "*" else self._maximum

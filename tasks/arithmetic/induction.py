@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.kind import Kind, judge_integer, malformed, wrong
+from tasks.arithmetic.answer import judge_integer
 from tasks.contract import Json, Rejected, Verdict
+from tasks.kinds_pack import Kind, malformed, wrong
+from tasks.parsing import last_line
 from tasks.payload import Payload, read_pair, read_pairs, read_str
 
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -53,9 +55,9 @@ class Induction(Kind):
             "rule a+b, a-b, a*b, a+b+1 or (a-b)^2."
         )
 
-    def parse(self, line: str) -> Payload | Rejected:
-        """Read a pattern; its last example is hidden, and of the others the first three are shown."""
-        line = line.replace(ARROW, "->")
+    def parse(self, response: str) -> Payload | Rejected:
+        """See `Kind.parse`; the last example is hidden, and of the others the first three are shown."""
+        line = last_line(response).replace(ARROW, "->")
         if PROPOSAL.fullmatch(line) is None:
             return malformed("no-task")
         examples = [(int(a), int(b), int(c)) for a, b, c in ONE_EXAMPLE.findall(line)]
@@ -83,16 +85,16 @@ class Induction(Kind):
         """See `Kind.question`."""
         return f"{self._render(payload, '?')}\nReply with one integer."
 
-    def judge(self, payload: Payload, line: str) -> Verdict:
+    def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
-        return judge_integer(line, int(self.gold(payload)))
+        return judge_integer(response, int(self.gold(payload)))
 
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
         return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """Draw three examples that no other rule fits, and a query unlike them."""
+        """See `Kind.draw`: three examples that no other rule fits, and a query unlike them."""
         while True:
             drawn = [(rng.randint(0, self._maximum), rng.randint(0, self._maximum)) for _ in range(4)]
             *shown, query = drawn
@@ -102,10 +104,10 @@ class Induction(Kind):
                 return {"rule": variant, "shown": [[a, b] for a, b in shown], "query": list(query)}
 
     def key(self, payload: Payload) -> str:
-        """The order of the examples, and of operands where the rule ignores it, is not part of the task."""
+        """See `Kind.key`; no order counts, except of operands where the rule tells them apart."""
         rule = read_str(payload, "rule")
         shown = sorted(canonical(rule, a, b) for a, b in read_pairs(payload, "shown"))
-        return f"{rule} {shown} {canonical(rule, *read_pair(payload.get('query')))}"
+        return f"induction {rule} {shown} {canonical(rule, *read_pair(payload.get('query')))}"
 
     @staticmethod
     def _render(payload: Payload, last: str) -> str:

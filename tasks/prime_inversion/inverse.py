@@ -6,20 +6,21 @@ import random
 from collections.abc import Sequence
 
 from tasks.contract import Json, Rejected
+from tasks.kinds_pack import malformed, wrong
 from tasks.payload import Payload, read_int
 from tasks.prime_inversion.grammar import read_congruences
-from tasks.prime_inversion.kind import Kind, malformed, wrong
 from tasks.prime_inversion.primes import is_prime
+from tasks.prime_inversion.unknown import Unknown
 
 
-class Inverse(Kind):
-    r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; with the letter y, the second factor is asked."""
+class Inverse(Unknown):
+    r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; or the same for y."""
 
     def __init__(self, letter: str, max_prime: int, refuse_trivial: bool) -> None:
         """Ask for `letter`, x or y, modulo primes up to `max_prime`."""
+        super().__init__(max_prime)
         self.letter = letter
         self._known = "y" if letter == "x" else "x"
-        self._max_prime = max_prime
         self._refuse_trivial = refuse_trivial
         span = "2 to p-2" if refuse_trivial else "1 to p-1"
         self.request = (
@@ -54,28 +55,28 @@ class Inverse(Kind):
         return {self._known: number, "p": p}
 
     def congruence(self, payload: Payload) -> str:
-        """See `Kind.congruence`."""
+        """See `Unknown.congruence`."""
         return self._render(read_int(payload, self._known), read_int(payload, "p"))
 
     def demand(self, payload: Payload) -> str:
-        """See `Kind.demand`."""
+        """See `Unknown.demand`."""
         return self.letter
 
     def is_right(self, payload: Payload, answer: int) -> bool:
-        """Any number that is congruent to the inverse is right."""
+        """See `Unknown.is_right`; any number that is congruent to the inverse is right."""
         return answer * read_int(payload, self._known) % read_int(payload, "p") == 1
 
-    def gold(self, payload: Payload) -> int:
-        """See `Kind.gold`."""
+    def least_answer(self, payload: Payload) -> int:
+        """See `Unknown.least_answer`."""
         return pow(read_int(payload, self._known), -1, read_int(payload, "p"))
 
-    def draw(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`."""
+    def draw_modulo(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
+        """See `Unknown.draw_modulo`."""
         p = rng.choice(primes)
         return {self._known: rng.randint(2, p - 2), "p": p}
 
     def key(self, payload: Payload) -> str:
-        """The number and its modulus: x * 4 = 1 and 4 * y = 1 (mod 7) ask for the same number."""
+        """See `Kind.key`: number and modulus; x * 4 = 1 and 4 * y = 1 (mod 7) ask for the same."""
         return f"inverse {read_int(payload, self._known)} {read_int(payload, 'p')}"
 
     def _render(self, number: int, p: int) -> str:

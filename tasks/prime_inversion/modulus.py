@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from tasks.contract import Json, Rejected
+from tasks.kinds_pack import malformed, wrong
 from tasks.payload import Payload, read_int, read_pairs
 from tasks.prime_inversion.grammar import read_congruences
-from tasks.prime_inversion.kind import Kind, malformed, wrong
 from tasks.prime_inversion.primes import is_prime, solving_primes
+from tasks.prime_inversion.unknown import Unknown
 
 
 class Unique(StrEnum):
@@ -40,18 +41,19 @@ REQUESTS = {
 }
 
 
-class Modulus(Kind):
+class Modulus(Unknown):
     r"""`\boxed{3 * 5 = 1 (mod p)}`, answered by `\boxed{7}`."""
 
     letter = "p"
 
     def __init__(self, max_prime: int, unique: Unique, refuse_trivial: bool) -> None:
         """Ask for primes up to `max_prime`."""
-        self._max_prime = max_prime
+        super().__init__(max_prime)
         self._unique = unique
         self._refuse_trivial = refuse_trivial
         self._num_pairs = NUM_PAIRS if unique is Unique.N_PAIRS else 1
-        self.request = "Write one new task in the form of this one: " + REQUESTS[unique].format(bound=max_prime)
+        wanted = REQUESTS[unique].format(bound=max_prime)
+        self.request = f"Write one new task in the form of this one: {wanted}"
         self.seeds = tuple(rf"\boxed{{{_render(group[: self._num_pairs])}}}" for group in SEEDS)
 
     def parse(self, response: str) -> Payload | Rejected:
@@ -86,27 +88,27 @@ class Modulus(Kind):
         return payload
 
     def congruence(self, payload: Payload) -> str:
-        """See `Kind.congruence`."""
+        """See `Unknown.congruence`."""
         return _render(read_pairs(payload, "pairs"))
 
     def demand(self, payload: Payload) -> str:
-        """See `Kind.demand`."""
+        """See `Unknown.demand`."""
         if self._above(payload) > 1:
             return f"prime p > {self._above(payload)}"
         return f"prime p <= {read_int(payload, 'limit')}"
 
     def is_right(self, payload: Payload, answer: int) -> bool:
-        """Any prime is right that meets the statement and solves all of the congruences."""
+        """See `Unknown.is_right`; any prime counts that meets the statement and solves all pairs."""
         if not self._above(payload) < answer <= read_int(payload, "limit") or not is_prime(answer):
             return False
         return all(x * y % answer == 1 for x, y in read_pairs(payload, "pairs"))
 
-    def gold(self, payload: Payload) -> int:
-        """See `Kind.gold`."""
+    def least_answer(self, payload: Payload) -> int:
+        """See `Unknown.least_answer`."""
         return self._primes(payload)[0]
 
-    def draw(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`."""
+    def draw_modulo(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
+        """See `Unknown.draw_modulo`."""
         while True:
             p = rng.choice(primes)
             operands = rng.choices(range(2, p - 1), k=self._num_pairs)
@@ -115,7 +117,7 @@ class Modulus(Kind):
                 return dict(payload)
 
     def key(self, payload: Payload) -> str:
-        """The pairs without their order; the bounds only say which of the answers count."""
+        """See `Kind.key`: the pairs without their order; the bounds only say which of the answers count."""
         return f"modulus {sorted(sorted(pair) for pair in read_pairs(payload, 'pairs'))}"
 
     def _payload(self, pairs: Sequence[tuple[int, int]]) -> Payload:

@@ -1,0 +1,22 @@
+"""Judge an answer that is one integer."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.contract import Outcome, Verdict
+from tasks.parsing import last_line
+
+INTEGER = re.compile(r"-?[0-9]{1,9}")
+"""ASCII digits only, and few enough that `int` never refuses them."""
+
+
+def judge_integer(response: str, right: int) -> Verdict:
+    """Judge the last line of a response: all of it, or what stands behind its last `=` or `:`."""
+    line = last_line(response)
+    answer = line[max(line.rfind("="), line.rfind(":")) + 1 :].strip().removesuffix(".")
+    if INTEGER.fullmatch(answer) is None:
+        return Verdict(Outcome.MALFORMED, "no-answer")
+    if int(answer) != right:
+        return Verdict(Outcome.WRONG, "wrong-value")
+    return Verdict(Outcome.CORRECT, "")

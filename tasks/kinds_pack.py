@@ -1,0 +1,152 @@
+"""A pack made of kinds that each read, state and check their own tasks without state or machinery.
+
+It spares such a pack the dispatch: what is left to write is one `Kind` a kind of task, and the knobs.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from tasks.contract import Accepted, Json, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
+from tasks.held_out_file import FilePack, Stratum
+from tasks.payload import Payload
+
+
+class Kind(ABC):
+    """One kind of task: its wording, its grammar and its checks."""
+
+    num_references: ClassVar[int]
+    """Records of this kind that are shown in a proposer's prompt."""
+
+    held_out_counts: ClassVar[Mapping[str, int]]
+    """Held-out tasks by variant, such as an operation."""
+
+    request: str
+    """First line of a proposer's prompt; the references follow, one a line."""
+
+    seeds: Sequence[str]
+    """Proposals that start the buffer. Valid under every setting of the knobs."""
+
+    @abstractmethod
+    def parse(self, response: str) -> Payload | Rejected:
+        """Read and check one proposal."""
+
+    @abstractmethod
+    def statement(self, payload: Payload) -> str:
+        """The proposal that `parse` reads as this task."""
+
+    @abstractmethod
+    def question(self, payload: Payload) -> str:
+        """The solver's prompt."""
+
+    @abstractmethod
+    def judge(self, payload: Payload, response: str) -> Verdict:
+        """Compare one answer with the task."""
+
+    @abstractmethod
+    def gold(self, payload: Payload) -> str:
+        """A response that `judge` calls right."""
+
+    @abstractmethod
+    def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
+        """Draw a task of `variant`, a key of `held_out_counts`."""
+
+    @abstractmethod
+    def key(self, payload: Payload) -> str:
+        """What makes two tasks the same; unlike the keys of other kinds, unless the tasks are the same."""
+
+    def sample(self, rng: random.Random) -> dict[str, Json]:
+        """Draw a task of any variant, the variants evenly."""
+        return self.draw(rng.choice(list(self.held_out_counts)), rng)
+
+
+class KindsPack(FilePack):
+    """A pack that hands every question to one of its kinds."""
+
+    def __init__(self, kinds: Mapping[str, Kind], held_out_path: str | None) -> None:
+        """Build the pack out of its kinds, by name and in order."""
+        super().__init__(held_out_path)
+        self._kinds = dict(kinds)
+
+    @property
+    def kinds(self) -> tuple[KindSpec, ...]:
+        """See `TaskPack.kinds`."""
+        return tuple(KindSpec(name, (name,), kind.num_references) for name, kind in self._kinds.items())
+
+    def seeds(self) -> Sequence[TaskRecord]:
+        """See `TaskPack.seeds`."""
+        records = []
+        for name, kind in self._kinds.items():
+            for proposal in kind.seeds:
+                payload = kind.parse(proposal)
+                assert not isinstance(payload, Rejected), proposal
+                records.append(TaskRecord(name, payload))
+        return records
+
+    def propose_prompt(
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random
+    ) -> list[Message]:
+        """See `TaskPack.propose_prompt`; without references, the first seed of the kind is the example."""
+        logic = self._logic(kind)
+        examples = [self.gold_proposal(record) for record in references] or logic.seeds[:1]
+        return [{"role": "user", "content": "\n".join([logic.request, *examples])}]
+
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord]
+    ) -> Accepted | Rejected:
+        """See `TaskPack.accept`."""
+        payload = self._logic(kind).parse(response)
+        return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))
+
+    def solve_prompt(self, record: TaskRecord) -> list[Message]:
+        """See `TaskPack.solve_prompt`."""
+        return [{"role": "user", "content": self._logic(record.kind).question(record.payload)}]
+
+    async def judge(self, record: TaskRecord, response: str) -> Verdict:
+        """See `TaskPack.judge`."""
+        return self._logic(record.kind).judge(record.payload, response)
+
+    def gold_response(self, record: TaskRecord) -> str:
+        """See `TaskPack.gold_response`."""
+        return self._logic(record.kind).gold(record.payload)
+
+    def gold_proposal(self, record: TaskRecord) -> str:
+        """See `TaskPack.gold_proposal`."""
+        return self._logic(record.kind).statement(record.payload)
+
+    def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
+        """See `TaskPack.sample_record`."""
+        return TaskRecord(kind, self._logic(kind).sample(rng))
+
+    def task_key(self, record: TaskRecord) -> str:
+        """See `TaskPack.task_key`."""
+        return self._logic(record.kind).key(record.payload)
+
+    def held_out_strata(self) -> Sequence[Stratum]:
+        """See `FilePack.held_out_strata`: one stratum a kind and variant."""
+
+        def stratum(name: str, variant: str) -> Stratum:
+            kind = self._kinds[name]
+            return Stratum(
+                name=f"{name} {variant}",
+                count=kind.held_out_counts[variant],
+                draw=lambda rng: TaskRecord(name, kind.draw(variant, rng)),
+            )
+
+        return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
+
+    def _logic(self, kind: str) -> Kind:
+        return self._kinds[self.spec(kind).name]
+
+
+def malformed(reason: str) -> Rejected:
+    """A proposal outside the grammar."""
+    return Rejected(Outcome.MALFORMED, reason)
+
+
+def wrong(reason: str) -> Rejected:
+    """A proposal that fits the grammar and is no task."""
+    return Rejected(Outcome.WRONG, reason)
