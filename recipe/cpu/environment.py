@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 
-def cpu_environment(threads: int, kv_cache_gib: int) -> dict[str, str]:
+def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -> dict[str, str]:
     """Return the variables to set before verl or torch is imported, and to pass in Ray's runtime environment.
 
     Args:
         threads: Threads of each worker and vLLM process, at least 1.
-        kv_cache_gib: Size of vLLM's key-value cache in GiB, at least 1; taken from main memory per replica.
+        kv_cache_gib: vLLM's key-value cache in GiB, at least 1; every rollout server takes it from main memory.
+        offline: Never ask the Hugging Face hub, so that a model or file that is missing here fails at once.
 
     Raises:
-        ValueError: If an argument is below 1.
+        ValueError: If a number is below 1.
     """
     if threads < 1:
         raise ValueError(f"threads must be at least 1; got {threads!r}.")
     if kv_cache_gib < 1:
         raise ValueError(f"kv_cache_gib must be at least 1; got {kv_cache_gib!r}.")
-    return {
-        # Chooses the platform that recipe.plugin registers; also what makes it load this package at all.
+    variables = {
+        # Chooses the platform that recipe.plugin registers, and makes recipe.plugin load this package at all.
         "VERL_PLATFORM": "cpu",
         # verl registers its FSDP engine for cuda and npu only; the code is the same for every device.
         "VERL_ENGINE_DEVICE": "cuda",
-        # vLLM would otherwise take a share of the machine's memory as if it had it to itself.
+        # vLLM would otherwise size its cache as if it had the machine to itself.
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
-        # vLLM would otherwise bind its threads to cores of its choice, and replicas to each other's.
+        # vLLM would otherwise pin its threads to cores, each rollout server without knowing of the others.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        # PyTorch and vLLM would otherwise start one thread a core in every process; Ray sets 1 if unset.
+        # PyTorch would otherwise start one thread a core in every process that Ray does not limit.
         "OMP_NUM_THREADS": str(threads),
+        # TransferQueue asks for 8 threads around every transfer and warns each time that there are fewer cores.
+        "TQ_NUM_THREADS": "1",
+        # Of vLLM's output, warnings and errors.
+        "VLLM_LOGGING_LEVEL": "WARNING",
         # No report of machine and model to vLLM's authors.
         "VLLM_NO_USAGE_STATS": "1",
     }
+    if offline:
+        variables["HF_HUB_OFFLINE"] = "1"
+    return variables

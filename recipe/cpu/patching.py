@@ -128,7 +128,11 @@ def _module_exists(module_name: str) -> bool:
     path: Sequence[str] | None = None
     parts = module_name.split(".")
     for depth in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:depth]), path)
+        name = ".".join(parts[:depth])
+        if name in sys.modules:
+            path = sys.modules[name].__path__
+            continue
+        spec = PathFinder.find_spec(name, path)
         if spec is None:
             return False
         path = spec.submodule_search_locations

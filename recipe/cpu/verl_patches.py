@@ -70,8 +70,8 @@ def _receive_copies(receive: Function) -> Function:
     """Hand vLLM copies of the weights it receives.
 
     In verl 0.9.1 they are views of shared memory, which `tensor.to(device)` copies to an accelerator but not
-    to a CPU. The sender overwrites the memory with the next bucket, the receiver closes it after the last one,
-    and vLLM may keep what it is given.
+    to a CPU. The sender overwrites the memory with the next bucket, the receiver closes it after the last
+    one, and vLLM may keep what it is given.
     """
 
     @functools.wraps(receive)

@@ -45,9 +45,9 @@ def _keep_linear_weight(dispatch: Function) -> Function:
     """Let linear layers multiply by their plain weight.
 
     vLLM 0.27.1 packs the weight of each linear layer for oneDNN once after loading, and drops the original
-    with its `weight_loader`. verl's weight sync then has nowhere to write to: it fails with "'Parameter' object
-    has no attribute 'weight_loader'", and a packed copy would keep the old values. A plain weight makes the
-    sync a copy.
+    with its `weight_loader`. verl's weight sync then has nowhere to write to: it fails with "'Parameter'
+    object has no attribute 'weight_loader'", and a packed copy would keep the old values. With a plain weight
+    the sync is a copy.
     """
     import torch
 
