@@ -94,9 +94,7 @@ class KindsPack(FilePack):
         examples = [self.gold_proposal(record) for record in references] or logic.seeds[:1]
         return [{"role": "user", "content": "\n".join([logic.request, *examples])}]
 
-    async def accept(
-        self, kind: str, response: str, references: Sequence[TaskRecord]
-    ) -> Accepted | Rejected:
+    async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
         """See `TaskPack.accept`."""
         payload = self._logic(kind).parse(response)
         return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))

@@ -12,6 +12,12 @@ from tasks.prime_inversion.grammar import read_congruences
 from tasks.prime_inversion.primes import is_prime
 from tasks.prime_inversion.unknown import Unknown
 
+SEEDS = {
+    "x": ((4, 7), (3, 11), (5, 13), (6, 17)),
+    "y": ((3, 7), (2, 11), (6, 13), (5, 17)),
+}
+"""Known factor and modulus, by unknown."""
+
 
 class Inverse(Unknown):
     r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; or the same for y."""
@@ -26,9 +32,7 @@ class Inverse(Unknown):
         self.request = (
             f"Write one new task in the form of this one, with a prime p <= {max_prime} and a number {span}."
         )
-        self.seeds = tuple(
-            rf"\boxed{{{self._render(number, p)}}}" for number, p in ((4, 7), (3, 11), (5, 13), (6, 17))
-        )
+        self.seeds = tuple(rf"\boxed{{{self._render(number, p)}}}" for number, p in SEEDS[letter])
 
     def parse(self, response: str) -> Payload | Rejected:
         """See `Kind.parse`."""

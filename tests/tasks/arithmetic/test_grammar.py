@@ -1,0 +1,249 @@
+"""The arithmetic pack's grammar, string by string, and its checks against plain recomputation."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.arithmetic import ArithmeticPack
+from tasks.arithmetic.abduction import pairs
+from tasks.contract import Accepted, Outcome, TaskRecord
+
+PACK = ArithmeticPack()
+ARROW = "\N{RIGHTWARDS ARROW}"
+
+PROPOSALS = [
+    ("deduction", "Calculate: 12 + 5 =", "correct", ""),
+    ("deduction", "  Calculate:12+5=  \n", "correct", ""),
+    ("deduction", "Here is one:\nCalculate: 99 - 0 =\n\n", "correct", ""),
+    ("deduction", "Calculate: 1 + 1 =\nCalculate: 12 * 12 =", "correct", ""),
+    ("deduction", "Calculate: 007 + 5 =", "correct", ""),
+    ("deduction", "Calculate: 12 + 5", "malformed", "no-task"),
+    ("deduction", "Calculate: 12 + 5 = 17", "malformed", "no-task"),
+    ("deduction", "Calculate: 12 / 4 =", "malformed", "no-task"),
+    ("deduction", "Calculate: 1 + 2 + 3 =", "malformed", "no-task"),
+    ("deduction", "Calculate: 12 + 5 =\nGood luck!", "malformed", "no-task"),
+    ("deduction", "calculate: 12 + 5 =", "malformed", "no-task"),
+    ("deduction", "12 + 5 =", "malformed", "no-task"),
+    ("deduction", "Calculate: -1 + 5 =", "malformed", "no-task"),
+    ("deduction", "Calculate: 1.5 + 5 =", "malformed", "no-task"),
+    ("deduction", "Calculate: 100 + 5 =", "malformed", "operand-out-of-range"),
+    ("deduction", "Calculate: 13 * 1 =", "malformed", "operand-out-of-range"),
+    ("deduction", "Find: ? + ? = 30", "malformed", "no-task"),
+    ("abduction", "Find: ? + ? = 30", "correct", ""),
+    ("abduction", "Find:?-?=-199", "correct", ""),
+    ("abduction", "Find: ? * ? = 0", "correct", ""),
+    ("abduction", "Find: ? + ? = 398", "correct", ""),
+    ("abduction", "Find: ? + ? = 399", "malformed", "result-out-of-range"),
+    ("abduction", "Find: ? + ? = -1", "malformed", "result-out-of-range"),
+    ("abduction", "Find: ? - ? = 200", "malformed", "result-out-of-range"),
+    ("abduction", "Find: ? * ? = 901", "malformed", "result-out-of-range"),
+    ("abduction", "Find: ? * ? = 31", "wrong", "no-solution"),
+    ("abduction", "Find: 3 + ? = 30", "malformed", "no-task"),
+    ("abduction", "Find: ? + ? = ?", "malformed", "no-task"),
+    ("abduction", "Calculate: 12 + 5 =", "malformed", "no-task"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->9", "correct", ""),
+    ("induction", f"Pattern: (1, 2){ARROW}3, (4, 5) {ARROW} 9,(7,1){ARROW}8", "correct", ""),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (0,1)->1, (0,2)->2, (0,3)->3", "correct", ""),
+    ("induction", "Pattern: (1,2)->-1, (4,5)->-1, (7,1)->6, (3,6)->-3", "correct", ""),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9", "malformed", "number-of-examples"),
+    ("induction", "Pattern: " + ", ".join(f"({n},{n + 1})->{2 * n + 1}" for n in range(7)), "malformed",
+     "number-of-examples"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?", "malformed", "no-task"),
+    ("induction", "Pattern: (1,2)->3 (4,5)->9 (7,1)->8", "malformed", "no-task"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8,", "malformed", "no-task"),
+    ("induction", "Pattern: (1,2)=3, (4,5)=9, (7,1)=8", "malformed", "no-task"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,10)->17", "malformed", "operand-out-of-range"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->9", "wrong", "no-rule"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->8", "wrong", "no-rule"),
+    ("induction", "Pattern: (2,2)->4, (0,0)->0, (7,1)->8", "wrong", "ambiguous-rule"),
+    ("induction", "Pattern: (1,0)->1, (2,1)->1, (7,6)->1, (3,2)->1", "wrong", "ambiguous-rule"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (1,2)->3", "wrong", "repeated-example"),
+    ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (2,1)->3", "wrong", "repeated-example"),
+    ("induction", "Pattern: (1,2)->-1, (4,5)->-1, (7,1)->6, (2,1)->1", "correct", ""),
+]  # fmt: skip
+
+DEDUCTION = TaskRecord("deduction", {"a": 12, "op": "-", "b": 15})
+ABDUCTION = TaskRecord("abduction", {"op": "+", "result": 30, "max": 199})
+DIFFERENCE = TaskRecord("abduction", {"op": "-", "result": 3, "max": 199})
+INDUCTION = TaskRecord("induction", {"rule": "addition", "shown": [[1, 2], [4, 5], [7, 1]], "query": [3, 6]})
+
+ANSWERS = [
+    (DEDUCTION, "-3", "correct", ""),
+    (DEDUCTION, " -3.\n", "correct", ""),
+    (DEDUCTION, "12 - 15 = -3", "correct", ""),
+    (DEDUCTION, "I borrow.\nAnswer: -3", "correct", ""),
+    (DEDUCTION, "-03", "correct", ""),
+    (DEDUCTION, "3", "wrong", "wrong-value"),
+    (DEDUCTION, "-3\n3", "wrong", "wrong-value"),
+    (DEDUCTION, "- 3", "malformed", "no-answer"),
+    (DEDUCTION, "-3 apples", "malformed", "no-answer"),
+    (DEDUCTION, "It is -3", "malformed", "no-answer"),
+    (DEDUCTION, "-3.0", "malformed", "no-answer"),
+    (DEDUCTION, "12 - 15 =", "malformed", "no-answer"),
+    (ABDUCTION, "15 15", "correct", ""),
+    (ABDUCTION, "0, 30", "correct", ""),
+    (ABDUCTION, "30,0", "correct", ""),
+    (ABDUCTION, "12 + 18", "correct", ""),
+    (ABDUCTION, "Find: 12+18 = 30.", "correct", ""),
+    (ABDUCTION, "15 16", "wrong", "wrong-value"),
+    (ABDUCTION, "12 + 18 = 31", "malformed", "other-task"),
+    (ABDUCTION, "40 - 10", "malformed", "other-task"),
+    (ABDUCTION, "200 3", "malformed", "operand-out-of-range"),
+    (ABDUCTION, "-10 40", "malformed", "no-answer"),
+    (ABDUCTION, "30", "malformed", "no-answer"),
+    (ABDUCTION, "10 10 10", "malformed", "no-answer"),
+    (DIFFERENCE, "5 2", "correct", ""),
+    (DIFFERENCE, "5 - 2 = 3", "correct", ""),
+    (DIFFERENCE, "2 5", "wrong", "wrong-value"),
+    (INDUCTION, "9", "correct", ""),
+    (INDUCTION, "(3,6)->9", "malformed", "no-answer"),
+    (INDUCTION, "10", "wrong", "wrong-value"),
+]
+
+
+@pytest.mark.parametrize(("kind", "response", "outcome", "reason"), PROPOSALS)
+def test_proposals(kind: str, response: str, outcome: str, reason: str) -> None:
+    found = asyncio.run(PACK.accept(kind, response, []))
+    assert isinstance(found, Accepted) == (outcome == "correct")
+    if not isinstance(found, Accepted):
+        assert (found.outcome, found.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(("record", "response", "outcome", "reason"), ANSWERS)
+def test_answers(record: TaskRecord, response: str, outcome: str, reason: str) -> None:
+    verdict = asyncio.run(PACK.judge(record, response))
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+def test_prompts_stay_as_they_are() -> None:
+    """Models are warmed up on this wording; a change needs a new held-out version as well."""
+    rng = random.Random(0)
+    prompts = [
+        PACK.propose_prompt(kind, [], rng)[0]["content"] for kind in ("deduction", "abduction", "induction")
+    ]
+    assert prompts == [
+        "Write one new task in the form of these. Numbers 0 to 99, with * 0 to 12.\nCalculate: 3 + 4 =",
+        "Write one new task in the form of these, solvable with numbers 0 to 199, with * 0 to 30.\n"
+        "Find: ? + ? = 7",
+        "Write one new task in the form of this one. Numbers 0 to 9, rule a+b, a-b, a*b, a+b+1 or (a-b)^2.\n"
+        "Pattern: (2,3)->5, (4,1)->5, (6,2)->8, (5,4)->9",
+    ]
+    assert [PACK.solve_prompt(record)[0]["content"] for record in (DEDUCTION, ABDUCTION, INDUCTION)] == [
+        "Calculate: 12 - 15 =\nReply with one integer.",
+        "Find: ? + ? = 30\nReply with two integers, 0 to 199.",
+        "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?\nReply with one integer.",
+    ]
+
+
+def test_prompts_are_short_and_their_examples_parse() -> None:
+    rng = random.Random(2)
+    for spec in PACK.kinds:
+        for _ in range(200):
+            shown = [PACK.sample_record(spec.name, rng) for _ in range(spec.num_references)]
+            prompt = PACK.propose_prompt(spec.name, shown, rng)[0]["content"]
+            assert len(prompt.encode()) <= 160
+            examples = prompt.splitlines()[1:]
+            assert len(examples) == spec.num_references
+            for example in examples:
+                assert isinstance(asyncio.run(PACK.accept(spec.name, example, [])), Accepted)
+            assert len(PACK.solve_prompt(shown[0])[0]["content"].encode()) <= 76
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "same"),
+    [
+        ("deduction", "Calculate: 3 + 4 =", "Calculate: 4+3=", True),
+        ("deduction", "Calculate: 3 * 4 =", "Calculate: 4 * 3 =", True),
+        ("deduction", "Calculate: 3 - 4 =", "Calculate: 4 - 3 =", False),
+        ("deduction", "Calculate: 3 + 4 =", "Calculate: 3 * 4 =", False),
+        ("abduction", "Find: ? + ? = 7", "Find:?+?= 07", True),
+        ("abduction", "Find: ? + ? = 7", "Find: ? - ? = 7", False),
+        ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8", "Pattern: (5,4)->9, (1,2)->3, (1,7)->8", True),
+        (
+            "induction",
+            "Pattern: (1,2)->3, (4,5)->9, (7,1)->8",
+            "Pattern: (7,1)->8, (4,5)->9, (1,2)->3",
+            False,
+        ),
+        (
+            "induction",
+            "Pattern: (1,2)->-1, (4,9)->-5, (7,1)->6",
+            "Pattern: (1,2)->-1, (9,4)->5, (7,1)->6",
+            False,
+        ),
+    ],
+)
+def test_identity_of_tasks(kind: str, one: str, other: str, same: bool) -> None:
+    keys = []
+    for proposal in (one, other):
+        found = asyncio.run(PACK.accept(kind, proposal, []))
+        assert isinstance(found, Accepted)
+        keys.append(PACK.task_key(found.record))
+    assert (keys[0] == keys[1]) is same
+
+
+def test_bounds_do_not_change_a_task() -> None:
+    """Else another setting of the knobs would let self-play train on held-out tasks."""
+    narrow = ArithmeticPack(abduction_max=50)
+    for pack in (PACK, narrow):
+        found = asyncio.run(pack.accept("abduction", "Find: ? + ? = 7", []))
+        assert isinstance(found, Accepted)
+        assert narrow.task_key(found.record) == "abduction + 7"
+
+
+@settings(max_examples=200, deadline=None)
+@given(a=st.integers(0, 99), b=st.integers(0, 99), op=st.sampled_from("+-"), answer=st.integers(-250, 250))
+def test_deduction_agrees_with_python(a: int, b: int, op: str, answer: int) -> None:
+    found = asyncio.run(PACK.accept("deduction", f"Calculate: {a} {op} {b} =", []))
+    assert isinstance(found, Accepted)
+    right = {"+": operator.add, "-": operator.sub}[op](a, b)
+    for value in (answer, right):
+        verdict = asyncio.run(PACK.judge(found.record, str(value)))
+        assert (verdict.outcome is Outcome.CORRECT) == (value == right)
+
+
+@settings(max_examples=60, deadline=None)
+@given(op=st.sampled_from("+-*"), result=st.integers(-40, 900))
+def test_abduction_is_accepted_when_some_pair_solves_it(op: str, result: int) -> None:
+    bound = 30 if op == "*" else 199
+    compute = {"+": operator.add, "-": operator.sub, "*": operator.mul}[op]
+    solvable = any(compute(a, b) == result for a in range(bound + 1) for b in range(bound + 1))
+    found = asyncio.run(PACK.accept("abduction", f"Find: ? {op} ? = {result}", []))
+    assert isinstance(found, Accepted) == solvable
+
+
+def test_pairs_are_all_pairs() -> None:
+    for op, compute in (("+", operator.add), ("-", operator.sub), ("*", operator.mul)):
+        for result in range(-12, 150):
+            plain = [(a, b) for a in range(13) for b in range(13) if compute(a, b) == result]
+            if (op, result) == ("*", 0):
+                plain = [(a, 0) for a in range(13)]
+            assert list(pairs(op, result, 12)) == plain
+
+
+@settings(max_examples=100, deadline=None)
+@given(numbers=st.lists(st.integers(0, 9), min_size=8, max_size=8), rule=st.integers(0, 4))
+def test_accepted_patterns_have_one_rule(numbers: list[int], rule: int) -> None:
+    plain = [
+        operator.add,
+        operator.sub,
+        operator.mul,
+        lambda a, b: 1 + a + b,
+        lambda a, b: a * a - 2 * a * b + b * b,
+    ]
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    values = [plain[rule](a, b) for a, b in points]
+    text = ", ".join(f"({a},{b})->{c}" for (a, b), c in zip(points, values, strict=True))
+    found = asyncio.run(PACK.accept("induction", f"Pattern: {text}", []))
+    fitting = [p for p in plain if [p(a, b) for a, b in points[:3]] == values[:3]]
+    if isinstance(found, Accepted):
+        assert fitting == [plain[rule]]
+        assert PACK.gold_response(found.record) == str(values[3])
+    else:
+        assert len(fitting) > 1 or found.reason == "repeated-example"

@@ -1,0 +1,116 @@
+"""Held-out sets are fixed, distinct, solvable, and what their seed draws."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasks.contract import Outcome
+from tasks.held_out import main
+from tasks.held_out_file import FilePack, build, render
+from tasks.registry import load_pack
+
+SIZES = {
+    "arithmetic": {"deduction": 400, "abduction": 400, "induction": 400},
+    "prime_inversion": {"deduction": 460, "abduction": 460, "induction": 460},
+}
+
+pytestmark = pytest.mark.parametrize("name", sorted(SIZES))
+
+
+def file_pack(name: str, **knobs: object) -> FilePack:
+    """Build a pack with a held-out file."""
+    pack = load_pack({"_target_": name, **knobs})
+    assert isinstance(pack, FilePack)
+    return pack
+
+
+def test_size_and_kinds(name: str) -> None:
+    assert Counter(record.kind for record in file_pack(name).held_out()) == SIZES[name]
+
+
+def test_tasks_are_distinct_and_no_seeds(name: str) -> None:
+    pack = file_pack(name)
+    keys = [pack.task_key(record) for record in [*pack.held_out(), *pack.seeds()]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_regenerated_bit_for_bit(name: str) -> None:
+    pack = file_pack(name)
+    assert render(pack, build(pack)).encode() == pack.default_held_out_path.read_bytes()
+
+
+def test_program_checks_the_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--check"]) == 0
+    assert "as drawn" in capsys.readouterr().out
+
+
+def test_program_tells_a_file_that_differs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(type(file_pack(name)), "default_held_out_path", tmp_path / "held_out.jsonl")
+    assert main([name, "--check"]) == 1
+    assert main([name]) == 0
+    assert main([name, "--check"]) == 0
+    (tmp_path / "held_out.jsonl").write_text("")
+    assert main([name, "--check"]) == 1
+    assert "differs" in capsys.readouterr().out
+
+
+def test_gold_solves_every_task_whatever_the_knobs(name: str) -> None:
+    smallest = {"arithmetic": {"abduction_max": 9, "deduction_max": 9}, "prime_inversion": {"max_prime": 23}}
+
+    async def solve(pack: FilePack) -> list[Outcome]:
+        return [(await pack.judge(r, pack.gold_response(r))).outcome for r in pack.held_out()]
+
+    for pack in (file_pack(name), file_pack(name, **smallest[name])):
+        assert set(asyncio.run(solve(pack))) == {Outcome.CORRECT}
+
+
+def test_missing_file_says_what_to_do(name: str, tmp_path: Path) -> None:
+    pack = file_pack(name, held_out_path=str(tmp_path / "none.jsonl"))
+    with pytest.raises(FileNotFoundError, match=f"python -m tasks.held_out {name}"):
+        pack.held_out()
+
+
+def test_another_path_is_read(name: str, tmp_path: Path) -> None:
+    pack = file_pack(name)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(render(pack, build(pack)[:7]))
+    assert list(file_pack(name, held_out_path=str(copy)).held_out()) == list(pack.held_out())[:7]
+
+
+@pytest.mark.parametrize("field", ["pack", "version", "count"])
+def test_wrong_header_is_refused(name: str, field: str, tmp_path: Path) -> None:
+    pack = file_pack(name)
+    header, *rows = render(pack, list(pack.seeds())).splitlines()
+    changed = {**json.loads(header), field: "other" if field == "pack" else 99}
+    path = tmp_path / "changed.jsonl"
+    path.write_text("\n".join([json.dumps(changed), *rows]))
+    with pytest.raises(ValueError, match=r"must be pack .*python -m tasks\.held_out"):
+        file_pack(name, held_out_path=str(path)).held_out()
+
+
+@pytest.mark.parametrize("text", ["", "\n", "[]", "{}", '{"pack": "x"', "no json"])
+def test_damaged_file_is_refused(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="must be a header and one record a line"):
+        file_pack(name, held_out_path=str(path)).held_out()
+
+
+def test_exhausted_stratum_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = file_pack(name)
+    stratum = pack.held_out_strata()[0]
+    first = build(pack)[0]
+    monkeypatch.setattr(
+        type(pack),
+        "held_out_strata",
+        lambda self: [type(stratum)(name="narrow", count=2, draw=lambda rng: first)],
+    )
+    with pytest.raises(ValueError, match="stratum narrow must have 2 distinct tasks"):
+        build(pack)

@@ -1,0 +1,112 @@
+"""Whatever a model writes gets an outcome, soon: no text raises, none takes long."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.contract import Accepted, Outcome, TaskPack
+from tasks.registry import load_pack
+
+PACKS = ("arithmetic", "prime_inversion")
+LIMIT_S = 0.05
+Result = TypeVar("Result")
+NUM_RESPONSES = 10_000
+ARABIC_FIVE = "\N{ARABIC-INDIC DIGIT FIVE}"
+MEGABYTES = 3_000_000
+
+FRAGMENTS = [
+    "Calculate:", "Find:", "Pattern:", "Answer:", "?", "+", "-", "*", "=", "->", "\N{RIGHTWARDS ARROW}", ",",
+    "(1,2)->3", "(1,2", "->3)", "(0,0)->0, " * 40, "3", "12", "-7", "007", "9" * 10_000, "-" * 300, "1e9",
+    "3.5", r"\boxed{", r"\boxed{{", "}", "}}", "{", r"\boxed{2}", r"\boxed{x=", r"\boxed{\boxed{", r"\[", r"\]",
+    "$", "x", "y", "p", r"\times", r"\cdot", r"\equiv", "\N{IDENTICAL TO}", "(mod 7)", r"\pmod{7}", r"\pmod{",
+    "(mod p)", "x * 4 = 1 (mod 7)", "3 * 5 = 1 (mod p)", "<answer>", "</answer>", "<think>", "```python",
+    ARABIC_FIVE, "\N{FULLWIDTH DIGIT SEVEN}", "\N{SUPERSCRIPT TWO}", "\N{MINUS SIGN}", "\x00", "\x1b[2J",
+    "\r", "\n", "\n\n", "\t", " ", " " * 5000, "\u2028", "\u202e", "\ud800", "\N{GRINNING FACE}",
+    "\u4e00\u4e8c", "nan", "inf", "None", "'; DROP TABLE", "{0}", "%s", "\\", "\\\\",
+]  # fmt: skip
+
+HOPELESS = [
+    "", " ", "\n", "\x00", "no idea", "Calculate:", "Find: ? + ? =", "Pattern:", r"\boxed{", r"\boxed{}",
+    r"\boxed{2", r"\boxed{{2}", r"\boxed{two}", r"\boxed{2 3 4}", f"Calculate: {ARABIC_FIVE} + 3 =",
+    ARABIC_FIVE, rf"\boxed{{{ARABIC_FIVE}}}", "Calculate: 3 / 4 =", "Calculate: -3 + 4 =", "3.5", "1e9", "9" * 10_000,
+    "-" + "9" * 10_000, "9" * MEGABYTES, rf"\boxed{{{'9' * 10_000}}}", f"Calculate: {'9' * 10_000} + 1 =",
+    f"Find: ? + ? = {'9' * 10_000}", "Pattern: (1,2)->" + "3" * 10_000, r"\boxed{" * 500_000, "{" * MEGABYTES,
+    "}" * MEGABYTES, "(" * MEGABYTES, " " * MEGABYTES, "\n" * MEGABYTES, "12 " * 1_000_000,
+    "Pattern: " + "(1,2)->3, " * 300_000, "Pattern: " + "(1,2)->3, " * 300, "1 2 " + " " * MEGABYTES + "x",
+    rf"\boxed{{{'{' * 2000}2{'}' * 2000}", "x * 4 " * 500_000, r"\[" * 1_000_000 + r"\]",
+]  # fmt: skip
+
+
+def in_time(call: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a call; if it was slow, up to three times more, because a busy machine is no slow grammar."""
+    for _ in range(4):
+        start = time.perf_counter()
+        result = run_to_end(call())
+        taken_s = time.perf_counter() - start
+        if taken_s < LIMIT_S:
+            return result
+    raise AssertionError(f"took {taken_s:.3f} s four times, for {str(result)[:200]}")
+
+
+def run_to_end(awaitable: Awaitable[Result]) -> Result:
+    """Drive a coroutine that waits for nothing, which both packs' are; an event loop would cost more."""
+    try:
+        next(awaitable.__await__())
+    except StopIteration as ended:
+        return ended.value
+    raise AssertionError("it waits for something")
+
+
+def generated() -> list[str]:
+    """Responses from fragments of both grammars and from noise, the same ones each time."""
+    rng = random.Random(20250615)
+    responses = list(HOPELESS)
+    while len(responses) < NUM_RESPONSES:
+        joiner = rng.choice(["", " ", "\n"])
+        text = joiner.join(rng.choices(FRAGMENTS, k=rng.randint(1, 9)))
+        if rng.random() < 0.3:
+            start = rng.randrange(len(text))
+            text = text[start : rng.randint(start, len(text))]
+        if rng.random() < 0.1:
+            text += "".join(chr(rng.randrange(0xD800)) for _ in range(rng.randint(1, 50)))
+        responses.append(text)
+    return responses
+
+
+def outcomes(pack: TaskPack, response: str) -> list[Outcome]:
+    """What a pack says of a response, as a proposal and as an attempt, for each of its kinds, in time."""
+    found = []
+    for record in {seed.kind: seed for seed in pack.seeds()}.values():
+        accepted = in_time(lambda record=record: pack.accept(record.kind, response, []))
+        found.append(Outcome.CORRECT if isinstance(accepted, Accepted) else accepted.outcome)
+        found.append(in_time(lambda record=record: pack.judge(record, response)).outcome)
+    return found
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_ten_thousand_responses_get_an_outcome_in_time(name: str) -> None:
+    pack = load_pack(name)
+    for response in generated():
+        found = outcomes(pack, response)
+        assert len(found) == 6
+        assert all(isinstance(outcome, Outcome) for outcome in found)
+
+
+@pytest.mark.parametrize("name", PACKS)
+@pytest.mark.parametrize("response", HOPELESS, ids=range(len(HOPELESS)))
+def test_hopeless_responses_are_malformed_for_every_kind(name: str, response: str) -> None:
+    assert set(outcomes(load_pack(name), response)) == {Outcome.MALFORMED}
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=20), max_size=8).map("".join))
+def test_any_text_gets_an_outcome(text: str) -> None:
+    for name in PACKS:
+        assert len(outcomes(load_pack(name), text)) == 6
