@@ -13,7 +13,9 @@ from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
 PROPOSAL = re.compile(r"Find:[ \t]*\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
-ANSWER = re.compile(r"([0-9]{1,6})[ \t]*([-+*, \t])[ \t]*([0-9]{1,6})(?:[ \t]*=[ \t]*(-?[0-9]{1,9}))?")
+# Two ways to be apart, not one optional mark among blanks: that would take quadratic time on many blanks.
+APART = r"(?:[ \t]*([-+*,])[ \t]*|[ \t]+)"
+ANSWER = re.compile(rf"([0-9]{{1,6}}){APART}([0-9]{{1,6}})(?:[ \t]*=[ \t]*(-?[0-9]{{1,9}}))?")
 
 
 class Abduction(Kind):
@@ -63,7 +65,7 @@ class Abduction(Kind):
             return Verdict(Outcome.MALFORMED, "no-answer")
         op, result, bound = read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max")
         a, separator, b = int(found[1]), found[2], int(found[3])
-        other_op = separator in "-+*" and separator != op
+        other_op = separator not in (None, ",", op)
         other_result = found[4] is not None and int(found[4]) != result
         if other_op or other_result:
             return Verdict(Outcome.MALFORMED, "other-task")

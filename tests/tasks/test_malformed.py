@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.contract import Accepted, Outcome, TaskPack
+from tasks.parsing import TAIL_CHARS
 from tasks.registry import load_pack
 
 PACKS = ("arithmetic", "prime_inversion")
@@ -22,25 +23,27 @@ ARABIC_FIVE = "\N{ARABIC-INDIC DIGIT FIVE}"
 MEGABYTES = 3_000_000
 
 FRAGMENTS = [
-    "Calculate:", "Find:", "Pattern:", "Answer:", "?", "+", "-", "*", "=", "->", "\N{RIGHTWARDS ARROW}", ",",
-    "(1,2)->3", "(1,2", "->3)", "(0,0)->0, " * 40, "3", "12", "-7", "007", "9" * 10_000, "-" * 300, "1e9",
-    "3.5", r"\boxed{", r"\boxed{{", "}", "}}", "{", r"\boxed{2}", r"\boxed{x=", r"\boxed{\boxed{", r"\[", r"\]",
-    "$", "x", "y", "p", r"\times", r"\cdot", r"\equiv", "\N{IDENTICAL TO}", "(mod 7)", r"\pmod{7}", r"\pmod{",
-    "(mod p)", "x * 4 = 1 (mod 7)", "3 * 5 = 1 (mod p)", "<answer>", "</answer>", "<think>", "```python",
-    ARABIC_FIVE, "\N{FULLWIDTH DIGIT SEVEN}", "\N{SUPERSCRIPT TWO}", "\N{MINUS SIGN}", "\x00", "\x1b[2J",
-    "\r", "\n", "\n\n", "\t", " ", " " * 5000, "\u2028", "\u202e", "\ud800", "\N{GRINNING FACE}",
-    "\u4e00\u4e8c", "nan", "inf", "None", "'; DROP TABLE", "{0}", "%s", "\\", "\\\\",
+    "Calculate:", "Find:", "Pattern:", "Answer:", "?", "+", "-", "*", "=", "->", "\N{RIGHTWARDS ARROW}",
+    ",", "(1,2)->3", "(1,2", "->3)", "(0,0)->0, " * 40, "3", "12", "-7", "007", "9" * 10_000, "-" * 300,
+    "1e9", "3.5", r"\boxed{", r"\boxed{{", "}", "}}", "{", r"\boxed{2}", r"\boxed{x=", r"\boxed{\boxed{",
+    r"\[", r"\]", "$", "x", "y", "p", r"\times", r"\cdot", r"\equiv", "\N{IDENTICAL TO}", "(mod 7)",
+    r"\pmod{7}", r"\pmod{", "(mod p)", "x * 4 = 1 (mod 7)", "3 * 5 = 1 (mod p)", "<answer>", "</answer>",
+    "<think>", "```python", ARABIC_FIVE, "\N{FULLWIDTH DIGIT SEVEN}", "\N{SUPERSCRIPT TWO}",
+    "\N{MINUS SIGN}", "\x00", "\x1b[2J", "\r", "\n", "\n\n", "\t", " ", " " * 5000, "\u2028", "\u202e",
+    "\ud800", "\N{GRINNING FACE}", "\u4e00\u4e8c", "nan", "inf", "None", "'; DROP TABLE", "{0}", "%s", "\\",
+    "\\\\",
 ]  # fmt: skip
 
 HOPELESS = [
     "", " ", "\n", "\x00", "no idea", "Calculate:", "Find: ? + ? =", "Pattern:", r"\boxed{", r"\boxed{}",
     r"\boxed{2", r"\boxed{{2}", r"\boxed{two}", r"\boxed{2 3 4}", f"Calculate: {ARABIC_FIVE} + 3 =",
-    ARABIC_FIVE, rf"\boxed{{{ARABIC_FIVE}}}", "Calculate: 3 / 4 =", "Calculate: -3 + 4 =", "3.5", "1e9", "9" * 10_000,
-    "-" + "9" * 10_000, "9" * MEGABYTES, rf"\boxed{{{'9' * 10_000}}}", f"Calculate: {'9' * 10_000} + 1 =",
-    f"Find: ? + ? = {'9' * 10_000}", "Pattern: (1,2)->" + "3" * 10_000, r"\boxed{" * 500_000, "{" * MEGABYTES,
-    "}" * MEGABYTES, "(" * MEGABYTES, " " * MEGABYTES, "\n" * MEGABYTES, "12 " * 1_000_000,
-    "Pattern: " + "(1,2)->3, " * 300_000, "Pattern: " + "(1,2)->3, " * 300, "1 2 " + " " * MEGABYTES + "x",
-    rf"\boxed{{{'{' * 2000}2{'}' * 2000}", "x * 4 " * 500_000, r"\[" * 1_000_000 + r"\]",
+    ARABIC_FIVE, rf"\boxed{{{ARABIC_FIVE}}}", "Calculate: 3 / 4 =", "Calculate: -3 + 4 =", "3.5", "1e9",
+    "9" * 10_000, "-" + "9" * 10_000, "9" * MEGABYTES, rf"\boxed{{{'9' * 10_000}}}",
+    f"Calculate: {'9' * 10_000} + 1 =", f"Find: ? + ? = {'9' * 10_000}", "Pattern: (1,2)->" + "3" * 10_000,
+    r"\boxed{" * 500_000, "{" * MEGABYTES, "}" * MEGABYTES, "(" * MEGABYTES, " " * MEGABYTES,
+    "\n" * MEGABYTES, "12 " * 1_000_000, "Pattern: " + "(1,2)->3, " * 300_000,
+    "Pattern: " + "(1,2)->3, " * 300, "1 2 " + " " * MEGABYTES + "x", rf"\boxed{{{'{' * 2000}2{'}' * 2000}",
+    "x * 4 " * 500_000, r"\[" * 1_000_000 + r"\]",
 ]  # fmt: skip
 
 
@@ -103,6 +106,49 @@ def test_ten_thousand_responses_get_an_outcome_in_time(name: str) -> None:
 @pytest.mark.parametrize("response", HOPELESS, ids=range(len(HOPELESS)))
 def test_hopeless_responses_are_malformed_for_every_kind(name: str, response: str) -> None:
     assert set(outcomes(load_pack(name), response)) == {Outcome.MALFORMED}
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_long_runs_inside_the_part_that_is_read_take_linear_time(name: str) -> None:
+    """The bound on length keeps out megabytes; this keeps out grammars that are slow on what is left."""
+    pack = load_pack(name)
+    heads = [
+        "1",
+        "1 2",
+        "1 +",
+        "Calculate: 1",
+        "Find: ?",
+        "Find: ? + ? =",
+        "Pattern: (1",
+        "Pattern: (1,2)->3,",
+    ]
+    heads += [
+        "x",
+        "x * 4 = 1",
+        "x * 4 = 1 (mod",
+        r"\boxed{",
+        r"\boxed{x",
+        r"\boxed{3 *",
+        r"\boxed{x * 4 = 1 \pmod{7",
+    ]
+    for head in heads:
+        for run in (
+            " ",
+            "\t",
+            "\n",
+            "1",
+            "{",
+            "}",
+            ",",
+            "=",
+            ":",
+            "(1,2)->3, ",
+            "x * 4 = 1 (mod 7),",
+            r"\boxed{",
+        ):
+            for end in ("", "x", "1", "1 x", "}"):
+                count = (TAIL_CHARS - len(head) - len(end)) // len(run)
+                assert len(outcomes(pack, head + run * count + end)) == 6
 
 
 @settings(max_examples=200, deadline=None)
