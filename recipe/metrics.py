@@ -1,0 +1,129 @@
+"""Metric names and reductions: the only place that spells `azr/...`.
+
+Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<kind or all>/<metric>` for the evaluation set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from recipe.rollout import DUPLICATE
+from recipe.intervals import wilson
+from recipe.ledger import LedgerLine
+from tasks.contract import Outcome, Role
+
+ALL_KINDS = "all"
+
+# The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
+WORK_PHASES = ("gen", "gen_propose", "old_log_prob", "ref", "values", "update_critic", "update_actor", "update_weights")
+
+
+def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts: int) -> dict[str, float]:
+    """What a step's ledger says, by role and kind.
+
+    Args:
+        lines: The step's lines.
+        kinds: All kinds of the pack: each gets its numbers, or none where it had no response.
+        num_attempts: Attempts per record, the number of steps of the solve-rate histogram.
+    """
+    metrics: dict[str, float] = {}
+    for kind in kinds:
+        proposals = [line for line in lines if line.role is Role.PROPOSE and line.kind == kind]
+        attempts = [line for line in lines if line.role is Role.SOLVE and line.kind == kind]
+        metrics |= _prefixed(f"azr/propose/{kind}", _proposal_metrics(proposals, num_attempts))
+        metrics |= _prefixed(f"azr/solve/{kind}", _common_metrics(attempts, "accuracy"))
+    proposals = [line for line in lines if line.role is Role.PROPOSE]
+    metrics |= _prefixed(f"azr/propose/{ALL_KINDS}", _common_metrics(proposals, "acceptance_rate"))
+    return metrics
+
+
+def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str, float]:
+    if not lines:
+        return {}
+    rewards = [line.reward for line in lines if line.reward is not None]
+    metrics = {
+        "num_responses": float(len(lines)),
+        correct_name: fmean(line.outcome is Outcome.CORRECT for line in lines),
+        "format_rate": fmean(line.outcome is not Outcome.MALFORMED for line in lines),
+    }
+    for reason, count in sorted(Counter(line.reason for line in lines if line.reason).items()):
+        metrics[f"reason/{reason}"] = count / len(lines)
+    if rewards:
+        metrics["reward"] = fmean(rewards)
+    return metrics
+
+
+def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[str, float]:
+    metrics = _common_metrics(lines, "acceptance_rate")
+    if not lines:
+        return metrics
+    metrics["duplicate_rate"] = fmean(line.reason == DUPLICATE for line in lines)
+    rates = [line.solve_rate for line in lines if line.solve_rate is not None]
+    if rates:
+        metrics["solve_rate"] = fmean(rates)
+        # Share of records by the number of n attempts that were right, 0 to n.
+        right = Counter(round(rate * num_attempts) for rate in rates)
+        for count in range(num_attempts + 1):
+            metrics[f"solve_rate_histogram/{count}_of_{num_attempts}"] = right[count] / len(rates)
+    return metrics
+
+
+def cell_means(name: str, cells: Iterable[str], values: Iterable[float]) -> dict[str, float]:
+    """Mean of `values` by cell, as `azr/<cell>/<name>`; a cell is `<role>/<kind>`."""
+    by_cell: dict[str, list[float]] = defaultdict(list)
+    for cell, value in zip(cells, values, strict=True):
+        by_cell[cell].append(value)
+    return {f"azr/{cell}/{name}": fmean(found) for cell, found in sorted(by_cell.items())}
+
+
+def buffer_metrics(sizes: Mapping[str, int]) -> dict[str, float]:
+    """Records in the buffer by kind."""
+    return {f"azr/propose/{kind}/buffer_size": float(size) for kind, size in sizes.items()}
+
+
+def time_metrics(timing_s: Mapping[str, float]) -> dict[str, float]:
+    """Where a step's time went.
+
+    Args:
+        timing_s: verl's timers of the step, in seconds; `step` is the whole of it, without validation.
+
+    Returns:
+        `azr/time/overhead_share`: share of the step, checkpoints aside, outside of the work phases.
+    """
+    whole = timing_s["step"] - timing_s.get("save_checkpoint", 0.0)
+    work = sum(timing_s.get(phase, 0.0) for phase in WORK_PHASES)
+    return {"azr/time/overhead_share": (whole - work) / whole}
+
+
+def held_out_metrics(
+    kinds: Sequence[str], correct: Sequence[float], well_formed: Sequence[float]
+) -> dict[str, float]:
+    """Accuracy on the held-out set with its 95 % Wilson interval, by kind and in all.
+
+    Args:
+        kinds: Kind of each item.
+        correct: 1.0 where the item was solved, else 0.0.
+        well_formed: 1.0 where the answer fitted the grammar, else 0.0.
+    """
+    metrics: dict[str, float] = {}
+    for name in (ALL_KINDS, *sorted(set(kinds))):
+        chosen = [i for i, kind in enumerate(kinds) if name in (ALL_KINDS, kind)]
+        num_correct = sum(correct[i] == 1.0 for i in chosen)
+        interval = wilson(num_correct, len(chosen))
+        metrics |= _prefixed(
+            f"azr/held_out/{name}",
+            {
+                "accuracy": num_correct / len(chosen),
+                "low": interval.low,
+                "high": interval.high,
+                "n": float(len(chosen)),
+                "format_rate": fmean(well_formed[i] for i in chosen),
+            },
+        )
+    return metrics
+
+
+def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in metrics.items()}

@@ -1,0 +1,148 @@
+"""The files that a run leaves in its directory, and the summary that is made from them.
+
+    config.yaml      the resolved configuration
+    metrics.jsonl    one line a step: verl's metrics and ours
+    ledger.jsonl     one line a proposal or attempt
+    tensorboard/     the metrics again, as event files
+    summary.json     the held-out result before and after
+    checkpoints/     verl's folders, with self-play's state in each
+    log.txt          what verl, vLLM and Ray print
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recipe import checkpoint
+from recipe.ledger import JsonLinesFile, LedgerLine
+from recipe.metrics import ALL_KINDS
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+LEDGER = "ledger.jsonl"
+LOG = "log.txt"
+SUMMARY = "summary.json"
+TENSORBOARD = "tensorboard"
+
+HELD_OUT_PREFIX = "azr/held_out/"
+INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
+
+
+class RunFiles:
+    """The trainer's side of a run's directory: ledger, metrics, and the end of each checkpoint.
+
+    It has the methods of one of verl's loggers, `log` and `finish`.
+
+    Args:
+        folder: The run's directory, which exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._ledger = JsonLinesFile(folder / LEDGER)
+        self._metrics = JsonLinesFile(folder / METRICS)
+        self._unfinished: tuple[Path, str, int, str] | None = None
+
+    def append_ledger(self, lines: Sequence[LedgerLine]) -> None:
+        """Append a step's lines to the ledger."""
+        self._ledger.append(line.to_json() for line in lines)
+
+    def truncate(self, ledger_bytes: int, metrics_bytes: int) -> None:
+        """Drop what was written after the checkpoint that the run resumes from."""
+        self._ledger.truncate(ledger_bytes)
+        self._metrics.truncate(metrics_bytes)
+
+    def finish_checkpoint_with_metrics(self, folder: Path, pack: str, step: int, state_sha256: str) -> None:
+        """Declare the checkpoint in `folder` finished as soon as its step's metrics are written.
+
+        verl saves a step's checkpoint before it logs the step. A checkpoint that counted at once would make
+        a run that is killed in between lose that step's metrics.
+        """
+        self._unfinished = (folder, pack, step, state_sha256)
+
+    def log(self, data: Mapping[str, Any], step: int) -> None:
+        """Append the metrics of a step; finish its checkpoint."""
+        values = {name: _plain(value) for name, value in sorted(data.items())}
+        self._metrics.append([{"step": step, "time": time.time(), **values}])
+        if self._unfinished is not None:
+            folder, pack, checkpoint_step, digest = self._unfinished
+            self._ledger.sync()
+            self._metrics.sync()
+            manifest = checkpoint.Manifest(
+                format=checkpoint.FORMAT,
+                pack=pack,
+                step=checkpoint_step,
+                state_sha256=digest,
+                ledger_bytes=self._ledger.num_bytes,
+                metrics_bytes=self._metrics.num_bytes,
+            )
+            checkpoint.write_manifest(folder, manifest)
+            self._unfinished = None
+
+    def finish(self) -> None:
+        """Close the files."""
+        self._ledger.close()
+        self._metrics.close()
+
+
+def _plain(value: Any) -> float | str | None:
+    """A metric as a JSON value: numpy and torch scalars as floats, NaN and infinity as null."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The held-out result in a line of metrics; None if the step was not validated.
+
+    Returns:
+        `accuracy`, `low`, `high`, `n` and `format_rate` in all, and the same `by_kind`.
+    """
+    by_kind: dict[str, dict[str, float]] = {}
+    for name, value in line.items():
+        if name.startswith(HELD_OUT_PREFIX):
+            kind, field = name.removeprefix(HELD_OUT_PREFIX).split("/")
+            by_kind.setdefault(kind, {})[field] = value
+    if not by_kind:
+        return None
+    ordered = {kind: {name: found[name] for name in INTERVAL_FIELDS} for kind, found in by_kind.items()}
+    for found in ordered.values():
+        found["n"] = int(found["n"])
+    return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a last line that is still being written is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def make_summary(
+    lines: Sequence[Mapping[str, Any]], seconds: float, command: str, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """The result of a run.
+
+    Args:
+        lines: All lines of its metrics file.
+        seconds: Wall-clock time of the command.
+        command: The command that was typed.
+        versions: Versions of the packages that matter.
+    """
+    held_out = [found for line in lines if (found := held_out_of(line)) is not None]
+    return {
+        "held_out": {
+            "before": held_out[0] if held_out else None,
+            "after": held_out[-1] if len(held_out) > 1 else None,
+        },
+        "seconds": round(seconds, 1),
+        "steps": max((line["step"] for line in lines), default=0),
+        "command": command,
+        "versions": dict(versions),
+    }

@@ -1,0 +1,225 @@
+"""Rules across fields, checked before Ray or a model is started: cheap failures come before expensive ones.
+
+`check` needs neither verl, Ray nor torch. `check_cluster` asks a Ray cluster that is already there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from recipe import checkpoint
+from recipe.config import SolveOn
+from rewards.profile import load_profile
+from tasks.contract import TaskPack
+from tasks.registry import load_pack
+
+# What verl 0.9.1 reserves in Ray: a bundle of 3 CPUs for each worker slot, 1 CPU for the task runner, 1 for
+# TransferQueue's controller and 1 for each of its storage units; and 1 that must be free when an agent-loop,
+# reward or vLLM server process is placed.
+CPUS_PER_WORKER = 3
+CPUS_OF_RUNNER = 1
+CPUS_OF_STORAGE_CONTROLLER = 1
+CPUS_TO_PLACE_ACTORS = 1
+
+
+class PreflightError(ValueError):
+    """The run cannot start; the message is one line that says what to change."""
+
+
+def check(config: DictConfig) -> TaskPack:
+    """Check a composed configuration; return its pack.
+
+    Raises:
+        ValueError: A rule is broken; the message names the key, says why, and what to do.
+        FileNotFoundError: The pack's held-out file is missing.
+    """
+    pack = load_pack(config.pack)
+    pack.held_out()
+    load_profile(config.reward_profile)
+    _check_sizes(config)
+    _check_estimator(config)
+    _check_verl(config)
+    _check_lengths(config)
+    _check_model(config)
+    _check_resume(config, pack)
+    _check_slots(config)
+    return pack
+
+
+def needed_cpus(config: DictConfig) -> int:
+    """CPUs that verl will ask of Ray for this configuration. With fewer it waits for ever, without a word."""
+    workers = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    storage = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+    fixed = CPUS_OF_RUNNER + CPUS_OF_STORAGE_CONTROLLER + CPUS_TO_PLACE_ACTORS
+    return CPUS_PER_WORKER * workers + storage + fixed
+
+
+def check_cluster(config: DictConfig, resources: dict[str, float]) -> None:
+    """Check that a running Ray cluster has the slots that verl will ask for.
+
+    Args:
+        config: The composed configuration.
+        resources: What `ray.cluster_resources()` says.
+
+    Raises:
+        PreflightError: It has fewer.
+    """
+    gpus = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    for name, needed in (("CPU", needed_cpus(config)), ("GPU", gpus)):
+        found = resources.get(name, 0)
+        if found < needed:
+            raise PreflightError(
+                f"the Ray cluster must have {needed} {name} slots for trainer.nnodes={config.trainer.nnodes} and "
+                f"trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}; it has {found:g}. Add nodes, start "
+                f"them with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
+            )
+
+
+def _check_sizes(config: DictConfig) -> None:
+    azr = config.azr
+    _require(
+        azr.solve_on in list(SolveOn),
+        f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}",
+    )
+    for name in ("proposals_per_kind", "attempts_per_record", "buffer_capacity"):
+        _require(azr[name] >= 1, f"azr.{name} must be at least 1; got {azr[name]}")
+    _require(azr.replay_per_kind >= 0, f"azr.replay_per_kind must not be negative; got {azr.replay_per_kind}")
+    _require(
+        azr.replay_per_kind == 0 or azr.solve_on == SolveOn.ATTEMPTS,
+        f"azr.replay_per_kind={azr.replay_per_kind} is read with azr.solve_on=attempts only; "
+        f"with {azr.solve_on} the buffer tops up the solver's samples anyway. Set it to 0.",
+    )
+    _require(
+        azr.seeding.target <= azr.buffer_capacity,
+        f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; "
+        f"got {azr.seeding.target}",
+    )
+    _require(
+        azr.solve_on == SolveOn.ATTEMPTS or azr.seeding.target >= azr.proposals_per_kind,
+        f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
+        f"azr.solve_on={azr.solve_on}, or the first solver batch cannot be filled; got {azr.seeding.target}",
+    )
+    _require(
+        0 <= azr.failures.max_share < 1,
+        f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
+    )
+
+
+def _check_estimator(config: DictConfig) -> None:
+    choices = {"cells": ("role-kind", "role", "global"), "statistics": ("sequence", "token")}
+    for name, known in choices.items():
+        value = config.algorithm.trr[name]
+        _require(value in known, f"algorithm.trr.{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def _check_verl(config: DictConfig) -> None:
+    trainer, rollout = config.trainer, config.actor_rollout_ref.rollout
+    _require(trainer.use_v1, "trainer.use_v1 must be true: the recipe is built on verl's V1 trainer")
+    _require(
+        trainer.v1.trainer_mode == "sync",
+        f"trainer.v1.trainer_mode must be sync, the mode that the recipe extends; got {trainer.v1.trainer_mode}",
+    )
+    _require(
+        rollout.n == 1,
+        f"actor_rollout_ref.rollout.n must be 1; got {rollout.n}. Attempts at a task are azr.attempts_per_record.",
+    )
+    _require(
+        trainer.max_actor_ckpt_to_keep is None or trainer.max_actor_ckpt_to_keep >= 2,
+        "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint before the "
+        f"new one is complete; got {trainer.max_actor_ckpt_to_keep}",
+    )
+    _require(
+        not config.actor_rollout_ref.actor.get("checkpoint", {}).get("async_save", False),
+        "actor_rollout_ref.actor.checkpoint.async_save must be false: a checkpoint counts once it is written",
+    )
+
+
+def _check_lengths(config: DictConfig) -> None:
+    data, rollout = config.data, config.actor_rollout_ref.rollout
+    whole = data.max_prompt_length + data.max_response_length
+    sum_text = f"data.max_prompt_length + data.max_response_length = {whole}"
+    _require(
+        rollout.max_model_len is None or whole <= rollout.max_model_len,
+        f"{sum_text} must fit actor_rollout_ref.rollout.max_model_len={rollout.max_model_len}",
+    )
+    tokens = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
+    _require(
+        whole <= tokens,
+        f"{sum_text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one micro-batch",
+    )
+
+
+def _check_model(config: DictConfig) -> None:
+    """The rules that a local model directory can be checked for."""
+    if config.run.tiny_model_dir is not None:
+        return  # it is built after this check, by our own code
+    path = config.actor_rollout_ref.model.path
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        # A name on the model hub has one slash; a path that is not there is a mistake.
+        looks_like_path = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1
+        _require(
+            not looks_like_path,
+            f"actor_rollout_ref.model.path must be a model directory or a name on the hub; {path} does not exist",
+        )
+        return
+    model = _read_json(folder / "config.json", "a model directory holds one")
+    tokenizer = _read_json(folder / "tokenizer_config.json", "the tokenizer is needed for the chat template")
+    _require(
+        "chat_template" in tokenizer or (folder / "chat_template.jinja").exists(),
+        f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
+        "chat_template.jinja to the directory.",
+    )
+    window = model.get("max_position_embeddings")
+    whole = config.data.max_prompt_length + config.data.max_response_length
+    _require(
+        window is None or whole <= window,
+        f"data.max_prompt_length + data.max_response_length = {whole} must fit the model's context of {window}",
+    )
+
+
+def _check_resume(config: DictConfig, pack: TaskPack) -> None:
+    if config.trainer.resume_mode == "disable":
+        return
+    if config.trainer.resume_mode == "resume_path":
+        folder = Path(config.trainer.resume_from_path or "")
+        _require(
+            (folder / "azr" / "manifest.json").exists(),
+            f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {folder}",
+        )
+    else:
+        latest = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
+        if latest is None:
+            return
+        folder = latest
+    manifest = checkpoint.read_manifest(folder)
+    assert manifest is not None
+    checkpoint.check_pack(folder, manifest, pack.name)
+
+
+def _check_slots(config: DictConfig) -> None:
+    """Slots of a local cluster that `run_ppo` will start itself."""
+    init = config.ray_kwargs.ray_init
+    if init.get("address") is not None or init.num_cpus is None:
+        return
+    needed = needed_cpus(config)
+    _require(
+        init.num_cpus >= needed,
+        f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray (they are logical "
+        f"slots, not cores); got {init.num_cpus}. With fewer, verl waits for ever.",
+    )
+
+
+def _read_json(path: Path, reason: str) -> dict[str, Any]:
+    _require(path.exists(), f"{path} must exist: {reason}")
+    values: dict[str, Any] = json.loads(path.read_text())
+    return values
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise PreflightError(message)

@@ -1,0 +1,198 @@
+"""Self-play of one request: plain asyncio over a `Generate` callable, without verl, Ray or torch.
+
+An agent loop (`recipe/agent_loop.py`) runs `propose_once` and `solve_once` with vLLM behind `Generate`;
+a unit test runs them with a scripted model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tasks.contract import Accepted, Message, Outcome, Role, TaskPack, TaskRecord
+
+DUPLICATE = "duplicate"
+"""Reason for refusing a task that the buffer, or another proposal of the step, holds already."""
+
+HELD_OUT = "held-out"
+"""Reason for refusing a task of the evaluation set."""
+
+Admit = Callable[[str], Awaitable[str]]
+"""Asks for a task key to be taken: "" when it is new, else `DUPLICATE` or `HELD_OUT`."""
+
+
+class GenerationFailedError(RuntimeError):
+    """A request got no response from the engine, retries included. Never a reward: the sample is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response of the model.
+
+    Attributes:
+        text: Decoded, without special tokens.
+        tokens: What the caller of the engine needs to train on it (opaque here; None in unit tests).
+    """
+
+    text: str
+    tokens: Any = None
+
+
+class Generate(Protocol):
+    """The model, seen from self-play."""
+
+    async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        """Sample `num_responses` independent responses; those whose request failed are left out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing that is asked of the model in a wave.
+
+    Attributes:
+        index: Its place in the step, unique within it.
+        role: Whether a task is proposed or `record` is solved.
+        kind: A kind of the pack.
+        messages: The chat prompt.
+        references: The records shown in a proposer's prompt.
+        record: The task to solve; None for a proposal.
+        num_attempts: Attempts at an accepted proposal; 0 while seeding, and for a solve request.
+    """
+
+    index: int
+    role: Role
+    kind: str
+    messages: list[Message]
+    references: tuple[TaskRecord, ...] = ()
+    record: TaskRecord | None = None
+    num_attempts: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, for the trip to another process."""
+        return {
+            "index": self.index,
+            "role": self.role.value,
+            "kind": self.kind,
+            "messages": self.messages,
+            "references": [_record_to_json(record) for record in self.references],
+            "record": None if self.record is None else _record_to_json(self.record),
+            "num_attempts": self.num_attempts,
+        }
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Request:
+        """The inverse of `to_json`."""
+        record = values["record"]
+        return Request(
+            index=values["index"],
+            role=Role(values["role"]),
+            kind=values["kind"],
+            messages=values["messages"],
+            references=tuple(_record_from_json(item) for item in values["references"]),
+            record=None if record is None else _record_from_json(record),
+            num_attempts=values["num_attempts"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One response of the solver and what is true of it."""
+
+    response: Response
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One response of the proposer and what is true of it.
+
+    Attributes:
+        response: The model's text.
+        outcome: MALFORMED, WRONG or CORRECT.
+        reason: Why it was refused; "" when it was accepted.
+        record: The new task, when it was accepted.
+        key: The pack's key of `record`; "" without one.
+        messages: The solver's prompt for `record`, when it was attempted.
+        attempts: The attempts that got a response.
+        num_failed: Attempts that got none.
+    """
+
+    response: Response
+    outcome: Outcome
+    reason: str
+    record: TaskRecord | None
+    key: str
+    messages: list[Message]
+    attempts: tuple[Attempt, ...]
+    num_failed: int
+
+    @property
+    def solve_rate(self) -> float | None:
+        """Share of correct attempts among those that got a response; None when there were none."""
+        if not self.attempts:
+            return None
+        return sum(attempt.outcome is Outcome.CORRECT for attempt in self.attempts) / len(self.attempts)
+
+
+async def attempt_record(
+    pack: TaskPack, record: TaskRecord, messages: Sequence[Message], generate: Generate, count: int
+) -> tuple[Attempt, ...]:
+    """Ask for `count` attempts at `record` and judge those that come back."""
+    responses = await generate(messages, num_responses=count)
+    verdicts = await asyncio.gather(*(pack.judge(record, response.text) for response in responses))
+    return tuple(
+        Attempt(response, verdict.outcome, verdict.reason)
+        for response, verdict in zip(responses, verdicts, strict=True)
+    )
+
+
+async def propose_once(pack: TaskPack, request: Request, generate: Generate, admit: Admit) -> Proposal:
+    """Ask for one task, check it, and have it attempted at once if it is accepted.
+
+    Raises:
+        GenerationFailedError: The engine gave no response to the proposer's prompt.
+    """
+    responses = await generate(request.messages, num_responses=1)
+    if not responses:
+        raise GenerationFailedError(f"no proposal for request {request.index} ({request.kind})")
+    response = responses[0]
+    checked = await pack.accept(request.kind, response.text, request.references)
+    if not isinstance(checked, Accepted):
+        return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
+    key = pack.task_key(checked.record)
+    refusal = await admit(key)
+    if refusal:
+        return Proposal(response, Outcome.WRONG, refusal, None, key, [], (), 0)
+    attempts: tuple[Attempt, ...] = ()
+    messages: list[Message] = []
+    if request.num_attempts:
+        messages = pack.solve_prompt(checked.record)
+        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
+    num_failed = request.num_attempts - len(attempts)
+    return Proposal(response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed)
+
+
+async def solve_once(pack: TaskPack, request: Request, generate: Generate) -> Attempt:
+    """Ask for one attempt at the request's record.
+
+    Raises:
+        GenerationFailedError: The engine gave no response.
+    """
+    if request.record is None:
+        raise ValueError(f"request {request.index} has no record to solve")
+    attempts = await attempt_record(pack, request.record, request.messages, generate, 1)
+    if not attempts:
+        raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
+    return attempts[0]
+
+
+def _record_to_json(record: TaskRecord) -> dict[str, Any]:
+    return {"kind": record.kind, "payload": dict(record.payload)}
+
+
+def _record_from_json(values: Mapping[str, Any]) -> TaskRecord:
+    return TaskRecord(values["kind"], values["payload"])

@@ -1,0 +1,279 @@
+"""The curriculum: what is asked of the model in a step, and what its responses are worth.
+
+`SelfPlay` is the state of Absolute Zero that is not the policy: the buffer, the random generators, and the
+rules that turn a step's facts into rewards. It draws requests, and settles their results; how the requests
+reach a model is not its business. In training they travel through verl's agent loops; in unit tests a
+scripted model answers them in the same process.
+
+    requests = selfplay.begin_step(step)           # wave 1
+    requests += selfplay.second_wave(proposals)    # only with azr.solve_on=fresh
+    settlement = selfplay.settle(step, requests, results)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recipe.buffer import TaskBuffer
+from recipe.config import AzrConfig, SolveOn
+from recipe.ledger import LedgerLine
+from recipe.rollout import Attempt, Proposal, Request
+from recipe.uid import make_uid
+from rewards.profile import RewardProfile, price_attempt, price_proposal
+from tasks.contract import Outcome, Role, TaskPack, TaskRecord
+
+Results = Mapping[int, Proposal | Attempt]
+"""Results by request index. A request without one has failed: it is left out and counted."""
+
+PROPOSAL = -1
+"""Stands for the proposal itself where an attempt's number is asked."""
+
+
+class SelfPlayError(RuntimeError):
+    """Self-play cannot go on; the message says why and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What the trainer needs to train on one response.
+
+    Attributes:
+        uid: Carries role and kind to the estimator.
+        reward: Scalar.
+    """
+
+    uid: str
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A settled step.
+
+    Attributes:
+        priced: The responses to train on, by (request index, attempt number or `PROPOSAL`).
+        ledger: One line a response, in the order of requests and attempts.
+        released: Task keys that are no longer in the buffer and may be proposed again.
+        num_failed: Responses that never came.
+    """
+
+    priced: dict[tuple[int, int], Priced]
+    ledger: list[LedgerLine]
+    released: list[str]
+    num_failed: int
+
+
+class SelfPlay:
+    """Draws requests and settles results.
+
+    Args:
+        pack: The domain.
+        profile: Prices of outcomes.
+        config: Sizes and rules.
+    """
+
+    def __init__(self, pack: TaskPack, profile: RewardProfile, config: AzrConfig) -> None:
+        self._pack = pack
+        self._profile = profile
+        self._config = config
+        self._kinds = [spec.name for spec in pack.kinds]
+        self.buffer = TaskBuffer(self._kinds, config.buffer_capacity)
+        # Two owners, two generators: a change in the prices never moves which prompts are drawn.
+        self._draw_rng = random.Random(f"{config.seed} draw")
+        self._reward_rng = random.Random(f"{config.seed} reward")
+        for record in pack.seeds():
+            self.buffer.add(record, pack.task_key(record), step=0)
+
+    def seeding_wave(self) -> list[Request]:
+        """Requests for one more wave of seeding; empty when every kind has reached the target."""
+        requests: list[Request] = []
+        for kind in self._kinds:
+            if self.buffer.size(kind) < self._config.seeding.target:
+                for _ in range(self._config.proposals_per_kind):
+                    requests.append(self._propose_request(len(requests), kind, num_attempts=0))
+        return requests
+
+    def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
+        """Move a seeding wave's accepted records into the buffer, without rewards."""
+        lines, released, num_failed = [], [], 0
+        for request in requests:
+            proposal = results.get(request.index)
+            if not isinstance(proposal, Proposal):
+                num_failed += 1
+                continue
+            lines.append(_proposal_line(0, request, proposal, None))
+            if proposal.record is not None:
+                released += self.buffer.add(proposal.record, proposal.key, step=0)
+        self._check_failures("seeding", num_failed, len(requests))
+        return Settlement({}, lines, released, num_failed)
+
+    def begin_step(self, step: int) -> list[Request]:
+        """Draw the requests of `step` that depend on nothing in it."""
+        requests: list[Request] = []
+        for kind in self._kinds:
+            for _ in range(self._config.proposals_per_kind):
+                attempts = self._config.attempts_per_record
+                requests.append(self._propose_request(len(requests), kind, attempts))
+        if self._config.solve_on == SolveOn.PREVIOUS:
+            for kind in self._kinds:
+                fresh = self.buffer.added_at(kind, step - 1)
+                requests += self._solve_requests(len(requests), kind, fresh, self._config.proposals_per_kind)
+        elif self._config.solve_on == SolveOn.ATTEMPTS:
+            for kind in self._kinds:
+                requests += self._solve_requests(len(requests), kind, [], self._config.replay_per_kind)
+        return requests
+
+    def second_wave(self, requests: Sequence[Request], results: Results) -> list[Request]:
+        """With `azr.solve_on=fresh`: solve requests for the records that the first wave's proposals made."""
+        if self._config.solve_on != SolveOn.FRESH:
+            return []
+        wave: list[Request] = []
+        for kind in self._kinds:
+            fresh = [
+                proposal.record
+                for request in requests
+                if request.kind == kind and isinstance(proposal := results.get(request.index), Proposal)
+                if proposal.record is not None
+            ]
+            first = len(requests) + len(wave)
+            wave += self._solve_requests(first, kind, fresh, self._config.proposals_per_kind)
+        return wave
+
+    def settle(self, step: int, requests: Sequence[Request], results: Results) -> Settlement:
+        """Price a step's results, move accepted records into the buffer, and write it all down.
+
+        Raises:
+            SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
+        """
+        settlement = Settlement({}, [], [], 0)
+        num_failed, num_asked = 0, 0
+        for request in requests:
+            result = results.get(request.index)
+            num_asked += 1
+            if result is None:
+                num_failed += 1
+            elif isinstance(result, Proposal):
+                num_asked += request.num_attempts if result.record is not None else 0
+                num_failed += result.num_failed
+                self._settle_proposal(step, request, result, settlement)
+            else:
+                self._settle_attempt(step, request, 0, result, settlement)
+        self._check_failures(f"step {step}", num_failed, num_asked)
+        return Settlement(settlement.priced, settlement.ledger, settlement.released, num_failed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything here that decides the next step, as JSON values."""
+        return {
+            "buffer": self.buffer.state_dict(),
+            "draw_rng": _rng_to_json(self._draw_rng),
+            "reward_rng": _rng_to_json(self._reward_rng),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` left off."""
+        self.buffer.load_state_dict(state["buffer"])
+        _rng_from_json(self._draw_rng, state["draw_rng"])
+        _rng_from_json(self._reward_rng, state["reward_rng"])
+
+    def _propose_request(self, index: int, kind: str, num_attempts: int) -> Request:
+        spec = self._pack.spec(kind)
+        references = tuple(self.buffer.sample(spec.reference_kinds, spec.num_references, self._draw_rng))
+        messages = self._pack.propose_prompt(kind, references, self._draw_rng)
+        return Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts)
+
+    def _solve_requests(
+        self, first_index: int, kind: str, fresh: Sequence[TaskRecord], count: int
+    ) -> list[Request]:
+        """`count` solve requests: `fresh` records first, topped up from the buffer."""
+        records = self._draw_rng.sample(list(fresh), min(count, len(fresh)))
+        # The buffer holds the fresh ones too once a step is settled: a task may be drawn twice, as in the paper.
+        records += self.buffer.sample([kind], count - len(records), self._draw_rng)
+        return [
+            Request(first_index + i, Role.SOLVE, kind, self._pack.solve_prompt(record), (), record)
+            for i, record in enumerate(records)
+        ]
+
+    def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
+        reward = None
+        # An accepted task whose attempts all failed has no solve rate: its proposal is left out.
+        if proposal.record is None or proposal.solve_rate is not None:
+            reward = price_proposal(self._profile, proposal.outcome, proposal.solve_rate, self._reward_rng)
+            uid = make_uid(Role.PROPOSE, request.kind)
+            into.priced[request.index, PROPOSAL] = Priced(uid, reward)
+        into.ledger.append(_proposal_line(step, request, proposal, reward))
+        if proposal.record is None:
+            return
+        into.released.extend(self.buffer.add(proposal.record, proposal.key, step))
+        solve = Request(
+            request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record
+        )
+        trained = self._config.solve_on == SolveOn.ATTEMPTS
+        for number, attempt in enumerate(proposal.attempts):
+            if trained:
+                self._settle_attempt(step, solve, number, attempt, into)
+            else:
+                into.ledger.append(_attempt_line(step, solve, number, attempt, None))
+
+    def _settle_attempt(
+        self, step: int, request: Request, number: int, attempt: Attempt, into: Settlement
+    ) -> None:
+        reward = price_attempt(self._profile, attempt.outcome, self._reward_rng)
+        into.priced[request.index, number] = Priced(make_uid(Role.SOLVE, request.kind), reward)
+        into.ledger.append(_attempt_line(step, request, number, attempt, reward))
+
+    def _check_failures(self, phase: str, num_failed: int, num_asked: int) -> None:
+        limit = self._config.failures.max_share
+        if num_failed > limit * num_asked:
+            raise SelfPlayError(
+                f"{phase}: {num_failed} of {num_asked} responses never came from the inference engine, more "
+                f"than azr.failures.max_share={limit} allows; the engine's errors are in the run's log"
+            )
+
+
+def _proposal_line(step: int, request: Request, proposal: Proposal, reward: float | None) -> LedgerLine:
+    return LedgerLine(
+        step=step,
+        role=Role.PROPOSE,
+        kind=request.kind,
+        index=request.index,
+        attempt=None,
+        prompt=request.messages,
+        response=proposal.response.text,
+        outcome=proposal.outcome,
+        reason=proposal.reason,
+        solve_rate=proposal.solve_rate,
+        reward=reward,
+        record=None if proposal.record is None else dict(proposal.record.payload),
+    )
+
+
+def _attempt_line(
+    step: int, request: Request, number: int, attempt: Attempt, reward: float | None
+) -> LedgerLine:
+    return LedgerLine(
+        step=step,
+        role=Role.SOLVE,
+        kind=request.kind,
+        index=request.index,
+        attempt=number,
+        prompt=request.messages,
+        response=attempt.response.text,
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        solve_rate=None,
+        reward=reward,
+        record=None if request.record is None else dict(request.record.payload),
+    )
+
+
+def _rng_to_json(rng: random.Random) -> list[Any]:
+    version, internal, gauss_next = rng.getstate()
+    return [version, list(internal), gauss_next]
+
+
+def _rng_from_json(rng: random.Random, state: Sequence[Any]) -> None:
+    version, internal, gauss_next = state
+    rng.setstate((version, tuple(internal), gauss_next))
