@@ -62,7 +62,8 @@ def memory_reserved(device: int | None = None) -> int:
 
 def max_memory_allocated(device: int | None = None) -> int:
     """Return the peak resident memory of this process, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
+    return max(peak, memory_allocated())  # and a little late
 
 
 def max_memory_reserved(device: int | None = None) -> int:

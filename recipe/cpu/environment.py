@@ -8,7 +8,7 @@ def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -
 
     Args:
         threads: Threads of each worker and vLLM process, at least 1.
-        kv_cache_gib: vLLM's key-value cache in GiB, at least 1; every rollout server takes it from main memory.
+        kv_cache_gib: vLLM's key-value cache in GiB, at least 1; each rollout server takes that much memory.
         offline: Never ask the Hugging Face hub, so that a model or file that is missing here fails at once.
 
     Raises:
@@ -29,7 +29,7 @@ def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         # PyTorch would otherwise start one thread a core in every process that Ray does not limit.
         "OMP_NUM_THREADS": str(threads),
-        # TransferQueue asks for 8 threads around every transfer and warns each time that there are fewer cores.
+        # TransferQueue asks for 8 threads around every transfer and warns each time of having fewer cores.
         "TQ_NUM_THREADS": "1",
         # Of vLLM's output, warnings and errors.
         "VLLM_LOGGING_LEVEL": "WARNING",

@@ -16,6 +16,8 @@ import torch
 from recipe.cpu.patching import Function, replace_function, when_imported
 
 VERL = "verl 0.9.1"
+PROCESS_GROUP_MODULE = "verl.utils.distributed"
+WEIGHT_TRANSFER_MODULE = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
 
 NamedWeights = list[tuple[str, torch.Tensor]]
 
@@ -26,13 +28,11 @@ def patch_verl() -> None:
     Raises:
         PatchError: If verl no longer has a module or function that is patched here.
     """
-    when_imported("verl.utils.distributed", _patch_distributed, written_for=VERL)
-    when_imported(
-        "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer", _patch_weight_transfer, written_for=VERL
-    )
+    when_imported(PROCESS_GROUP_MODULE, _patch_process_group, written_for=VERL)
+    when_imported(WEIGHT_TRANSFER_MODULE, _patch_weight_transfer, written_for=VERL)
 
 
-def _patch_distributed(module: ModuleType) -> None:
+def _patch_process_group(module: ModuleType) -> None:
     replace_function(
         module,
         "initialize_global_process_group_ray",
