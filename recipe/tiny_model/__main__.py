@@ -19,18 +19,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         pack = load_pack(options.pack)
-        config = TinyModelConfig(**{field.name: getattr(options, field.name) for field in fields(TinyModelConfig)})
+        config = TinyModelConfig(
+            **{field.name: getattr(options, field.name) for field in fields(TinyModelConfig)}
+        )
     except ValueError as error:
         parser.error(str(error))
     cached = model_path(pack, config, options.out).is_dir()
     if not cached:
-        print(f"warming up a tiny model on {config.steps * config.batch_size} transcripts of {pack.name}", flush=True)
+        print(
+            f"warming up a tiny model on {config.steps * config.batch_size} transcripts of {pack.name}",
+            flush=True,
+        )
     path = ensure_tiny_model(pack, config, options.out)
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     print(f"parameters  {manifest['num_parameters']}")
     print(f"steps       {config.steps} of {config.batch_size} transcripts")
     print(f"loss        {manifest['warmup']['loss']:.3f} nats a response token, at the end")
-    print(f"time        {manifest['wall_s']} s, {manifest['cpu_s']} s of CPU{' (built before)' if cached else ''}")
+    found = " (built before)" if cached else ""
+    print(f"time        {manifest['wall_s']} s, {manifest['cpu_s']} s of CPU{found}")
     print(f"path        {path}")
     return 0
 
@@ -47,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     for field in fields(TinyModelConfig):
         option = "--" + field.name.replace("_", "-")
-        parser.add_argument(option, type=type(field.default), default=field.default, help=field.metadata["help"])
+        parser.add_argument(
+            option, type=type(field.default), default=field.default, help=field.metadata["help"]
+        )
     return parser
 
 

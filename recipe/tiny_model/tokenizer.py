@@ -1,15 +1,19 @@
 """A tokenizer without a vocabulary file: one token for each byte, and three markers.
 
-Byte-level BPE with no merges. Every text round-trips, every newline is one token (verl's Qwen-style chat
-handling asks for that), and a prompt's length in tokens is its length in bytes plus the template's.
+Byte-level BPE with no merges, so every newline is one token (verl's Qwen-style chat handling asks for that)
+and a prompt's length in tokens is its length in bytes plus the template's.
+
+It is a `Qwen2Tokenizer` because transformers loads the tokenizer beside a Qwen2 model as that class, whatever
+class the folder names. That class brings Unicode normalization (NFC) and a marker called `<|endoftext|>`,
+which it adds beyond the model's vocabulary if it is not in it.
 """
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import pre_tokenizers
+from transformers import Qwen2Tokenizer
 
-PAD = "<|pad|>"
+PAD = "<|endoftext|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
 
@@ -22,23 +26,20 @@ CHAT_TEMPLATE = (
 """ChatML, and nothing else: every character of a template is a token here."""
 
 
-def build_tokenizer(max_positions: int) -> PreTrainedTokenizerFast:
+def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
     """Make the tokenizer; a response ends with `<|im_end|>`.
 
     Args:
         max_positions: Longest sequence the model takes, in tokens.
     """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([*alphabet, PAD, TURN_START, TURN_END])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        chat_template=CHAT_TEMPLATE,
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), PAD, TURN_START, TURN_END]
+    return Qwen2Tokenizer(
+        vocab={token: index for index, token in enumerate(tokens)},
+        merges=[],
         pad_token=PAD,
+        unk_token=PAD,
         eos_token=TURN_END,
         additional_special_tokens=[TURN_START],
-        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
         model_max_length=max_positions,
     )

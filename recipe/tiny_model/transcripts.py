@@ -85,6 +85,6 @@ def _draw(pack: TaskPack, kind: str, refused: frozenset[str], rng: random.Random
         if pack.task_key(record) not in refused:
             return record
     raise ValueError(
-        f"sample_record must give tasks outside the held-out set; {_MAX_DRAWS} draws of kind {kind!r} of pack "
-        f"{pack.name} gave none. Widen the pack's ranges or shrink its held-out set."
+        f"sample_record must give tasks outside the held-out set; {_MAX_DRAWS} draws of kind {kind!r} "
+        f"of pack {pack.name} gave none. Widen the pack's ranges or shrink its held-out set."
     )

@@ -13,7 +13,7 @@ from itertools import islice
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig
 from recipe.tiny_model.tokenizer import TURN_END
@@ -22,8 +22,8 @@ from recipe.tiny_model.transcripts import Transcript
 IGNORED = -100
 """Target of a position that carries no loss; torch's own default."""
 
-MICROBATCH_TOKENS = 8192
-"""Bound on B x T, padding included, of one forward pass: enough to keep two cores busy."""
+MICROBATCH_TOKENS = 2048
+"""Bound on B x T, padding included, of one forward pass: its activations stay in a core's cache."""
 
 _LOSS_WINDOW = 50
 
@@ -46,7 +46,7 @@ class WarmupResult:
     """What the warm-up did.
 
     Attributes:
-        loss: Mean loss a response token over the last steps, in nats.
+        loss: Loss over the last steps: nats a response token, averaged within each transcript first.
         num_tokens: Tokens seen, prompts included and padding not.
         num_response_tokens: Tokens that carried a loss.
     """
@@ -56,7 +56,7 @@ class WarmupResult:
     num_response_tokens: int
 
 
-def build_model(config: TinyModelConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def build_model(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """Make an untrained model; its weights depend on `config.seed` and on nothing else."""
     num_heads = config.hidden_size // HEAD_SIZE
     with torch.random.fork_rng(devices=[]):
@@ -79,9 +79,7 @@ def build_model(config: TinyModelConfig, tokenizer: PreTrainedTokenizerFast) -> 
         )
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerFast, transcripts: Sequence[Transcript], max_tokens: int
-) -> list[Example]:
+def encode(tokenizer: Qwen2Tokenizer, transcripts: Sequence[Transcript], max_tokens: int) -> list[Example]:
     """Turn transcripts into tokens, in order; each response ends with `<|im_end|>`.
 
     Raises:
@@ -134,12 +132,17 @@ def collate(examples: Sequence[Example], pad_id: int) -> tuple[torch.Tensor, tor
 
 
 def summed_loss(model: Qwen2ForCausalLM, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Sum the cross entropy over the response tokens of one microbatch."""
+    """Sum over one microbatch's transcripts of the mean cross entropy of a transcript's response tokens.
+
+    A short answer counts as much as a long proposal, most of whose tokens are form.
+    """
     # Padding is on the right and attention is causal, so no mask is needed.
     hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
     carries_loss = targets != IGNORED
     logits = model.lm_head(hidden[carries_loss])  # (R, vocabulary): prompts need no logits
-    return cross_entropy(logits, targets[carries_loss], reduction="sum")
+    losses = cross_entropy(logits, targets[carries_loss], reduction="none")
+    num_response_tokens = carries_loss.sum(dim=1, keepdim=True).expand_as(targets)[carries_loss]
+    return (losses / num_response_tokens).sum()
 
 
 def learning_rate_scale(step: int, config: TinyModelConfig) -> float:
@@ -152,7 +155,7 @@ def learning_rate_scale(step: int, config: TinyModelConfig) -> float:
 
 def warm_up(
     model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Qwen2Tokenizer,
     transcripts: Iterator[Transcript],
     config: TinyModelConfig,
 ) -> WarmupResult:
@@ -167,10 +170,9 @@ def warm_up(
     with deterministic_torch(config.num_threads):
         for _ in range(config.steps):
             examples = encode(tokenizer, list(islice(transcripts, config.batch_size)), config.max_positions)
-            step_tokens = sum(len(example.tokens) - example.num_prompt_tokens for example in examples)
             step_loss = 0.0
             for group in microbatches(examples):
-                loss = summed_loss(model, *collate(group, tokenizer.pad_token_id)) / step_tokens
+                loss = summed_loss(model, *collate(group, tokenizer.pad_token_id)) / config.batch_size
                 loss.backward()
                 step_loss += loss.item()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -179,7 +181,9 @@ def warm_up(
             schedule.step()
             losses.append(step_loss)
             num_tokens += sum(len(example.tokens) for example in examples)
-            num_response_tokens += step_tokens
+            num_response_tokens += sum(
+                len(example.tokens) - example.num_prompt_tokens for example in examples
+            )
     model.eval()
     window = losses[-_LOSS_WINDOW:]
     return WarmupResult(sum(window) / len(window), num_tokens, num_response_tokens)
