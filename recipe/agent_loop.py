@@ -25,7 +25,15 @@ from vllm.sampling_params import RequestOutputKind
 
 from recipe.admission import actor_name
 from recipe.config import SolveOn
-from recipe.rollout import Attempt, Proposal, Request, Response, propose_once, solve_once
+from recipe.rollout import (
+    Attempt,
+    PromptTooLongError,
+    Proposal,
+    Request,
+    Response,
+    propose_once,
+    solve_once,
+)
 from recipe.selfplay import PROPOSAL
 from tasks.contract import Message, Outcome, TaskPack, TaskRecord
 from tasks.registry import load_pack
@@ -75,8 +83,18 @@ class SelfPlayLoop(AgentLoopBase):
     async def generate(
         self, sampling_params: dict[str, Any], messages: Sequence[Message], *, num_responses: int
     ) -> list[Response]:
-        """`num_responses` responses, in flight together; those that failed are left out."""
-        prompt_ids = await self.ct_build_initial_tokens(list(messages))
+        """`num_responses` responses, in flight together; those that failed are left out.
+
+        Raises:
+            PromptTooLongError: The prompt is longer than `data.max_prompt_length`.
+        """
+        # Not `ct_build_initial_tokens`: that one cuts off the beginning of a long prompt and goes on.
+        prompt_ids = self.continuous_token_builder.build_initial_tokens(list(messages))
+        longest = self.rollout_config.prompt_length
+        if len(prompt_ids) > longest:
+            raise PromptTooLongError(
+                f"a prompt must fit data.max_prompt_length={longest}; got {len(prompt_ids)}"
+            )
         session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
         answers = await asyncio.gather(
             *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
@@ -89,7 +107,9 @@ class SelfPlayLoop(AgentLoopBase):
         for _ in range(self.retries + 1):
             try:
                 output = await self.server_manager.generate(
-                    request_id=session, prompt_ids=prompt_ids, sampling_params=sampling_params | FINAL_TOKENS_ONLY
+                    request_id=session,
+                    prompt_ids=prompt_ids,
+                    sampling_params=sampling_params | FINAL_TOKENS_ONLY,
                 )
             except RayError as error:
                 logger.warning("a generation request failed: %s", error)
@@ -193,7 +213,9 @@ def attempt_from_json(facts: Mapping[str, Any]) -> Attempt:
 def _to_output(response: Response, index: int, attempt: int, facts: dict[str, Any] | None) -> AgentLoopOutput:
     tokens: Tokens = response.tokens
     # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
-    place = {"azr_index": index, "azr_attempt": attempt, "azr_facts": json.dumps(facts)}
+    place: dict[str, Any] = {"azr_index": index, "azr_attempt": attempt, "azr_facts": json.dumps(facts)}
+    # verl copies this from the last output of a session to the others, and expects it to be there.
+    place["reward_extra_info"] = {}
     return AgentLoopOutput(
         prompt_ids=tokens.prompt_ids,
         response_ids=tokens.response_ids,

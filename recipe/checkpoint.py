@@ -83,7 +83,7 @@ def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:
     content = (folder / "azr" / "state.json").read_bytes()
     if hashlib.sha256(content).hexdigest() != manifest.state_sha256:
         raise CheckpointError(
-            f"{folder}/azr/state.json must have the digest that its manifest names; it was changed or damaged. "
+            f"{folder}/azr/state.json must have the digest that its manifest names; it was changed. "
             "Remove the folder to resume from an earlier checkpoint."
         )
     state: dict[str, Any] = json.loads(content)

@@ -85,7 +85,7 @@ class AzrConfig:
     failures: FailureConfig = field(default_factory=FailureConfig)
 
     def prompts_per_step(self, num_kinds: int) -> int:
-        """Prompts that one step submits to verl, which waits for exactly that many (`data.train_batch_size`)."""
+        """Prompts that one step submits, and that verl waits for (`data.train_batch_size`)."""
         if self.solve_on == SolveOn.ATTEMPTS:
             return num_kinds * (self.proposals_per_kind + self.replay_per_kind)
         return num_kinds * 2 * self.proposals_per_kind

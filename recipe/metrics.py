@@ -9,15 +9,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from recipe.rollout import DUPLICATE
 from recipe.intervals import wilson
 from recipe.ledger import LedgerLine
+from recipe.rollout import DUPLICATE
 from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 
 # The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
-WORK_PHASES = ("gen", "gen_propose", "old_log_prob", "ref", "values", "update_critic", "update_actor", "update_weights")
+WORK_PHASES = (
+    "gen",
+    "gen_propose",
+    "old_log_prob",
+    "ref",
+    "values",
+    "update_critic",
+    "update_actor",
+    "update_weights",
+)
 
 
 def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts: int) -> dict[str, float]:

@@ -73,9 +73,9 @@ def check_cluster(config: DictConfig, resources: dict[str, float]) -> None:
         found = resources.get(name, 0)
         if found < needed:
             raise PreflightError(
-                f"the Ray cluster must have {needed} {name} slots for trainer.nnodes={config.trainer.nnodes} and "
-                f"trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}; it has {found:g}. Add nodes, start "
-                f"them with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
+                f"the Ray cluster must have {needed} {name} slots for trainer.nnodes="
+                f"{config.trainer.nnodes} and trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}; "
+                f"it has {found:g}. Add nodes, start them with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
             )
 
 
@@ -121,16 +121,17 @@ def _check_verl(config: DictConfig) -> None:
     _require(trainer.use_v1, "trainer.use_v1 must be true: the recipe is built on verl's V1 trainer")
     _require(
         trainer.v1.trainer_mode == "sync",
-        f"trainer.v1.trainer_mode must be sync, the mode that the recipe extends; got {trainer.v1.trainer_mode}",
+        f"trainer.v1.trainer_mode must be sync, which the recipe extends; got {trainer.v1.trainer_mode}",
     )
     _require(
         rollout.n == 1,
-        f"actor_rollout_ref.rollout.n must be 1; got {rollout.n}. Attempts at a task are azr.attempts_per_record.",
+        f"actor_rollout_ref.rollout.n must be 1; got {rollout.n}. "
+        "Attempts at a task are azr.attempts_per_record.",
     )
     _require(
         trainer.max_actor_ckpt_to_keep is None or trainer.max_actor_ckpt_to_keep >= 2,
-        "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint before the "
-        f"new one is complete; got {trainer.max_actor_ckpt_to_keep}",
+        "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint "
+        f"before the new one is complete; got {trainer.max_actor_ckpt_to_keep}",
     )
     _require(
         not config.actor_rollout_ref.actor.get("checkpoint", {}).get("async_save", False),
@@ -164,7 +165,8 @@ def _check_model(config: DictConfig) -> None:
         looks_like_path = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1
         _require(
             not looks_like_path,
-            f"actor_rollout_ref.model.path must be a model directory or a name on the hub; {path} does not exist",
+            f"actor_rollout_ref.model.path must be a model directory or a name on the hub; "
+            f"{path} does not exist",
         )
         return
     model = _read_json(folder / "config.json", "a model directory holds one")
@@ -178,7 +180,7 @@ def _check_model(config: DictConfig) -> None:
     whole = config.data.max_prompt_length + config.data.max_response_length
     _require(
         window is None or whole <= window,
-        f"data.max_prompt_length + data.max_response_length = {whole} must fit the model's context of {window}",
+        f"data.max_prompt_length + data.max_response_length = {whole} must fit the model's context, {window}",
     )
 
 
@@ -209,8 +211,8 @@ def _check_slots(config: DictConfig) -> None:
     needed = needed_cpus(config)
     _require(
         init.num_cpus >= needed,
-        f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray (they are logical "
-        f"slots, not cores); got {init.num_cpus}. With fewer, verl waits for ever.",
+        f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray "
+        f"(they are logical slots, not cores); got {init.num_cpus}. With fewer, verl waits for ever.",
     )
 
 

@@ -19,12 +19,19 @@ DUPLICATE = "duplicate"
 HELD_OUT = "held-out"
 """Reason for refusing a task of the evaluation set."""
 
+TOO_LONG = "too-long"
+"""Reason for refusing a task whose solver prompt does not fit the context: it can never be attempted."""
+
 Admit = Callable[[str], Awaitable[str]]
 """Asks for a task key to be taken: "" when it is new, else `DUPLICATE` or `HELD_OUT`."""
 
 
 class GenerationFailedError(RuntimeError):
     """A request got no response from the engine, retries included. Never a reward: the sample is left out."""
+
+
+class PromptTooLongError(ValueError):
+    """A prompt does not fit `data.max_prompt_length`, and was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,11 @@ class Generate(Protocol):
     """The model, seen from self-play."""
 
     async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
-        """Sample `num_responses` independent responses; those whose request failed are left out."""
+        """Sample `num_responses` independent responses; those whose request failed are left out.
+
+        Raises:
+            PromptTooLongError: The prompt does not fit.
+        """
         ...
 
 
@@ -171,7 +182,10 @@ async def propose_once(pack: TaskPack, request: Request, generate: Generate, adm
     messages: list[Message] = []
     if request.num_attempts:
         messages = pack.solve_prompt(checked.record)
-        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
+        try:
+            attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
+        except PromptTooLongError:
+            return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
     num_failed = request.num_attempts - len(attempts)
     return Proposal(response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed)
 

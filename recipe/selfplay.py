@@ -23,7 +23,7 @@ from recipe.ledger import LedgerLine
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.uid import make_uid
 from rewards.profile import RewardProfile, price_attempt, price_proposal
-from tasks.contract import Outcome, Role, TaskPack, TaskRecord
+from tasks.contract import Role, TaskPack, TaskRecord
 
 Results = Mapping[int, Proposal | Attempt]
 """Results by request index. A request without one has failed: it is left out and counted."""
@@ -189,7 +189,7 @@ class SelfPlay:
     ) -> list[Request]:
         """`count` solve requests: `fresh` records first, topped up from the buffer."""
         records = self._draw_rng.sample(list(fresh), min(count, len(fresh)))
-        # The buffer holds the fresh ones too once a step is settled: a task may be drawn twice, as in the paper.
+        # The buffer may hold the fresh ones as well: a task can be drawn twice, as in the paper.
         records += self.buffer.sample([kind], count - len(records), self._draw_rng)
         return [
             Request(first_index + i, Role.SOLVE, kind, self._pack.solve_prompt(record), (), record)
@@ -207,9 +207,7 @@ class SelfPlay:
         if proposal.record is None:
             return
         into.released.extend(self.buffer.add(proposal.record, proposal.key, step))
-        solve = Request(
-            request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record
-        )
+        solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
         for number, attempt in enumerate(proposal.attempts):
             if trained:

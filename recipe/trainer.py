@@ -98,8 +98,8 @@ class AzrTrainer(PPOTrainerSync):
         if self.selfplay.seeding_wave():
             sizes = {spec.name: self.selfplay.buffer.size(spec.name) for spec in self.pack.kinds}
             raise SelfPlayError(
-                f"seeding must reach azr.seeding.target={self.azr.seeding.target} records of every kind within "
-                f"azr.seeding.max_waves={self.azr.seeding.max_waves} waves; got {sizes}. The ledger says why "
+                f"seeding must reach azr.seeding.target={self.azr.seeding.target} records of every kind "
+                f"within azr.seeding.max_waves={self.azr.seeding.max_waves} waves; got {sizes}. The ledger says why "
                 "proposals were refused: train the model further, lower the target, or allow more waves."
             )
 
@@ -190,9 +190,7 @@ class AzrTrainer(PPOTrainerSync):
             partition_id=batch.partition_id,
             fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": _objects(uids)}),
         )
-        return KVBatchMeta(
-            partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info
-        )
+        return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
 
     def _release_tasks(self) -> None:
         """Between waves of different steps: what is taken is what the buffer holds."""
@@ -209,9 +207,7 @@ class AzrTrainer(PPOTrainerSync):
         epoch: int,
     ) -> None:
         """verl's metrics of the step, then ours."""
-        super()._compute_metrics(
-            batch, metrics_of_step, timing_raw, global_steps=global_steps, epoch=epoch
-        )
+        super()._compute_metrics(batch, metrics_of_step, timing_raw, global_steps=global_steps, epoch=epoch)
         settlement = self._settlement
         assert settlement is not None
         kinds = [spec.name for spec in self.pack.kinds]
@@ -223,9 +219,13 @@ class AzrTrainer(PPOTrainerSync):
 
     def _batch_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
         """Advantages and lengths of the trained rows, by cell."""
-        rows = [(key, tag) for key, tag in zip(batch.keys, batch.tags, strict=True) if "is_padding" not in tag]
+        rows = [
+            (key, tag) for key, tag in zip(batch.keys, batch.tags, strict=True) if "is_padding" not in tag
+        ]
         data = tq.kv_batch_get(
-            keys=[key for key, _ in rows], partition_id=batch.partition_id, select_fields=["uid", "advantages"]
+            keys=[key for key, _ in rows],
+            partition_id=batch.partition_id,
+            select_fields=["uid", "advantages"],
         )
         cells = ["/".join(parse_uid(uid)) for uid in data["uid"]]
         advantages = [row.abs().mean().item() for row in data["advantages"].unbind()]
@@ -296,5 +296,7 @@ def _results(extra_fields: Sequence[Mapping[str, Any]]) -> dict[int, Proposal | 
         facts = json.loads(extra["azr_facts"])
         if facts is not None:
             is_proposal = "attempts" in facts
-            results[extra["azr_index"]] = proposal_from_json(facts) if is_proposal else attempt_from_json(facts)
+            results[extra["azr_index"]] = (
+                proposal_from_json(facts) if is_proposal else attempt_from_json(facts)
+            )
     return results
