@@ -1,0 +1,31 @@
+"""What the tests of the recipe share: the arithmetic pack and the composed configuration."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from recipe.config import CONF, register
+from tasks.arithmetic import ArithmeticPack
+
+
+@pytest.fixture(scope="session")
+def arithmetic() -> ArithmeticPack:
+    return ArithmeticPack()
+
+
+@pytest.fixture(scope="session")
+def demo_config() -> DictConfig:
+    """`experiment=demo`, composed once; whoever changes it takes `config`."""
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("azr", ["experiment=demo"])
+
+
+@pytest.fixture
+def config(demo_config: DictConfig) -> DictConfig:
+    """A copy of `experiment=demo`, which passes every check as it is."""
+    return copy.deepcopy(demo_config)
