@@ -12,7 +12,7 @@ from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
-PROPOSAL = re.compile(r"Find:[ \t]*\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
+PROPOSAL = re.compile(r"(?:Find:[ \t]*)?\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
 # Two ways to be apart, not one optional mark among blanks: that would take quadratic time on many blanks.
 APART = r"(?:[ \t]*([-+*,])[ \t]*|[ \t]+)"
 ANSWER = re.compile(rf"([0-9]{{1,6}}){APART}([0-9]{{1,6}})(?:[ \t]*=[ \t]*(-?[0-9]{{1,9}}))?")
@@ -49,12 +49,20 @@ class Abduction(Kind):
 
     def statement(self, payload: Payload) -> str:
         """See `Kind.statement`."""
-        return f"Find: ? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
+        return f"Find: {self.terse_statement(payload)}"
+
+    def terse_statement(self, payload: Payload) -> str:
+        """See `Kind.terse_statement`."""
+        return f"? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
         bound = read_int(payload, "max")
         return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}."
+
+    def terse_question(self, payload: Payload) -> str:
+        """See `Kind.terse_question`."""
+        return self.terse_statement(payload)
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`; the answer is two integers, or the whole equation of this very task."""

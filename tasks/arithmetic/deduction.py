@@ -13,7 +13,7 @@ from tasks.kinds_pack import Kind, malformed
 from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
-PROPOSAL = re.compile(r"Calculate:[ \t]*([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})[ \t]*=")
+PROPOSAL = re.compile(r"(?:Calculate:[ \t]*)?([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})[ \t]*=")
 
 
 class Deduction(Kind):
@@ -44,11 +44,19 @@ class Deduction(Kind):
 
     def statement(self, payload: Payload) -> str:
         """See `Kind.statement`."""
-        return f"Calculate: {read_int(payload, 'a')} {read_str(payload, 'op')} {read_int(payload, 'b')} ="
+        return f"Calculate: {self.terse_statement(payload)}"
+
+    def terse_statement(self, payload: Payload) -> str:
+        """See `Kind.terse_statement`."""
+        return f"{read_int(payload, 'a')} {read_str(payload, 'op')} {read_int(payload, 'b')} ="
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
         return f"{self.statement(payload)}\nReply with one integer."
+
+    def terse_question(self, payload: Payload) -> str:
+        """See `Kind.terse_question`."""
+        return self.terse_statement(payload)
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""

@@ -20,7 +20,7 @@ NUM_SHOWN = 3
 
 EXAMPLE = r"\([ \t]*([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})[ \t]*\)[ \t]*->[ \t]*(-?[0-9]{1,9})"
 ONE_EXAMPLE = re.compile(EXAMPLE)
-PROPOSAL = re.compile(rf"Pattern:[ \t]*({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
+PROPOSAL = re.compile(rf"(?:Pattern:[ \t]*)?({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
 
 RULES: dict[str, Callable[[int, int], int]] = {
     "addition": lambda a, b: a + b,
@@ -79,11 +79,19 @@ class Induction(Kind):
 
     def statement(self, payload: Payload) -> str:
         """See `Kind.statement`."""
+        return f"Pattern: {self.terse_statement(payload)}"
+
+    def terse_statement(self, payload: Payload) -> str:
+        """See `Kind.terse_statement`."""
         return self._render(payload, self.gold(payload))
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
-        return f"{self._render(payload, '?')}\nReply with one integer."
+        return f"Pattern: {self.terse_question(payload)}\nReply with one integer."
+
+    def terse_question(self, payload: Payload) -> str:
+        """See `Kind.terse_question`."""
+        return self._render(payload, "?")
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
@@ -114,7 +122,7 @@ class Induction(Kind):
         rule = RULES[read_str(payload, "rule")]
         shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
         a, b = read_pair(payload.get("query"))
-        return f"Pattern: {', '.join([*shown, f'({a},{b})->{last}'])}"
+        return ", ".join([*shown, f"({a},{b})->{last}"])
 
 
 def matching_rules(examples: Sequence[Example]) -> list[str]:

@@ -32,11 +32,12 @@ class ArithmeticPack(KindsPack):
     def __init__(
         self,
         *,
-        deduction_max: int = 99,
+        deduction_max: int = 49,
         deduction_product_max: int = 12,
         abduction_max: int = 199,
         abduction_product_max: int = 30,
         induction_max: int = 9,
+        terse: bool = False,
         held_out_path: str | None = None,
     ) -> None:
         """Set the difficulty.
@@ -47,6 +48,7 @@ class ArithmeticPack(KindsPack):
             abduction_max: Largest operand of + and - in abduction.
             abduction_product_max: Largest operand of * in abduction.
             induction_max: Largest operand in induction.
+            terse: Prompts without instructions, for a model that was trained on them.
             held_out_path: Another held-out set in place of the committed one.
 
         Raises:
@@ -68,4 +70,4 @@ class ArithmeticPack(KindsPack):
             "abduction": Abduction(abduction_max, abduction_product_max),
             "induction": Induction(induction_max),
         }
-        super().__init__(kinds, held_out_path)
+        super().__init__(kinds, terse, held_out_path)

@@ -31,6 +31,7 @@ class PrimeInversionPack(KindsPack):
         max_prime: int = 617,
         induction_unique: str = Unique.LARGER_THAN_OPERANDS.value,
         refuse_trivial: bool = True,
+        terse: bool = False,
         held_out_path: str | None = None,
     ) -> None:
         """Set the difficulty.
@@ -39,6 +40,7 @@ class PrimeInversionPack(KindsPack):
             max_prime: Largest modulus.
             induction_unique: A `Unique`: none, larger_than_operands or n_pairs.
             refuse_trivial: Refuse tasks about 1 and p-1, which are their own inverses.
+            terse: Prompts without instructions, for a model that was trained on them.
             held_out_path: Another held-out set in place of the committed one.
 
         Raises:
@@ -56,4 +58,4 @@ class PrimeInversionPack(KindsPack):
             "abduction": Inverse("x", max_prime, refuse_trivial),
             "induction": Modulus(max_prime, Unique(induction_unique), refuse_trivial),
         }
-        super().__init__(kinds, held_out_path)
+        super().__init__(kinds, terse, held_out_path)

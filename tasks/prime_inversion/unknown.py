@@ -56,10 +56,18 @@ class Unknown(Kind):
         """See `Kind.statement`."""
         return rf"\boxed{{{self.congruence(payload)}}}"
 
+    def terse_statement(self, payload: Payload) -> str:
+        """See `Kind.terse_statement`."""
+        return self.congruence(payload)
+
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
         task = f"Solve for {self.demand(payload)}: {self.congruence(payload)}"
         return f"{task}\nAnswer as \\boxed{{{self.letter}}}."
+
+    def terse_question(self, payload: Payload) -> str:
+        """See `Kind.terse_question`."""
+        return self.congruence(payload)
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
@@ -73,6 +81,10 @@ class Unknown(Kind):
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
         return rf"\boxed{{{self.least_answer(payload)}}}"
+
+    def terse_gold(self, payload: Payload) -> str:
+        """See `Kind.terse_gold`."""
+        return str(self.least_answer(payload))
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`; the variants are the bands of the held-out set, whatever the largest modulus."""
