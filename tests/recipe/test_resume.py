@@ -64,19 +64,20 @@ SEEDED, DRAWN, ANSWERED, IN_LEDGER, STATE_SAVED, METRICS_WRITTEN, STEP_ENDED = (
     "the step has ended",
 )
 KILLS = [
-    (SEEDED, 0),
-    (IN_LEDGER, 1),
-    (STEP_ENDED, 1),
-    (METRICS_WRITTEN, 2),
-    (STEP_ENDED, 2),
-    (DRAWN, 3),
-    (ANSWERED, 4),
-    (IN_LEDGER, 4),
-    (STATE_SAVED, 4),
-    (METRICS_WRITTEN, 4),
-    (STEP_ENDED, 5),
-    (METRICS_WRITTEN, 6),
+    (SEEDED, 0, 0),
+    (IN_LEDGER, 1, 0),
+    (STEP_ENDED, 1, 0),
+    (METRICS_WRITTEN, 2, 0),
+    (STEP_ENDED, 2, 3),
+    (DRAWN, 3, 3),
+    (ANSWERED, 4, 3),
+    (IN_LEDGER, 4, 3),
+    (STATE_SAVED, 4, 3),
+    (METRICS_WRITTEN, 4, 3),
+    (STEP_ENDED, 5, 5),
+    (METRICS_WRITTEN, 6, 5),
 ]
+"""Where and in which step a run is killed, and the step that it goes on with; 0 is the seeding."""
 
 
 Reach = Callable[[str, int], None]
@@ -363,11 +364,14 @@ def test_scripted_run_meets_everything(runs: Runs) -> None:
     assert list(runs.left["states"]) == ["global_step_2", "global_step_4", "global_step_6"]
 
 
-@pytest.mark.parametrize(("place", "step"), KILLS, ids=lambda value: str(value).replace(" ", "-"))
-def test_killed_run_goes_on_as_if_it_was_not(runs: Runs, tmp_path: Path, place: str, step: int) -> None:
+@pytest.mark.parametrize(("place", "step", "first"), KILLS, ids=lambda value: str(value).replace(" ", "-"))
+def test_killed_run_goes_on_as_if_it_was_not(
+    runs: Runs, tmp_path: Path, place: str, step: int, first: int
+) -> None:
     killed = runs.killed(tmp_path, place, step)
     resumed = runs.start(tmp_path, never)
     resumed.train()
+    assert min(resumed.drawn) == first
     runs.assert_same(tmp_path, [killed, resumed])
 
 

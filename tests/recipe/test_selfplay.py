@@ -1,0 +1,525 @@
+"""What a step asks for, and what its results are worth.
+
+The results are written down by hand: `propose` and `attempt` make the facts that agent loops would bring.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from recipe.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
+from recipe.rollout import Attempt, Proposal, Request, Response
+from recipe.selfplay import PROPOSAL, SelfPlay, SelfPlayError, Settlement
+from recipe.uid import parse_uid
+from rewards.profile import load_profile
+from tasks.arithmetic import ArithmeticPack
+from tasks.contract import KindSpec, Outcome, Role, TaskRecord
+
+KINDS = ("deduction", "abduction", "induction")
+NUM_SEEDS = {"deduction": 4, "abduction": 4, "induction": 5}
+
+Build = Callable[..., SelfPlay]
+
+
+@pytest.fixture
+def build(arithmetic: ArithmeticPack) -> Build:
+    """Makes a `SelfPlay` with 2 proposals a kind and 3 attempts a record, unless told otherwise."""
+
+    def build(profile: str = "paper", **fields: Any) -> SelfPlay:
+        sizes = {"proposals_per_kind": 2, "attempts_per_record": 3, "solve_on": "attempts"}
+        return SelfPlay(arithmetic, load_profile(profile), AzrConfig(**(sizes | fields)))
+
+    return build
+
+
+def addition(a: int, b: int) -> TaskRecord:
+    return TaskRecord("deduction", {"a": a, "op": "+", "b": b})
+
+
+def attempt(outcome: Outcome) -> Attempt:
+    reasons = {Outcome.CORRECT: "", Outcome.WRONG: "wrong-value", Outcome.MALFORMED: "no-answer"}
+    return Attempt(Response(f"a {outcome} answer"), outcome, reasons[outcome])
+
+
+def accepted(record: TaskRecord, *outcomes: Outcome, num_failed: int = 0) -> Proposal:
+    """An accepted proposal and its attempts."""
+    attempts = tuple(attempt(outcome) for outcome in outcomes)
+    messages = [{"role": "user", "content": f"solve {record.payload}"}]
+    key = f"{record.kind} {record.payload}"
+    return Proposal(Response("a task"), Outcome.CORRECT, "", record, key, messages, attempts, num_failed)
+
+
+def refused(outcome: Outcome, reason: str) -> Proposal:
+    return Proposal(Response("no task"), outcome, reason, None, "", [], (), 0)
+
+
+RIGHT, WRONG, MALFORMED = Outcome.CORRECT, Outcome.WRONG, Outcome.MALFORMED
+
+
+def new_record(kind: str, number: int) -> TaskRecord:
+    """A record of `kind` unlike those of other numbers, and unlike the seeds."""
+    payloads: dict[str, dict[str, Any]] = {
+        "deduction": {"a": 50 + number, "op": "+", "b": 1},
+        "abduction": {"op": "+", "result": 50 + number, "max": 199},
+        "induction": {"rule": "multiplication", "shown": [[2, 3], [5, 2], [3, 4]], "query": [9, number]},
+    }
+    return TaskRecord(kind, payloads[kind])
+
+
+def all_accepted(requests: Sequence[Request], *outcomes: Outcome, first: int = 0) -> dict[int, Any]:
+    """Every proposal accepted with these attempts, every solve request answered right."""
+    results: dict[int, Any] = {}
+    for request in requests:
+        if request.role is Role.SOLVE:
+            results[request.index] = attempt(RIGHT)
+        else:
+            results[request.index] = accepted(new_record(request.kind, first + request.index), *outcomes)
+    return results
+
+
+def rewards(settlement: Settlement) -> dict[tuple[int, int], float]:
+    return {place: priced.reward for place, priced in settlement.priced.items()}
+
+
+# ------------------------------ drawing ------------------------------
+
+
+# 3 kinds with 2 proposals each are 6, and a solve request for each makes 12; replay adds 3 * 2.
+@pytest.mark.parametrize(
+    ("solve_on", "replay", "num_requests"),
+    [("fresh", 0, 12), ("previous", 0, 12), ("attempts", 0, 6), ("attempts", 2, 12)],
+)
+def test_step_has_as_many_requests_as_verl_is_told(
+    build: Build, solve_on: str, replay: int, num_requests: int
+) -> None:
+    sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "replay_per_kind": replay}
+    assert AzrConfig(**sizes).prompts_per_step(len(KINDS)) == num_requests
+    selfplay = build(**sizes)
+    for step in (1, 2):
+        requests = selfplay.begin_step(step)
+        results = all_accepted(requests, RIGHT, first=100 * step)
+        requests += selfplay.second_wave(requests, results)
+        assert [request.index for request in requests] == list(range(num_requests))
+        selfplay.settle(step, requests, all_accepted(requests, RIGHT, first=100 * step))
+
+
+@pytest.mark.parametrize("solve_on", SolveOn)
+def test_every_kind_is_proposed_and_attempted_as_often(build: Build, solve_on: SolveOn) -> None:
+    requests = build(solve_on=solve_on.value).begin_step(1)
+    proposed = [request for request in requests if request.role is Role.PROPOSE]
+    assert Counter(request.kind for request in proposed) == dict.fromkeys(KINDS, 2)
+    assert {request.num_attempts for request in proposed} == {3}
+    assert all(request.record is None for request in proposed)
+
+
+def test_references_come_from_the_kinds_asked_for() -> None:
+    class CrossPack(ArithmeticPack):
+        """Induction is proposed from deductions and abductions."""
+
+        @property
+        def kinds(self) -> tuple[KindSpec, ...]:
+            deduction, abduction, induction = super().kinds
+            crossed = KindSpec(induction.name, (deduction.name, abduction.name), 5)
+            return deduction, KindSpec(abduction.name, (abduction.name,), 0), crossed
+
+    selfplay = SelfPlay(CrossPack(), load_profile("paper"), AzrConfig(proposals_per_kind=20))
+    kinds_shown: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    for request in selfplay.begin_step(1):
+        kinds_shown[request.kind].update(record.kind for record in request.references)
+        assert len({str(record) for record in request.references}) == len(request.references)
+    assert kinds_shown["deduction"] == {"deduction": 20 * 2}
+    assert kinds_shown["abduction"] == {}
+    assert kinds_shown["induction"].keys() == {"deduction", "abduction"}
+    assert kinds_shown["induction"].total() == 20 * 5
+
+
+def test_proposers_prompt_shows_its_references(build: Build, arithmetic: ArithmeticPack) -> None:
+    for request in build().begin_step(1):
+        lines = request.messages[0]["content"].split("\n")
+        assert lines[1:] == [arithmetic.gold_proposal(record) for record in request.references]
+
+
+def test_two_steps_draw_different_references(build: Build) -> None:
+    selfplay = build(proposals_per_kind=8)
+    first, second = selfplay.begin_step(1), selfplay.begin_step(2)
+    assert [request.references for request in first] != [request.references for request in second]
+
+
+@pytest.mark.parametrize("solve_on", ["previous", "attempts"])
+def test_one_wave_is_enough_without_fresh(build: Build, solve_on: str) -> None:
+    selfplay = build(solve_on=solve_on)
+    requests = selfplay.begin_step(1)
+    assert selfplay.second_wave(requests, all_accepted(requests, RIGHT)) == []
+
+
+def test_fresh_takes_records_of_this_step_first(build: Build) -> None:
+    selfplay = build(solve_on="fresh", proposals_per_kind=3)
+    requests = selfplay.begin_step(1)
+    new = {"deduction": [addition(70, 1), addition(70, 2), addition(70, 3)], "abduction": [], "induction": []}
+    results: dict[int, Proposal] = {}
+    for request in requests:
+        records = new[request.kind]
+        results[request.index] = (
+            accepted(records[request.index], RIGHT) if records else refused(MALFORMED, "no-task")
+        )
+    wave = selfplay.second_wave(requests, results)
+    solved = {kind: [request.record for request in wave if request.kind == kind] for kind in KINDS}
+    assert sorted(map(str, solved["deduction"])) == sorted(map(str, new["deduction"]))
+
+
+def test_fresh_is_topped_up_from_the_buffer(build: Build, arithmetic: ArithmeticPack) -> None:
+    selfplay = build(solve_on="fresh", proposals_per_kind=3)
+    requests = selfplay.begin_step(1)
+    results = {request.index: refused(MALFORMED, "no-task") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT)
+    del results[1]
+    wave = selfplay.second_wave(requests, results)
+    seeds = [record for record in arithmetic.seeds() if record.kind == "deduction"]
+    deductions = [request.record for request in wave if request.kind == "deduction"]
+    assert deductions[0] == addition(70, 1)
+    assert len(deductions) == 3
+    assert all(record in seeds for record in deductions[1:])
+    assert deductions[1] != deductions[2]
+
+
+def test_solve_request_asks_the_packs_question(build: Build, arithmetic: ArithmeticPack) -> None:
+    selfplay = build(solve_on="previous")
+    solve = [request for request in selfplay.begin_step(1) if request.role is Role.SOLVE]
+    assert len(solve) == 6
+    for request in solve:
+        assert request.record is not None
+        assert request.messages == arithmetic.solve_prompt(request.record)
+        assert request.record.kind == request.kind
+        assert request.num_attempts == 0
+
+
+def test_previous_takes_records_of_the_step_before(build: Build) -> None:
+    selfplay = build(solve_on="previous", proposals_per_kind=3)
+    made = {}
+    for step in (1, 2, 3):
+        requests = selfplay.begin_step(step)
+        results = all_accepted(requests, RIGHT, first=100 * step)
+        made[step] = {str(results[request.index].record) for request in requests[:9]}
+        if step > 1:
+            # 3 proposals a kind were accepted before, and 3 tasks a kind are solved: all of them, no other.
+            assert {str(request.record) for request in requests[9:]} == made[step - 1]
+        selfplay.settle(step, requests, results)
+
+
+def test_previous_is_topped_up_from_the_buffer(build: Build) -> None:
+    selfplay = build(solve_on="previous", proposals_per_kind=3)
+    requests = selfplay.begin_step(1)
+    results = {request.index: refused(WRONG, "no-rule") for request in requests[:9]}
+    results |= {request.index: attempt(WRONG) for request in requests[9:]}
+    results[0] = accepted(addition(70, 1), RIGHT)
+    selfplay.settle(1, requests, results)
+    solve = [request for request in selfplay.begin_step(2) if request.role is Role.SOLVE]
+    deductions = [request.record for request in solve if request.kind == "deduction"]
+    assert deductions[0] == addition(70, 1)
+    assert [len([r for r in solve if r.kind == kind]) for kind in KINDS] == [3, 3, 3]
+
+
+def test_replay_draws_from_the_buffer(build: Build, arithmetic: ArithmeticPack) -> None:
+    selfplay = build(replay_per_kind=4)
+    replay = [request for request in selfplay.begin_step(1) if request.role is Role.SOLVE]
+    assert len(replay) == 12
+    for kind in KINDS:
+        drawn = [str(request.record) for request in replay if request.kind == kind]
+        assert len(set(drawn)) == 4
+        assert set(drawn) <= {str(record) for record in arithmetic.seeds() if record.kind == kind}
+
+
+def test_replay_is_priced_as_one_attempt(build: Build) -> None:
+    selfplay = build(replay_per_kind=1)
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT) | {6: attempt(RIGHT), 7: attempt(WRONG), 8: attempt(MALFORMED)}
+    settled = rewards(selfplay.settle(1, requests, results))
+    assert [settled[index, 0] for index in (6, 7, 8)] == [1.0, -0.5, -1.0]
+
+
+def test_results_that_arrive_in_another_order_change_nothing(build: Build) -> None:
+    outcomes = []
+    for seed in (None, 1, 2):
+        selfplay = build("random", solve_on="fresh", proposals_per_kind=4)
+        requests = selfplay.begin_step(1)
+        results = all_accepted(requests, RIGHT, WRONG, MALFORMED)
+        del results[5]
+        results = shuffled(results, seed)
+        requests += selfplay.second_wave(requests, results)
+        results |= {request.index: attempt(WRONG) for request in requests[12:]}
+        settlement = selfplay.settle(1, requests, shuffled(results, seed))
+        outcomes.append((requests, rewards(settlement), settlement.ledger, selfplay.state_dict()))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def shuffled(results: dict[int, Any], seed: int | None) -> dict[int, Any]:
+    items = list(results.items())
+    if seed is not None:
+        random.Random(seed).shuffle(items)
+    return dict(items)
+
+
+@pytest.mark.parametrize("solve_on", SolveOn)
+def test_prices_do_not_move_which_prompts_are_drawn(build: Build, solve_on: SolveOn) -> None:
+    drawn, priced = [], []
+    for profile in ("paper", "azr_code", "random"):
+        selfplay = build(profile, solve_on=solve_on.value)
+        asked: list[Request] = []
+        for step in (1, 2, 3):
+            requests = selfplay.begin_step(step)
+            results = all_accepted(requests, RIGHT, RIGHT, RIGHT, first=100 * step)
+            requests += selfplay.second_wave(requests, results)
+            results |= {request.index: attempt(WRONG) for request in requests if request.role is Role.SOLVE}
+            asked += requests
+            priced.append(rewards(selfplay.settle(step, requests, results)))
+        drawn.append(asked)
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert priced[0] != priced[3] != priced[6]
+
+
+# ------------------------------ settling ------------------------------
+
+
+def test_every_response_gets_the_price_of_its_outcome(build: Build) -> None:
+    selfplay = build()
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {
+        0: accepted(addition(70, 1), RIGHT, WRONG, MALFORMED),
+        1: accepted(addition(70, 2), RIGHT, RIGHT, RIGHT),
+        2: refused(MALFORMED, "no-task"),
+        3: refused(WRONG, "duplicate"),
+        4: accepted(new_record("induction", 4), WRONG, WRONG, WRONG),
+        5: accepted(new_record("induction", 5), RIGHT, RIGHT, WRONG),
+    }
+    settlement = selfplay.settle(1, requests, results)
+    # Profile `paper`. Learnability: 1 - 1/3 = 2/3; always and never solved 0; 1 - 2/3 = 1/3.
+    assert rewards(settlement) == pytest.approx(
+        {
+            (0, PROPOSAL): 2 / 3,
+            (0, 0): 1.0,
+            (0, 1): -0.5,
+            (0, 2): -1.0,
+            (1, PROPOSAL): 0.0,
+            (1, 0): 1.0,
+            (1, 1): 1.0,
+            (1, 2): 1.0,
+            (2, PROPOSAL): -1.0,
+            (3, PROPOSAL): -0.5,
+            (4, PROPOSAL): 0.0,
+            (4, 0): -0.5,
+            (4, 1): -0.5,
+            (4, 2): -0.5,
+            (5, PROPOSAL): 1 / 3,
+            (5, 0): 1.0,
+            (5, 1): 1.0,
+            (5, 2): -0.5,
+        }
+    )
+    assert settlement.num_failed == 0
+
+
+def test_uid_spells_who_responded_to_what(build: Build) -> None:
+    selfplay = build(replay_per_kind=1)
+    requests = selfplay.begin_step(1)
+    settlement = selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
+    for (index, number), priced in settlement.priced.items():
+        is_proposal = number == PROPOSAL
+        role, kind = parse_uid(priced.uid)
+        assert role is (Role.PROPOSE if is_proposal else Role.SOLVE)
+        assert kind == requests[index].kind
+    assert len({priced.uid for priced in settlement.priced.values()}) == 3 * (2 * 3 + 1)
+
+
+def test_attempts_of_the_solve_rate_are_the_samples_and_none_is_thrown_away(build: Build) -> None:
+    selfplay = build()
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT, WRONG)
+    settlement = selfplay.settle(1, requests, results)
+    responses = {(index, PROPOSAL) for index in results}
+    responses |= {(index, number) for index in results for number in (0, 1)}
+    assert settlement.priced.keys() == responses
+    assert all(line.reward is not None for line in settlement.ledger)
+    assert len(settlement.ledger) == len(responses)
+
+
+@pytest.mark.parametrize("solve_on", ["fresh", "previous"])
+def test_other_modes_estimate_with_attempts_and_train_on_one_each(build: Build, solve_on: str) -> None:
+    selfplay = build(solve_on=solve_on)
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT, WRONG)
+    requests += selfplay.second_wave(requests, results)
+    results |= {request.index: attempt(RIGHT) for request in requests[6:]}
+    settlement = selfplay.settle(1, requests, results)
+    proposals = {(index, PROPOSAL) for index in range(6)}
+    solutions = {(index, 0) for index in range(6, 12)}
+    assert settlement.priced.keys() == proposals | solutions
+    # The ledger keeps the other 12 attempts, without a reward.
+    assert sum(line.reward is None for line in settlement.ledger) == 12
+    assert len(settlement.ledger) == 6 + 12 + 6
+
+
+def test_failed_request_is_left_out_and_counted(build: Build) -> None:
+    selfplay = build(replay_per_kind=1, failures=FailureConfig(max_share=0.5))
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    del results[0], results[8]
+    settlement = selfplay.settle(1, requests, results)
+    assert settlement.num_failed == 2
+    assert {index for index, _ in settlement.priced} == {1, 2, 3, 4, 5, 6, 7}
+    assert {line.index for line in settlement.ledger} == {1, 2, 3, 4, 5, 6, 7}
+
+
+def test_solve_rate_is_over_the_attempts_that_came_back(build: Build) -> None:
+    selfplay = build(failures=FailureConfig(max_share=0.5))
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG, num_failed=1)
+    settlement = selfplay.settle(1, requests, results)
+    # One right of two: 1 - 1/2. Counting the third as wrong would give 1 - 1/3.
+    assert settlement.priced[0, PROPOSAL].reward == 0.5
+    assert settlement.num_failed == 1
+    assert (0, 2) not in settlement.priced
+
+
+def test_accepted_task_without_any_attempt_is_kept_and_its_proposal_left_out(build: Build) -> None:
+    selfplay = build(failures=FailureConfig(max_share=0.5))
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    results[0] = accepted(addition(70, 1), num_failed=3)
+    settlement = selfplay.settle(1, requests, results)
+    assert not any(index == 0 for index, _ in settlement.priced)
+    assert settlement.num_failed == 3
+    line = settlement.ledger[0]
+    assert (line.index, line.reward, line.solve_rate, line.outcome) == (0, None, None, RIGHT)
+    assert addition(70, 1) in selfplay.buffer.added_at("deduction", 1)
+
+
+def test_too_many_failures_stop_the_run_and_name_the_key(build: Build) -> None:
+    # 6 proposals of 3 attempts: 6 + 18 = 24 responses asked for, of which 10 % are 2.4.
+    def settle(num_failed: int) -> Settlement:
+        selfplay = build(failures=FailureConfig(max_share=0.1))
+        requests = selfplay.begin_step(1)
+        results = all_accepted(requests, RIGHT, RIGHT, RIGHT)
+        results[0] = accepted(addition(70, 1), *[RIGHT] * (3 - num_failed), num_failed=num_failed)
+        return selfplay.settle(1, requests, results)
+
+    assert settle(2).num_failed == 2
+    with pytest.raises(SelfPlayError, match=r"step 1: 3 of 24 responses .* azr\.failures\.max_share=0\.1 "):
+        settle(3)
+
+
+def test_refused_proposals_ask_for_no_attempts_in_the_share_of_failures(build: Build) -> None:
+    # 5 refused and 1 missing: 1 of 6 responses failed, and not 1 of 6 + 15.
+    selfplay = build(failures=FailureConfig(max_share=0.1))
+    requests = selfplay.begin_step(1)
+    results = {request.index: refused(MALFORMED, "no-task") for request in requests[1:]}
+    with pytest.raises(SelfPlayError, match="1 of 6 responses"):
+        selfplay.settle(1, requests, results)
+
+
+def test_accepted_records_enter_the_buffer_with_their_step(build: Build) -> None:
+    selfplay = build()
+    requests = selfplay.begin_step(4)
+    results = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[1] = accepted(addition(70, 1), RIGHT)
+    selfplay.settle(4, requests, results)
+    assert selfplay.buffer.added_at("deduction", 4) == [addition(70, 1)]
+    sizes = {kind: selfplay.buffer.size(kind) for kind in KINDS}
+    assert sizes == NUM_SEEDS | {"deduction": 5}
+
+
+def test_settlement_tells_which_tasks_left_the_buffer(build: Build, arithmetic: ArithmeticPack) -> None:
+    # 4 seeds and 2 new deductions in 5 places: the oldest seed goes.
+    selfplay = build(buffer_capacity=5)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results |= {0: accepted(addition(70, 1), RIGHT), 1: accepted(addition(70, 2), RIGHT)}
+    settlement = selfplay.settle(1, requests, results)
+    assert settlement.released == [arithmetic.task_key(arithmetic.seeds()[0])]
+
+
+def test_ledger_lines_stand_in_the_order_of_requests_and_attempts(build: Build) -> None:
+    selfplay = build(replay_per_kind=1)
+    requests = selfplay.begin_step(3)
+    results = all_accepted(requests, RIGHT, WRONG)
+    results[1] = refused(WRONG, "held-out")
+    lines = selfplay.settle(3, requests, results).ledger
+    places = [(line.index, line.attempt) for line in lines]
+    assert places[:4] == [(0, None), (0, 0), (0, 1), (1, None)]
+    assert places == sorted(places, key=lambda place: (place[0], -1 if place[1] is None else place[1]))
+    assert {line.step for line in lines} == {3}
+
+
+def test_ledger_line_says_what_was_asked_and_answered(build: Build) -> None:
+    selfplay = build()
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    proposal, _, second, *_ = selfplay.settle(1, requests, results).ledger
+    assert (proposal.role, proposal.prompt, proposal.response) == ("propose", requests[0].messages, "a task")
+    assert (proposal.solve_rate, proposal.reward, proposal.record) == (0.5, 0.5, addition(70, 1).payload)
+    assert (second.role, second.prompt) == ("solve", results[0].messages)
+    assert (second.response, second.outcome, second.reason) == ("a wrong answer", WRONG, "wrong-value")
+    assert (second.solve_rate, second.reward, second.record) == (None, -0.5, addition(70, 1).payload)
+
+
+# ------------------------------ seeding ------------------------------
+
+
+def test_seeding_asks_for_kinds_below_the_target_only(build: Build) -> None:
+    # Induction has 5 seeds, the others 4.
+    requests = build(seeding=SeedingConfig(target=5)).seeding_wave()
+    assert [request.kind for request in requests] == ["deduction"] * 2 + ["abduction"] * 2
+    assert {request.num_attempts for request in requests} == {0}
+    assert [request.index for request in requests] == [0, 1, 2, 3]
+
+
+def test_seeding_ends_at_the_target(build: Build) -> None:
+    selfplay = build(seeding=SeedingConfig(target=8))
+    num_waves = 0
+    while requests := selfplay.seeding_wave():
+        selfplay.settle_seeding(requests, all_accepted(requests, first=10 * num_waves))
+        num_waves += 1
+    # 4 of 8 are there, 2 a wave come.
+    assert num_waves == 2
+    assert min(selfplay.buffer.size(kind) for kind in KINDS) == 8
+
+
+def test_seeding_prices_nothing_and_writes_everything_down(build: Build) -> None:
+    selfplay = build(seeding=SeedingConfig(target=8), failures=FailureConfig(max_share=0.5))
+    requests = selfplay.seeding_wave()
+    results: dict[int, Any] = all_accepted(requests)
+    results[0] = refused(MALFORMED, "no-task")
+    del results[1]
+    settlement = selfplay.settle_seeding(requests, results)
+    assert settlement.priced == {}
+    assert settlement.num_failed == 1
+    assert [line.index for line in settlement.ledger] == [0, 2, 3, 4, 5]
+    assert {(line.step, line.reward, line.solve_rate) for line in settlement.ledger} == {(0, None, None)}
+    assert [selfplay.buffer.size(kind) for kind in KINDS] == [4, 6, 7]
+
+
+def test_seeding_with_too_many_failures_stops_the_run(build: Build) -> None:
+    selfplay = build(seeding=SeedingConfig(target=8), failures=FailureConfig(max_share=0.1))
+    requests = selfplay.seeding_wave()
+    with pytest.raises(SelfPlayError, match=r"seeding: 6 of 6 responses .* azr\.failures\.max_share=0\.1 "):
+        selfplay.settle_seeding(requests, {})
+
+
+def test_loaded_state_decides_the_draws_and_not_the_seed(build: Build) -> None:
+    def settle(selfplay: SelfPlay, step: int) -> dict[tuple[int, int], float]:
+        requests = selfplay.begin_step(step)
+        return rewards(selfplay.settle(step, requests, all_accepted(requests, RIGHT, first=100 * step)))
+
+    whole = build("random")
+    settle(whole, 1)
+    state = whole.state_dict()
+    resumed = build("random", seed=99)
+    resumed.load_state_dict(state)
+    assert settle(resumed, 2) == settle(whole, 2)
+    assert resumed.begin_step(3) == whole.begin_step(3)
