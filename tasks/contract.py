@@ -135,9 +135,7 @@ class TaskPack(ABC):
         """Chat prompt that asks for one new task of `kind`, unlike `references`."""
 
     @abstractmethod
-    async def accept(
-        self, kind: str, response: str, references: Sequence[TaskRecord]
-    ) -> Accepted | Rejected:
+    async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
         """Parse and check one proposal."""
 
     @abstractmethod

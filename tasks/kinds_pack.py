@@ -14,7 +14,6 @@ from tasks.contract import Accepted, Json, KindSpec, Message, Outcome, Rejected,
 from tasks.held_out_file import FilePack, Stratum
 from tasks.payload import Payload
 
-
 TERSE_REQUEST = "new"
 """First line of a terse proposer's prompt; the reference says of which kind."""
 
@@ -93,7 +92,12 @@ class KindsPack(FilePack):
             terse: Prompts without instructions, for a model that was trained on them. A byte-level model
                 spends most of its time on reading, so this makes it several times faster.
             held_out_path: Another held-out set in place of the committed one.
+
+        Raises:
+            ValueError: `terse` is no truth value.
         """
+        if not isinstance(terse, bool):
+            raise ValueError(f"pack.terse must be true or false; got {terse!r}")
         super().__init__(held_out_path)
         self._kinds = dict(kinds)
         self._terse = terse

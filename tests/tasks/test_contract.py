@@ -19,14 +19,17 @@ from tasks.registry import load_pack
 
 ROOT = Path(__file__).parents[2]
 PACKS = sorted(path.stem for path in (ROOT / "conf" / "pack").glob("*.yaml"))
+TERSE = " terse"
 NUM_SAMPLES = 20
 
-pytestmark = pytest.mark.parametrize("name", PACKS)
+pytestmark = pytest.mark.parametrize("name", [*PACKS, *(name + TERSE for name in PACKS)])
 
 
 def build(name: str) -> TaskPack:
-    """Build a pack from its file, as the recipe does."""
-    return load_pack(yaml.safe_load((ROOT / "conf" / "pack" / f"{name}.yaml").read_text(encoding="utf-8")))
+    """Build a pack from its file, as the recipe does, with or without terse prompts."""
+    path = ROOT / "conf" / "pack" / f"{name.removesuffix(TERSE)}.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return load_pack(config | {"terse": name.endswith(TERSE)})
 
 
 def samples(pack: TaskPack) -> list[TaskRecord]:
@@ -47,8 +50,8 @@ def test_kind_names_are_legal_and_unique(name: str) -> None:
 
 
 def test_pack_is_called_as_its_file(name: str) -> None:
-    assert build(name).name == name
-    assert re.fullmatch("[a-z0-9_]+", name)
+    assert build(name).name == name.removesuffix(TERSE)
+    assert re.fullmatch("[a-z0-9_]+", build(name).name)
 
 
 def test_reference_kinds_exist_and_have_seeds(name: str) -> None:
@@ -164,7 +167,7 @@ def test_pack_pickles(name: str) -> None:
 def test_importing_the_pack_loads_no_training_stack(name: str) -> None:
     program = (
         "import sys; from tasks.registry import load_pack; "
-        f"load_pack({name!r}); "
+        f"load_pack({name.removesuffix(TERSE)!r}); "
         "print([m for m in ('torch', 'verl', 'ray', 'vllm', 'recipe', 'rewards') if m in sys.modules])"
     )
     # -S keeps the site's start-up files out, which may import anything before the first line of ours.
@@ -175,4 +178,4 @@ def test_importing_the_pack_loads_no_training_stack(name: str) -> None:
 
 
 def test_name_alone_and_file_build_the_same_pack(name: str) -> None:
-    assert samples(load_pack(name)) == samples(build(name))
+    assert samples(load_pack(name.removesuffix(TERSE))) == samples(build(name))

@@ -14,7 +14,7 @@ from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
 from tasks.contract import Accepted, Outcome, TaskRecord
 
-PACK = ArithmeticPack()
+PACK = ArithmeticPack(deduction_max=99)
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 PROPOSALS = [
@@ -29,7 +29,7 @@ PROPOSALS = [
     ("deduction", "Calculate: 1 + 2 + 3 =", "malformed", "no-task"),
     ("deduction", "Calculate: 12 + 5 =\nGood luck!", "malformed", "no-task"),
     ("deduction", "calculate: 12 + 5 =", "malformed", "no-task"),
-    ("deduction", "12 + 5 =", "malformed", "no-task"),
+    ("deduction", "12 + 5 =", "correct", ""),
     ("deduction", "Calculate: -1 + 5 =", "malformed", "no-task"),
     ("deduction", "Calculate: 1.5 + 5 =", "malformed", "no-task"),
     ("deduction", "Calculate: 100 + 5 =", "malformed", "operand-out-of-range"),
