@@ -29,6 +29,8 @@ def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         # PyTorch would otherwise start one thread a core in every process that Ray does not limit.
         "OMP_NUM_THREADS": str(threads),
+        # Idle threads would otherwise spin: with more of them than free cores a step takes ten times as long.
+        "OMP_WAIT_POLICY": "PASSIVE",
         # TransferQueue asks for 8 threads around every transfer and warns each time of having fewer cores.
         "TQ_NUM_THREADS": "1",
         # Of vLLM's output, warnings and errors.

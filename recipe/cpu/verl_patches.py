@@ -1,25 +1,17 @@
-"""The places in verl 0.9.1 that do not work on a CPU, mended.
-
-Each patch is applied when its module is imported: the one on the weight transfer belongs to a package that
-imports vLLM (4 s), which only the rollout servers and their clients need.
-"""
+"""The places in verl 0.9.1 that do not work on a CPU, mended. Each waits for its module to be imported."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
-import torch
+from torch.distributed.fsdp import OffloadPolicy
 
 from recipe.cpu.patching import Function, replace_function, when_imported
 
 VERL = "verl 0.9.1"
 PROCESS_GROUP_MODULE = "verl.utils.distributed"
-WEIGHT_TRANSFER_MODULE = "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
-
-NamedWeights = list[tuple[str, torch.Tensor]]
+ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
 
 
 def patch_verl() -> None:
@@ -29,7 +21,7 @@ def patch_verl() -> None:
         PatchError: If verl no longer has a module or function that is patched here.
     """
     when_imported(PROCESS_GROUP_MODULE, _patch_process_group, written_for=VERL)
-    when_imported(WEIGHT_TRANSFER_MODULE, _patch_weight_transfer, written_for=VERL)
+    when_imported(ENGINE_MODULE, _patch_engine, written_for=VERL)
 
 
 def _patch_process_group(module: ModuleType) -> None:
@@ -56,32 +48,20 @@ def _initialize_with_gloo(initialize: Function) -> Function:
     return initialize_with_gloo
 
 
-def _patch_weight_transfer(module: ModuleType) -> None:
+def _patch_engine(module: ModuleType) -> None:
     replace_function(
-        module.BucketedWeightReceiver,
-        "receive_weights",
-        _receive_copies,
-        parameters=("self", "on_bucket_received"),
-        written_for=VERL,
+        module, "CPUOffloadPolicy", _offload_nothing, parameters=("pin_memory",), written_for=VERL
     )
 
 
-def _receive_copies(receive: Function) -> Function:
-    """Hand vLLM copies of the weights it receives.
+def _offload_nothing(cpu_offload_policy: Function) -> Function:
+    """Leave the weights of a reference model where they are.
 
-    In verl 0.9.1 they are views of shared memory, which `tensor.to(device)` copies to an accelerator but not
-    to a CPU. The sender overwrites the memory with the next bucket, the receiver closes it after the last
-    one, and vLLM may keep what it is given.
+    verl 0.9.1 offloads them from the device to pinned CPU memory (fsdp2, `forward_only`). Here the device is
+    the CPU, and torch refuses to pin memory without an accelerator.
     """
 
-    @functools.wraps(receive)
-    def receive_copies(self: Any, on_bucket_received: Callable[[NamedWeights, bool], None]) -> None:
-        def copy_then_load(weights: NamedWeights, is_last: bool) -> None:
-            copies = [(name, tensor.clone()) for name, tensor in weights]
-            # The shared memory cannot be closed while a view of it is alive.
-            weights.clear()
-            on_bucket_received(copies, is_last)
+    def offload_nothing(pin_memory: bool) -> OffloadPolicy:
+        return OffloadPolicy()
 
-        receive(self, copy_then_load)
-
-    return receive_copies
+    return offload_nothing

@@ -1,7 +1,6 @@
 """The patch of vLLM 0.27.1 for its CPU build: the target of the entry point `vllm.general_plugins: azr`.
 
-vLLM calls `register` in every process of an engine, on GPUs too, so vLLM and torch are imported only where
-there is something to patch.
+vLLM calls `register` in every process of an engine, on GPUs too, so nothing is imported or patched there.
 """
 
 from __future__ import annotations
@@ -35,27 +34,22 @@ def _patch_linear_layers(module: ModuleType) -> None:
     replace_function(
         module,
         "dispatch_cpu_unquantized_gemm",
-        _keep_linear_weight,
+        _keep_weight,
         parameters=("layer", "remove_weight"),
         written_for=VLLM,
     )
 
 
-def _keep_linear_weight(dispatch: Function) -> Function:
-    """Let linear layers multiply by their plain weight.
+def _keep_weight(dispatch: Function) -> Function:
+    """Keep the plain weight of a linear layer beside the packed one.
 
-    vLLM 0.27.1 packs the weight of each linear layer for oneDNN once after loading, and drops the original
-    with its `weight_loader`. verl's weight sync then has nowhere to write to: it fails with "'Parameter'
-    object has no attribute 'weight_loader'", and a packed copy would keep the old values. With a plain weight
-    the sync is a copy.
+    vLLM 0.27.1 packs the weight for oneDNN after loading and drops the original with its `weight_loader`;
+    verl's weight sync then fails with "'Parameter' object has no attribute 'weight_loader'". With the original
+    kept, verl 0.9.1 writes new values to it and has vLLM process all weights again, which packs them anew.
     """
-    import torch
 
     @functools.wraps(dispatch)
-    def dispatch_plain(layer: torch.nn.Module, remove_weight: bool) -> None:
-        if layer.weight.ndim != 2:  # convolutions and fused experts: not linear layers, and not dropped
-            dispatch(layer, remove_weight)
-            return
-        layer.cpu_linear = torch.nn.functional.linear
+    def dispatch_and_keep_weight(layer: torch.nn.Module, remove_weight: bool) -> None:
+        dispatch(layer, remove_weight=False)
 
-    return dispatch_plain
+    return dispatch_and_keep_weight

@@ -25,7 +25,6 @@ CPU = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda"}
         ("gpu_process.py", {}),
         ("trainer_process.py", CPU),
         ("rollout_process.py", CPU),
-        ("changed_verl_process.py", {}),
     ],
 )
 def test_process(checks: str, variables: dict[str, str], tmp_path: Path) -> None:

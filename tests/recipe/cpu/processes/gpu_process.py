@@ -1,9 +1,12 @@
-"""A process of a GPU run: the installed package must not change it."""
+"""A process of a GPU run: the installed package must not change it. The last test installs the CPU room."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import sys
+
+import pytest
 
 version = importlib.metadata.version
 
@@ -28,3 +31,21 @@ def test_the_vllm_plugin_patches_nothing() -> None:
     register()
     assert our_finders() == []
     assert "vllm" not in sys.modules
+
+
+def test_with_another_verl_the_platform_is_not_registered_and_the_reason_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from verl.plugin.platform import PlatformRegistry
+
+    from recipe.cpu import verl_patches
+    from recipe.cpu.install import install
+    from recipe.cpu.patching import PatchError
+
+    monkeypatch.setattr(verl_patches, "PROCESS_GROUP_MODULE", "verl.utils.renamed")
+    with pytest.raises(PatchError, match=r"verl\.utils\.renamed.*verl 0\.9\.1"):
+        install()
+    # verl swallows the error of a plugin; without the platform it cannot go on.
+    assert "cpu" not in PlatformRegistry.registered_names()
+    assert caplog.records[-1].levelno == logging.CRITICAL
+    assert "verl.utils.renamed" in caplog.text

@@ -81,6 +81,20 @@ def test_without_the_patch_verl_0_9_1_names_a_backend_that_torch_refuses(
         initialize_global_process_group_ray.__wrapped__()
 
 
+def test_a_reference_model_is_sharded_without_pinned_memory(process_group: None) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
+    from verl.workers.engine.fsdp import transformer_impl
+
+    mesh = init_device_mesh("cpu", (1,))
+    with pytest.raises(RuntimeError, match="accelerator"):  # what verl 0.9.1 does without the patch
+        fully_shard(torch.nn.Linear(4, 4), mesh=mesh, offload_policy=CPUOffloadPolicy(pin_memory=True))
+
+    model = torch.nn.Linear(4, 4)
+    fully_shard(model, mesh=mesh, offload_policy=transformer_impl.CPUOffloadPolicy(pin_memory=True))
+    assert model(torch.ones(2, 4)).shape == (2, 4)
+
+
 def test_a_checkpoint_restores_weights_optimizer_and_random_state(
     process_group: None, tmp_path: Path
 ) -> None:
