@@ -44,8 +44,9 @@ def _keep_weight(dispatch: Function) -> Function:
     """Keep the plain weight of a linear layer beside the packed one.
 
     vLLM 0.27.1 packs the weight for oneDNN after loading and drops the original with its `weight_loader`;
-    verl's weight sync then fails with "'Parameter' object has no attribute 'weight_loader'". With the original
-    kept, verl 0.9.1 writes new values to it and has vLLM process all weights again, which packs them anew.
+    verl's weight sync then fails with "'Parameter' object has no attribute 'weight_loader'". With the
+    original kept, verl 0.9.1 writes new values to it and has vLLM process all weights again, which packs them
+    anew.
     """
 
     @functools.wraps(dispatch)
