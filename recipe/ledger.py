@@ -15,6 +15,9 @@ from typing import Any
 
 from tasks.contract import Message, Outcome, Role
 
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""Characters that `str.splitlines` takes for the end of a line and JSON does not, as JSON escapes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
@@ -91,7 +94,8 @@ class JsonLinesFile:
     def append(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append one line for each dictionary and hand them to the operating system."""
         for line in lines:
-            self._file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+            text = json.dumps(line, ensure_ascii=False).translate(LINE_ENDS)
+            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
         self._file.flush()
 
     def truncate(self, num_bytes: int) -> None:

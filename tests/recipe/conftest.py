@@ -14,7 +14,15 @@ from tasks.arithmetic import ArithmeticPack
 
 @pytest.fixture(scope="session")
 def arithmetic() -> ArithmeticPack:
-    return ArithmeticPack()
+    """Knobs of its own: the defaults are for a model, and move."""
+    return ArithmeticPack(
+        deduction_max=99,
+        deduction_product_max=12,
+        abduction_max=199,
+        abduction_product_max=30,
+        induction_max=9,
+        terse=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -172,6 +172,16 @@ def test_fresh_takes_records_of_this_step_first(build: Build) -> None:
     assert sorted(map(str, solved["deduction"])) == sorted(map(str, new["deduction"]))
 
 
+def test_fresh_gives_every_kind_its_own_records(build: Build) -> None:
+    selfplay = build(solve_on="fresh")
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    wave = selfplay.second_wave(requests, results)
+    made = Counter(str(result.record) for result in results.values())
+    assert Counter(str(request.record) for request in wave) == made
+    assert all(request.record is not None and request.record.kind == request.kind for request in wave)
+
+
 def test_fresh_is_topped_up_from_the_buffer(build: Build, arithmetic: ArithmeticPack) -> None:
     selfplay = build(solve_on="fresh", proposals_per_kind=3)
     requests = selfplay.begin_step(1)
@@ -400,17 +410,18 @@ def test_accepted_task_without_any_attempt_is_kept_and_its_proposal_left_out(bui
 
 
 def test_too_many_failures_stop_the_run_and_name_the_key(build: Build) -> None:
-    # 6 proposals of 3 attempts: 6 + 18 = 24 responses asked for, of which 10 % are 2.4.
+    # 6 proposals of 3 attempts: 6 + 18 = 24 responses asked for, of which an eighth are 3.
     def settle(num_failed: int) -> Settlement:
-        selfplay = build(failures=FailureConfig(max_share=0.1))
+        selfplay = build(failures=FailureConfig(max_share=0.125))
         requests = selfplay.begin_step(1)
         results = all_accepted(requests, RIGHT, RIGHT, RIGHT)
-        results[0] = accepted(addition(70, 1), *[RIGHT] * (3 - num_failed), num_failed=num_failed)
+        for index in range(num_failed):
+            results[index] = accepted(new_record(requests[index].kind, index), RIGHT, RIGHT, num_failed=1)
         return selfplay.settle(1, requests, results)
 
-    assert settle(2).num_failed == 2
-    with pytest.raises(SelfPlayError, match=r"step 1: 3 of 24 responses .* azr\.failures\.max_share=0\.1 "):
-        settle(3)
+    assert settle(3).num_failed == 3
+    with pytest.raises(SelfPlayError, match=r"step 1: 4 of 24 responses .* azr\.failures\.max_share=0\.125 "):
+        settle(4)
 
 
 def test_refused_proposals_ask_for_no_attempts_in_the_share_of_failures(build: Build) -> None:
