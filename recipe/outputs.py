@@ -1,12 +1,12 @@
 """The files that a run leaves in its directory, and the summary that is made from them.
 
-    config.yaml      the resolved configuration
-    metrics.jsonl    one line a step: verl's metrics and ours
-    ledger.jsonl     one line a proposal or attempt
-    tensorboard/     the metrics again, as event files
-    summary.json     the held-out result before and after
-    checkpoints/     verl's folders, with self-play's state in each
-    log.txt          what verl, vLLM and Ray print
+config.yaml      the resolved configuration
+metrics.jsonl    one line a step: verl's metrics and ours
+ledger.jsonl     one line a proposal or attempt
+tensorboard/     the metrics again, as event files
+summary.json     the held-out result before and after
+checkpoints/     verl's folders, with self-play's state in each
+log.txt          what verl, vLLM and Ray print
 """
 
 from __future__ import annotations
