@@ -15,6 +15,8 @@ from recipe.rollout import DUPLICATE
 from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
+HELD_OUT = "azr/held_out"
+ACCEPTANCE_RATE = f"azr/propose/{ALL_KINDS}/acceptance_rate"
 
 # The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
 WORK_PHASES = (
@@ -122,7 +124,7 @@ def held_out_metrics(
         num_correct = sum(correct[i] == 1.0 for i in chosen)
         interval = wilson(num_correct, len(chosen))
         metrics |= _prefixed(
-            f"azr/held_out/{name}",
+            f"{HELD_OUT}/{name}",
             {
                 "accuracy": num_correct / len(chosen),
                 "low": interval.low,

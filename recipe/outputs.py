@@ -20,7 +20,7 @@ from typing import Any
 
 from recipe import checkpoint
 from recipe.ledger import JsonLinesFile, LedgerLine
-from recipe.metrics import ALL_KINDS
+from recipe.metrics import ALL_KINDS, HELD_OUT
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -29,7 +29,6 @@ LOG = "log.txt"
 SUMMARY = "summary.json"
 TENSORBOARD = "tensorboard"
 
-HELD_OUT_PREFIX = "azr/held_out/"
 INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
 
 
@@ -105,8 +104,8 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     by_kind: dict[str, dict[str, float]] = {}
     for name, value in line.items():
-        if name.startswith(HELD_OUT_PREFIX):
-            kind, field = name.removeprefix(HELD_OUT_PREFIX).split("/")
+        if name.startswith(f"{HELD_OUT}/"):
+            kind, field = name.removeprefix(f"{HELD_OUT}/").split("/")
             by_kind.setdefault(kind, {})[field] = value
     if not by_kind:
         return None
@@ -120,8 +119,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; a last line that is still being written is left out."""
     if not path.exists():
         return []
-    text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    *lines, _ = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in lines]
 
 
 def make_summary(

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from recipe.metrics import ACCEPTANCE_RATE
 from recipe.outputs import held_out_of, read_metrics
 
 POLL_INTERVAL_S = 1.0
@@ -80,7 +81,7 @@ def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     held_out = [found for line in lines if (found := held_out_of(line)) is not None]
     if held_out:
         shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
-    accepted = lines[-1].get("azr/propose/all/acceptance_rate")
+    accepted = lines[-1].get(ACCEPTANCE_RATE)
     if accepted is not None:
         shown["accepted"] = f"{accepted:.0%}"
     return shown

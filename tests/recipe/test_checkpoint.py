@@ -140,5 +140,5 @@ def test_changed_state_is_refused(tmp_path: Path) -> None:
 
 def test_checkpoint_of_another_pack_is_refused(tmp_path: Path) -> None:
     checkpoint.check_pack(tmp_path, MANIFEST, "arithmetic")
-    with pytest.raises(CheckpointError, match="pack must be 'arithmetic' .* got 'prime_inversion'"):
+    with pytest.raises(CheckpointError, match=r"pack must be 'arithmetic' .* got 'prime_inversion'"):
         checkpoint.check_pack(tmp_path, MANIFEST, "prime_inversion")
