@@ -13,8 +13,6 @@ from recipe.metrics import ACCEPTANCE_RATE
 from recipe.outputs import held_out_of, read_metrics
 
 POLL_INTERVAL_S = 1.0
-# A file or a pipe keeps every redraw, so there the bar is drawn when it has moved, and seldom otherwise.
-IDLE_REDRAW_S = 60.0
 
 
 class ProgressBar:
@@ -31,16 +29,18 @@ class ProgressBar:
     def __init__(self, metrics: Path, total_steps: int, terminal: TextIO) -> None:
         self._metrics = metrics
         self._stop = threading.Event()
-        self._num_lines = 0
+        # Lines of an earlier process of the run; its trainer may still cut some off.
+        self._num_lines = len(read_metrics(metrics))
+        self._moves = False
         self._bar = tqdm(
             total=total_steps,
             file=terminal,
             unit="step",
             dynamic_ncols=True,
-            mininterval=0 if terminal.isatty() else IDLE_REDRAW_S,
             bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}",
             desc="starting",
         )
+        # A file or a pipe keeps every redraw, so there the bar is drawn when it has moved only.
         self._redraw_idle = terminal.isatty()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -60,11 +60,13 @@ class ProgressBar:
 
     def _draw(self) -> None:
         lines = read_metrics(self._metrics)
-        if len(lines) == self._num_lines:
+        if len(lines) <= self._num_lines:
+            self._num_lines = len(lines)
             if self._redraw_idle:
                 self._bar.refresh()
             return
-        if self._num_lines == 0:
+        if not self._moves:
+            self._moves = True
             # Time left counts from here: starting the engines says nothing about the length of a step.
             self._bar.initial = lines[-1]["step"]
             self._bar.reset()
