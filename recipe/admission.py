@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 
 from recipe.rollout import DUPLICATE, HELD_OUT
 
+
 class Admission:
     """Task keys that are taken.
 

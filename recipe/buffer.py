@@ -89,8 +89,6 @@ class TaskBuffer:
                 "Resume with the pack and kinds that the checkpoint was made with."
             )
         self._entries = {
-            kind: [
-                Entry(TaskRecord(kind, item["payload"]), item["key"], item["step"]) for item in items
-            ]
+            kind: [Entry(TaskRecord(kind, item["payload"]), item["key"], item["step"]) for item in items]
             for kind, items in state.items()
         }

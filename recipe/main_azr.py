@@ -193,7 +193,5 @@ def _row(name: str, numbers: dict[str, float], kind: str) -> str:
     return f"held-out {name:<7}{kind:<12}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
 
 
-
-
 if __name__ == "__main__":
     main()

@@ -75,7 +75,8 @@ def check_cluster(config: DictConfig, resources: dict[str, float]) -> None:
             raise PreflightError(
                 f"the Ray cluster must have {needed} {name} slots for trainer.nnodes="
                 f"{config.trainer.nnodes} and trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}; "
-                f"it has {found:g}. Add nodes, start them with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
+                f"it has {found:g}. Add nodes, start them with more slots "
+                f"(ray start --num-{name.lower()}s), or ask for fewer workers."
             )
 
 

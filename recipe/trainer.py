@@ -99,8 +99,9 @@ class AzrTrainer(PPOTrainerSync):
             sizes = {spec.name: self.selfplay.buffer.size(spec.name) for spec in self.pack.kinds}
             raise SelfPlayError(
                 f"seeding must reach azr.seeding.target={self.azr.seeding.target} records of every kind "
-                f"within azr.seeding.max_waves={self.azr.seeding.max_waves} waves; got {sizes}. The ledger says why "
-                "proposals were refused: train the model further, lower the target, or allow more waves."
+                f"within azr.seeding.max_waves={self.azr.seeding.max_waves} waves; got {sizes}. "
+                "The ledger says why proposals were refused: train the model further, lower the target, "
+                "or allow more waves."
             )
 
     # ------------------------------ one step ------------------------------

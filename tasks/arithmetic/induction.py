@@ -45,7 +45,7 @@ class Induction(Kind):
         "Pattern: (1,2)->4, (3,3)->7, (5,2)->8, (2,4)->7",
         "Pattern: (5,2)->9, (1,3)->4, (6,1)->25, (4,2)->4",
     )
-    held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 80)
+    held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 90)
 
     def __init__(self, maximum: int) -> None:
         """Set the largest operand."""

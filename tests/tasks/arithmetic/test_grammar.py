@@ -14,7 +14,7 @@ from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
 from tasks.contract import Accepted, Outcome, TaskRecord
 
-PACK = ArithmeticPack(deduction_max=99)
+PACK = ArithmeticPack(deduction_max=99, abduction_max=199)
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 PROPOSALS = [
