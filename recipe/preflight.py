@@ -105,6 +105,14 @@ def _check_sizes(config: DictConfig) -> None:
         f"azr.solve_on={azr.solve_on}, or the first solver batch cannot be filled; got {azr.seeding.target}",
     )
     _require(
+        azr.solve_on != SolveOn.ATTEMPTS or azr.seeding.target >= azr.replay_per_kind,
+        f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the first step "
+        f"has too few records to replay; got {azr.seeding.target}",
+    )
+    _require(
+        azr.failures.retries >= 0, f"azr.failures.retries must not be negative; got {azr.failures.retries}"
+    )
+    _require(
         0 <= azr.failures.max_share < 1,
         f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -34,6 +35,8 @@ def demo_config() -> DictConfig:
 
 
 @pytest.fixture
-def config(demo_config: DictConfig) -> DictConfig:
-    """A copy of `experiment=demo`, which passes every check as it is."""
-    return copy.deepcopy(demo_config)
+def config(demo_config: DictConfig, tmp_path: Path) -> DictConfig:
+    """A copy of `experiment=demo` with a run directory of its own; it passes every check as it is."""
+    copied = copy.deepcopy(demo_config)
+    copied.run.dir = str(tmp_path / "run")
+    return copied

@@ -139,6 +139,8 @@ def test_time_left_counts_from_the_first_new_step(tmp_path: Path) -> None:
     path, terminal = tmp_path / "metrics.jsonl", io.StringIO()
     write(path, *range(1, 51))
     with ProgressBar(path, 60, terminal) as bar:
+        time.sleep(0.05)  # the engines start
+        assert "step" not in last_drawn(terminal)
         write(path, 51)
         wait_for(lambda: "step 51/60" in terminal.getvalue())
         assert bar._bar.initial == 51

@@ -44,9 +44,8 @@ NUM_STEPS = 6
 SAVE_FREQ = 2
 RUNS = [
     (SolveOn.FRESH, "paper"),
-    (SolveOn.PREVIOUS, "azr_code"),
-    (SolveOn.ATTEMPTS, "paper"),
-    (SolveOn.ATTEMPTS, "random"),
+    (SolveOn.PREVIOUS, "random"),
+    (SolveOn.ATTEMPTS, "azr_code"),
 ]
 NO_TASKS = {"abduction": "Find: ? * ? = 899", "induction": "Pattern: (1,2)->3, (2,1)->50, (3,3)->6"}
 """Proposals in the grammar that are no tasks: 899 = 29 * 31, and operands end at 30; no rule gives 50."""

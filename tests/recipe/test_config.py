@@ -1,0 +1,93 @@
+"""The typed configuration, and what is filled in after composing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, finalize, register
+
+
+def test_prompts_per_step_are_those_that_a_step_submits() -> None:
+    # 3 kinds of 4 proposals; a second wave or batch of as many; or replay of 2 a kind.
+    assert AzrConfig(proposals_per_kind=4, solve_on="fresh").prompts_per_step(3) == 24
+    assert AzrConfig(proposals_per_kind=4, solve_on="previous").prompts_per_step(3) == 24
+    assert AzrConfig(proposals_per_kind=4, solve_on="attempts").prompts_per_step(3) == 12
+    assert AzrConfig(proposals_per_kind=4, solve_on="attempts", replay_per_kind=2).prompts_per_step(3) == 18
+
+
+def test_file_and_types_agree_on_the_defaults() -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("azr")
+    assert OmegaConf.to_object(config.azr) == AzrConfig()
+
+
+def test_composed_node_is_typed(config: DictConfig) -> None:
+    azr = OmegaConf.to_object(config.azr)
+    assert isinstance(azr, AzrConfig)
+    assert (azr.proposals_per_kind, azr.seeding.target) == (16, 32)
+    assert azr.solve_on == SolveOn.ATTEMPTS
+
+
+def test_verls_configuration_is_below_ours(config: DictConfig) -> None:
+    # One key of verl's that our files do not mention.
+    assert "actor_rollout_ref.actor.ppo_epochs" not in (CONF / "azr.yaml").read_text(encoding="utf-8")
+    assert config.actor_rollout_ref.actor.ppo_epochs == 1
+
+
+def test_prompts_of_a_step_are_filled_in(config: DictConfig) -> None:
+    finalize(config, num_kinds=3)
+    assert config.data.train_batch_size == 3 * 16
+    assert config.actor_rollout_ref.actor.ppo_mini_batch_size == 3 * 16
+    assert config.actor_rollout_ref.rollout.agent.agent_loop_config_path == str(AGENT_LOOPS)
+    assert AGENT_LOOPS.is_file()
+
+
+def test_prompts_of_a_step_cannot_be_set(config: DictConfig) -> None:
+    config.data.train_batch_size = 47
+    with pytest.raises(ValueError, match=r"data\.train_batch_size must be left alone") as error:
+        finalize(config, num_kinds=3)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(part in message for part in ("3 kinds", "azr.proposals_per_kind=16", "48 prompts", "got 47"))
+
+
+def test_configuration_of_a_run_can_be_used_again(config: DictConfig) -> None:
+    finalize(config, num_kinds=3)
+    before = OmegaConf.to_yaml(config, resolve=True)
+    finalize(config, num_kinds=3)
+    assert OmegaConf.to_yaml(config, resolve=True) == before
+
+
+def test_paths_become_absolute(config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other processes of the run have other working directories.
+    monkeypatch.chdir(tmp_path)
+    config.run.dir = "runs/demo"
+    finalize(config, num_kinds=3)
+    assert config.run.dir == str(tmp_path / "runs" / "demo")
+    assert config.run.tiny_model_dir == str(tmp_path / "runs" / "tiny_models")
+    assert config.trainer.default_local_dir == str(tmp_path / "runs" / "demo" / "checkpoints")
+
+
+def test_run_without_a_tiny_model_has_no_folder_for_it(config: DictConfig) -> None:
+    config.run.tiny_model_dir = None
+    finalize(config, num_kinds=3)
+    assert config.run.tiny_model_dir is None
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("azr.nope=1", "azr.nope"), ("azr.seed=abc", "azr.seed"), ("azr.seeding.nope=1", "azr.seeding.nope")],
+)
+def test_unknown_keys_and_types_are_refused_when_composing(override: str, said: str) -> None:
+    register()
+    with (
+        initialize_config_dir(str(CONF), version_base=None),
+        pytest.raises(ConfigCompositionException, match=said),
+    ):
+        compose("azr", [override])

@@ -1,0 +1,322 @@
+"""Every rule that is checked before anything expensive starts: one line that names the key."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recipe import checkpoint, preflight
+from recipe.config import CONF, register
+from recipe.preflight import PreflightError
+from tasks.arithmetic import ArithmeticPack
+from tasks.registry import available_packs
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
+PACKS = sorted(path.stem for path in (CONF / "pack").glob("*.yaml"))
+MODEL = "actor_rollout_ref.model.path"
+MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
+
+
+def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value)
+    return config
+
+
+def refusal(config: DictConfig, changes: dict[str, Any]) -> str:
+    """What `check` says to these changes; it has to be one line."""
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        preflight.check(change(config, changes))
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_demo_passes(config: DictConfig) -> None:
+    assert preflight.check(config).name == "arithmetic"
+
+
+# ------------------------------ rules ------------------------------
+
+RULES: list[tuple[dict[str, Any], str]] = [
+    ({"reward_profile": "nope"}, "reward_profile must be one of azr_code, .*random; got 'nope'"),
+    ({"azr.solve_on": "nope"}, "azr.solve_on must be one of fresh, previous, attempts; got 'nope'"),
+    ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
+    ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),
+    ({"azr.buffer_capacity": 0}, "azr.buffer_capacity must be at least 1; got 0"),
+    ({"azr.replay_per_kind": -1}, "azr.replay_per_kind must not be negative; got -1"),
+    (
+        {"azr.replay_per_kind": 4, "azr.solve_on": "fresh"},
+        "azr.replay_per_kind=4 is read with azr.solve_on=attempts only; with fresh .* Set it to 0",
+    ),
+    (
+        {"azr.replay_per_kind": 4, "azr.solve_on": "previous"},
+        "azr.replay_per_kind=4 is read with azr.solve_on=attempts only; with previous",
+    ),
+    ({"azr.replay_per_kind": 33}, "azr.seeding.target must be at least azr.replay_per_kind=33.*; got 32"),
+    ({"azr.buffer_capacity": 31}, "azr.seeding.target must not exceed azr.buffer_capacity=31; got 32"),
+    (
+        {"azr.solve_on": "fresh", "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 with azr.solve_on=fresh.*; got 32",
+    ),
+    (
+        {"azr.solve_on": "previous", "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 with azr.solve_on=previous.*; got 32",
+    ),
+    ({"azr.failures.max_share": 1.0}, r"azr.failures.max_share must be in \[0, 1\); got 1.0"),
+    ({"azr.failures.max_share": -0.1}, r"azr.failures.max_share must be in \[0, 1\); got -0.1"),
+    ({"azr.failures.retries": -1}, "azr.failures.retries must not be negative; got -1"),
+    (
+        {"algorithm.trr.cells": "kind"},
+        "algorithm.trr.cells must be one of role-kind, role, global; got 'kind'",
+    ),
+    (
+        {"algorithm.trr.statistics": "row"},
+        "algorithm.trr.statistics must be one of sequence, token; got 'row'",
+    ),
+    ({"trainer.use_v1": False}, "trainer.use_v1 must be true"),
+    ({"trainer.v1.trainer_mode": "async"}, "trainer.v1.trainer_mode must be sync.*; got async"),
+    ({"actor_rollout_ref.rollout.n": 8}, "actor_rollout_ref.rollout.n must be 1; got 8.*attempts_per_record"),
+    (
+        {"trainer.max_actor_ckpt_to_keep": 1},
+        "trainer.max_actor_ckpt_to_keep must be null or at least 2.*; got 1",
+    ),
+    (
+        {"actor_rollout_ref.actor.checkpoint.async_save": True},
+        "actor_rollout_ref.actor.checkpoint.async_save must be false",
+    ),
+    # 224 + 65 = 289 tokens in a window of 288.
+    (
+        {"data.max_response_length": 65},
+        r"data.max_prompt_length \+ data.max_response_length = 289 must fit .*rollout.max_model_len=288",
+    ),
+    (
+        {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 287},
+        r"data.max_prompt_length \+ data.max_response_length = 288 must fit .*ppo_max_token_len_per_gpu=287",
+    ),
+    # 3 CPUs a worker, 1 storage unit, and 1 each for the runner, the storage's controller and placing actors.
+    ({"ray_kwargs.ray_init.num_cpus": 6}, "ray_kwargs.ray_init.num_cpus must be at least 7.*; got 6"),
+    (
+        {"trainer.n_gpus_per_node": 2, "ray_kwargs.ray_init.num_cpus": 9},
+        "ray_kwargs.ray_init.num_cpus must be at least 10.*; got 9",
+    ),
+    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, prime"),
+    ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), RULES)
+def test_broken_rule_is_told_in_one_line(config: DictConfig, changes: dict[str, Any], message: str) -> None:
+    assert re.search(message, refusal(config, changes))
+
+
+ALLOWED: list[dict[str, Any]] = [
+    {"azr.replay_per_kind": 32},
+    {"azr.buffer_capacity": 32},
+    {"azr.solve_on": "fresh", "azr.proposals_per_kind": 32},
+    {"azr.proposals_per_kind": 64},
+    {"azr.failures.max_share": 0.0},
+    {"trainer.max_actor_ckpt_to_keep": 2},
+    {"trainer.max_actor_ckpt_to_keep": None},
+    {"actor_rollout_ref.rollout.max_model_len": None},
+    {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 288},
+    {"ray_kwargs.ray_init.num_cpus": 7},
+    {"ray_kwargs.ray_init.num_cpus": None},
+]
+
+
+@pytest.mark.parametrize("changes", ALLOWED, ids=str)
+def test_values_at_the_edge_are_allowed(config: DictConfig, changes: dict[str, Any]) -> None:
+    preflight.check(change(config, changes))
+
+
+def test_unknown_knob_of_a_pack_is_told_with_those_it_has(config: DictConfig) -> None:
+    with open_dict(config):
+        config.pack.nope = 1
+    message = refusal(config, {})
+    assert re.search("pack.nope is no knob of .*; it has deduction_max, ", message)
+
+
+# ------------------------------ the held-out set ------------------------------
+
+
+def test_missing_held_out_set_is_told_with_its_remedy(config: DictConfig, tmp_path: Path) -> None:
+    message = refusal(config, {"pack.held_out_path": str(tmp_path / "none.jsonl")})
+    assert re.search(r"none\.jsonl is missing; run `python -m tasks\.held_out arithmetic`", message)
+
+
+def test_held_out_set_of_another_version_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    path = tmp_path / "held_out.jsonl"
+    path.write_text(json.dumps({"pack": "arithmetic", "version": 999, "count": 0, "seed": 1}) + "\n")
+    message = refusal(config, {"pack.held_out_path": str(path)})
+    assert f"version {ArithmeticPack.held_out_version}" in message
+    assert "got pack arithmetic, version 999" in message
+
+
+# ------------------------------ the model ------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model directory that passes."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    return folder
+
+
+def test_complete_model_directory_passes(config: DictConfig, model: Path) -> None:
+    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: str(model)}))
+
+
+def test_chat_template_may_be_a_file_of_its_own(config: DictConfig, model: Path) -> None:
+    (model / "tokenizer_config.json").write_text("{}")
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: str(model)}))
+
+
+def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Path) -> None:
+    (model / "tokenizer_config.json").write_text("{}")
+    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    assert message.startswith(f"{model} must have a chat template")
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_incomplete_model_directory_is_refused(config: DictConfig, model: Path, file: str) -> None:
+    (model / file).unlink()
+    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    assert message.startswith(f"{model / file} must exist")
+
+
+def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 287}))
+    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    assert re.search(r"data\.max_prompt_length \+ .* = 288 must fit the model's context, 287", message)
+
+
+@pytest.mark.parametrize("path", ["/no/such/model", "./model", "~/no/such/model", "models/of/mine"])
+def test_path_that_is_not_there_is_refused(config: DictConfig, path: str) -> None:
+    message = refusal(config, {"run.tiny_model_dir": None, MODEL: path})
+    assert MODEL in message
+    assert path in message
+
+
+def test_name_on_the_hub_is_left_to_the_hub(config: DictConfig) -> None:
+    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
+
+
+# ------------------------------ resuming ------------------------------
+
+
+def write_checkpoint(config: DictConfig, folder: Path, **fields: Any) -> Path:
+    """Make `folder` the run's directory, with one checkpoint."""
+    config.run.dir = str(folder)
+    found = Path(config.trainer.default_local_dir) / "global_step_2"
+    values = {name: getattr(MANIFEST, name) for name in checkpoint.Manifest.__slots__}
+    (found / "azr").mkdir(parents=True)
+    (found / "azr" / "manifest.json").write_text(json.dumps(values | fields))
+    return found
+
+
+def test_own_checkpoint_is_resumed_from(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path)
+    preflight.check(config)
+
+
+def test_checkpoint_of_another_pack_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path, pack="prime_inversion")
+    assert re.search("pack must be 'prime_inversion' .*; got 'arithmetic'", refusal(config, {}))
+
+
+def test_checkpoint_of_another_format_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path, format=99)
+    assert "must be of checkpoint format 1; got 99" in refusal(config, {})
+
+
+def test_checkpoints_do_not_matter_to_a_run_that_does_not_resume(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path, pack="prime_inversion")
+    preflight.check(change(config, {"trainer.resume_mode": "disable"}))
+
+
+def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, tmp_path: Path) -> None:
+    changes = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(tmp_path / "none")}
+    message = refusal(config, changes)
+    assert re.search(r"trainer\.resume_from_path must be a finished checkpoint .*; got .*/none$", message)
+    found = write_checkpoint(config, tmp_path)
+    preflight.check(change(config, {"trainer.resume_from_path": str(found)}))
+    (found / "azr" / "manifest.json").unlink()
+    assert "trainer.resume_from_path" in refusal(config, {})
+
+
+# ------------------------------ the cluster ------------------------------
+
+
+def test_slots_are_counted_as_verl_asks_for_them(config: DictConfig) -> None:
+    # 2 nodes with 4 workers of 3 CPUs, 5 storage units, and 1 each for runner, controller and placing actors.
+    change(config, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 4})
+    change(config, {"transfer_queue.backend.SimpleStorage.num_data_storage_units": 5})
+    assert preflight.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
+
+
+@pytest.mark.parametrize(("resource", "needed"), [("CPU", 7), ("GPU", 1)])
+def test_cluster_with_too_few_slots_is_refused(config: DictConfig, resource: str, needed: int) -> None:
+    enough = {"CPU": 7.0, "GPU": 1.0}
+    preflight.check_cluster(config, enough)
+    with pytest.raises(PreflightError) as error:
+        preflight.check_cluster(config, enough | {resource: needed - 1.0})
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"must have {needed} {resource} slots" in message
+    assert f"it has {needed - 1}." in message
+    assert "trainer.nnodes=1 and trainer.n_gpus_per_node=1" in message
+
+
+def test_cluster_without_any_gpu_is_refused(config: DictConfig) -> None:
+    with pytest.raises(PreflightError, match=r"must have 1 GPU slots .*; it has 0\."):
+        preflight.check_cluster(config, {"CPU": 100.0})
+
+
+def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> None:
+    with open_dict(config):
+        config.ray_kwargs.ray_init.address = "auto"
+    preflight.check(change(config, {"ray_kwargs.ray_init.num_cpus": 1}))
+
+
+# ------------------------------ files ------------------------------
+
+
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("azr", [f"run.dir={folder}", *overrides])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}")
+    if config.run.tiny_model_dir is None:
+        config.run.tiny_model_dir = "tiny"  # its own model need not be here
+    preflight.check(config)
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
+    preflight.check(composed(tmp_path, f"cluster={cluster}", "run.tiny_model_dir=tiny"))
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
+    assert preflight.check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
+
+
+def test_every_pack_has_a_file() -> None:
+    # Packs of somebody else, which entry points name, bring their own.
+    assert [pack for pack in available_packs() if (CONF.parent / "tasks" / pack).is_dir()] == PACKS
