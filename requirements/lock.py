@@ -68,7 +68,8 @@ def main() -> None:
             write("cpu.lock", "make lock", cpu, CPU_NOTE)
             write("dev.lock", "make lock", dev, "# On top of cpu.lock or gpu.lock.\n")
         case ["gpu"]:
-            write("gpu.lock", "make lock-gpu", resolve("gpu", []), "# Linux on x86_64 with CUDA 13.\n")
+            # vLLM asks for this on Python 3.12 only; one lock serves both.
+            write("gpu.lock", "make lock-gpu", resolve("gpu", ["setuptools<81"]), "# Linux, x86_64, CUDA 13.\n")
         case arguments:
             sys.exit(f"the argument must be cpu or gpu; got {' '.join(arguments)!r}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 import tomllib
@@ -204,24 +205,33 @@ def test_mypy_checks_every_module_that_does_not_import_the_stack():
         assert imported & STACK, f"{module} imports none of {sorted(STACK)}: take it out of the list"
 
 
+def dry_run(*arguments: str) -> list[str]:
+    """The commands that make would run."""
+    # Without what a `make test` around this test passes down.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     "target", ["env", "demo", "test", "test-fast", "lint", "format", "lock", "lock-gpu", "clean", "help"]
 )
 def test_make_knows_the_target(target):
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    dry_run(target)
+
+
+def test_make_test_runs_the_fast_tests_and_then_the_slow_ones():
+    assert [line.partition(" -m pytest ")[2] for line in dry_run("test") if "pytest" in line] == [
+        '-m "not slow and not gpu"',
+        '-m "slow and not gpu"',
+    ]
 
 
 def test_make_demo_passes_on_pack_experiment_and_run():
-    done = subprocess.run(
-        ["make", "-n", "demo", "PACK=p", "EXPERIMENT=e", "RUN=runs/r"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.splitlines()[-1].endswith(
-        "python -m recipe.main_azr experiment=e pack=p run.dir=runs/r"
-    )
+    command = dry_run("demo", "PACK=p", "EXPERIMENT=e", "RUN=runs/r")[-1]
+    assert command.endswith("python -m recipe.main_azr experiment=e pack=p run.dir=runs/r")
 
 
 @pytest.mark.parametrize(
