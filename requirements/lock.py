@@ -69,7 +69,8 @@ def main() -> None:
             write("dev.lock", "make lock", dev, "# On top of cpu.lock or gpu.lock.\n")
         case ["gpu"]:
             # vLLM asks for this on Python 3.12 only; one lock serves both.
-            write("gpu.lock", "make lock-gpu", resolve("gpu", ["setuptools<81"]), "# Linux, x86_64, CUDA 13.\n")
+            gpu = resolve("gpu", ["setuptools<81"])
+            write("gpu.lock", "make lock-gpu", gpu, "# Linux, x86_64, CUDA 13.\n")
         case arguments:
             sys.exit(f"the argument must be cpu or gpu; got {' '.join(arguments)!r}")
 
