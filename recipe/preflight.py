@@ -52,8 +52,8 @@ def check(config: DictConfig) -> TaskPack:
 
 def needed_cpus(config: DictConfig) -> int:
     """CPUs that verl will ask of Ray for this configuration. With fewer it waits for ever, without a word."""
-    workers = config.trainer.nnodes * config.trainer.n_gpus_per_node
-    storage = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+    workers: int = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    storage: int = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
     fixed = CPUS_OF_RUNNER + CPUS_OF_STORAGE_CONTROLLER + CPUS_TO_PLACE_ACTORS
     return CPUS_PER_WORKER * workers + storage + fixed
 
