@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ class Abduction(Kind):
 
     num_references = 2
     seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
-    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 70, "-": 70, "*": 110}
+    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 135, "-": 135, "*": 50}
 
     def __init__(self, maximum: int, product_maximum: int) -> None:
         """Set the largest operand of sums and differences, and of products."""
@@ -84,9 +85,16 @@ class Abduction(Kind):
         return Verdict(Outcome.CORRECT, "")
 
     def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`: one of the right pairs, drawn by the task itself, so that no pattern is favoured."""
+        """See `Kind.gold`: one of the right pairs, drawn by the task itself.
+
+        Any number of digits of the smaller operand is as likely as another: people think of small numbers too.
+        """
         found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
-        a, b = random.Random(self.key(payload)).choice(list(found))
+        by_digits: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for pair in found:
+            by_digits[len(str(min(pair)))].append(pair)
+        rng = random.Random(self.key(payload))
+        a, b = rng.choice(by_digits[rng.choice(sorted(by_digits))])
         return f"{a} {b}"
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:

@@ -22,6 +22,10 @@ EXAMPLE = r"\([ \t]*([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})[ \t]*\)[ \t]*->[ \t]*(
 ONE_EXAMPLE = re.compile(EXAMPLE)
 PROPOSAL = re.compile(rf"(?:Pattern:[ \t]*)?({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
 
+RULE = r"(a\+b|a-b|a\*b|a\+b\+1|\(a-b\)\^2)"
+PAIR = r"\([ \t]*[0-9]{1,6}[ \t]*,[ \t]*[0-9]{1,6}[ \t]*\)[ \t]*"
+BY_RULE = re.compile(rf"(?:Pattern:[ \t]*)?{RULE}:[ \t]*((?:{PAIR}){{1,9}})")
+ONE_PAIR = re.compile(r"([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})")
 RULES: dict[str, Callable[[int, int], int]] = {
     "addition": lambda a, b: a + b,
     "subtraction": lambda a, b: a - b,
@@ -29,6 +33,15 @@ RULES: dict[str, Callable[[int, int], int]] = {
     "sum_plus_one": lambda a, b: a + b + 1,
     "difference_squared": lambda a, b: (a - b) ** 2,
 }
+
+FORMULAS = {
+    "a+b": "addition",
+    "a-b": "subtraction",
+    "a*b": "multiplication",
+    "a+b+1": "sum_plus_one",
+    "(a-b)^2": "difference_squared",
+}
+"""How a proposal may name a rule."""
 
 Example = tuple[int, int, int]
 """a, b and the rule's value there."""
@@ -57,10 +70,9 @@ class Induction(Kind):
 
     def parse(self, response: str) -> Payload | Rejected:
         """See `Kind.parse`; the last example is hidden, and of the others the first three are shown."""
-        line = last_line(response).replace(ARROW, "->")
-        if PROPOSAL.fullmatch(line) is None:
+        examples = read_examples(last_line(response).replace(ARROW, "->"))
+        if examples is None:
             return malformed("no-task")
-        examples = [(int(a), int(b), int(c)) for a, b, c in ONE_EXAMPLE.findall(line)]
         if not MIN_EXAMPLES <= len(examples) <= MAX_EXAMPLES:
             return malformed("number-of-examples")
         if any(max(a, b) > self._maximum for a, b, _ in examples):
@@ -79,11 +91,13 @@ class Induction(Kind):
 
     def statement(self, payload: Payload) -> str:
         """See `Kind.statement`."""
-        return f"Pattern: {self.terse_statement(payload)}"
+        return f"Pattern: {self._render(payload, self.gold(payload))}"
 
     def terse_statement(self, payload: Payload) -> str:
-        """See `Kind.terse_statement`."""
-        return self._render(payload, self.gold(payload))
+        """See `Kind.terse_statement`: by the rule, whose values are left to the program."""
+        formula = next(name for name, rule in FORMULAS.items() if rule == read_str(payload, "rule"))
+        asked = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
+        return f"{formula}: {' '.join(f'({a},{b})' for a, b in asked)}"
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
@@ -123,6 +137,18 @@ class Induction(Kind):
         shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
         a, b = read_pair(payload.get("query"))
         return ", ".join([*shown, f"({a},{b})->{last}"])
+
+
+def read_examples(line: str) -> list[Example] | None:
+    """Read a proposal in either form, examples with their values or a rule with pairs; None if it is neither."""
+    by_rule = BY_RULE.fullmatch(line)
+    if by_rule is not None:
+        rule = RULES[FORMULAS[by_rule[1]]]
+        found = [(int(a), int(b)) for a, b in ONE_PAIR.findall(by_rule[2])]
+        return [(a, b, rule(a, b)) for a, b in found]
+    if PROPOSAL.fullmatch(line) is None:
+        return None
+    return [(int(a), int(b), int(c)) for a, b, c in ONE_EXAMPLE.findall(line)]
 
 
 def matching_rules(examples: Sequence[Example]) -> list[str]:
