@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        pack = load_pack(options.pack)
+        pack = load_pack({"_target_": options.pack, **dict(options.knob)})
         config = TinyModelConfig(
             **{field.name: getattr(options, field.name) for field in fields(TinyModelConfig)}
         )
@@ -47,7 +47,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Build the tiny base model that self-play on a CPU starts from, or find it in --out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--pack", default="arithmetic", help="task pack, with its default knobs")
+    parser.add_argument("--pack", default="arithmetic", help="task pack")
+    parser.add_argument(
+        "--knob",
+        type=_knob,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="knob of the pack, its value as JSON: terse=true is what the demo has; may be repeated",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("models"), help="folder in which the model gets a folder of its own"
     )
@@ -57,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
             option, type=type(field.default), default=field.default, help=field.metadata["help"]
         )
     return parser
+
+
+def _knob(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE with a JSON value; got {text!r}") from error
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""A tokenizer without a vocabulary file: one token for each byte, and three markers.
+"""A tokenizer without a vocabulary file: one token for each byte, three markers and two role words.
 
 Byte-level BPE with no merges, so every newline is one token (verl's Qwen-style chat handling asks for that)
-and a prompt's length in tokens is its length in bytes plus the template's.
+and a prompt's length in tokens is its length in bytes plus the template's. The words `user` and `assistant`
+are one token each, as in any larger vocabulary: spelled out, they would be a quarter of what a tiny model
+reads.
 
 It is a `Qwen2Tokenizer` because transformers loads the tokenizer beside a Qwen2 model as that class, whatever
 class the folder names. That class brings Unicode normalization (NFC) and a marker called `<|endoftext|>`,
@@ -16,6 +18,7 @@ from transformers import Qwen2Tokenizer
 PAD = "<|endoftext|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
+ROLE_WORDS = ["user", "assistant"]
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -23,7 +26,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""ChatML, and nothing else: every character of a template is a token here."""
+"""ChatML, and nothing else: nearly every character of a template is a token here."""
 
 
 def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
@@ -33,7 +36,7 @@ def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
         max_positions: Longest sequence the model takes, in tokens.
     """
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), PAD, TURN_START, TURN_END]
-    return Qwen2Tokenizer(
+    tokenizer = Qwen2Tokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
         merges=[],
         pad_token=PAD,
@@ -43,3 +46,5 @@ def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
         chat_template=CHAT_TEMPLATE,
         model_max_length=max_positions,
     )
+    tokenizer.add_tokens(ROLE_WORDS)
+    return tokenizer

@@ -22,7 +22,7 @@ from recipe.tiny_model.transcripts import Transcript
 IGNORED = -100
 """Target of a position that carries no loss; torch's own default."""
 
-MICROBATCH_TOKENS = 2048
+MICROBATCH_TOKENS = 1024
 """Bound on B x T, padding included, of one forward pass: its activations stay in a core's cache."""
 
 _LOSS_WINDOW = 50
@@ -70,6 +70,7 @@ def build_model(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2ForC
                 num_attention_heads=num_heads,
                 num_key_value_heads=num_heads,
                 max_position_embeddings=config.max_positions,
+                initializer_range=config.hidden_size**-0.5,
                 tie_word_embeddings=True,
                 bos_token_id=None,
                 eos_token_id=tokenizer.eos_token_id,

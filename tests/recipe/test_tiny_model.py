@@ -168,7 +168,7 @@ def test_microbatches_hold_every_example_once_within_the_bound() -> None:
         800,
         900,
     ]
-    assert len(groups) == 3
+    assert len(groups) == 5
     for group in groups:
         assert len(group) * max(len(example.tokens) for example in group) <= MICROBATCH_TOKENS
 
@@ -300,10 +300,30 @@ def test_command_line_builds_and_then_finds(tmp_path: Path, capsys: pytest.Captu
     assert output.splitlines()[-1].split() == ["path", str(path)]
 
 
-def test_command_line_refuses_an_unknown_pack(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--pack", "nothing-like-it"], "nothing-like-it"),
+        (["--knob", "no_such_knob=1"], "no_such_knob"),
+        (["--knob", "terse=yes"], "JSON"),
+        (["--steps", "0"], "TinyModelConfig.steps must"),
+    ],
+)
+def test_command_line_refuses_a_mistake(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--pack", "nothing-like-it"])
-    assert "nothing-like-it" in capsys.readouterr().err
+        main(arguments)
+    assert complaint in capsys.readouterr().err
+
+
+def test_command_line_passes_knobs_to_the_pack(tmp_path: Path) -> None:
+    arguments = ["--knob", "terse=true", "--out", str(tmp_path)]
+    for field in fields(SMALL):
+        arguments += ["--" + field.name.replace("_", "-"), str(getattr(SMALL, field.name))]
+    assert main(arguments) == 0
+    terse = load_pack({"_target_": "arithmetic", "terse": True})
+    assert list(tmp_path.iterdir()) == [model_path(terse, SMALL, tmp_path)]
 
 
 def test_verl_and_vllm_are_not_imported() -> None:
