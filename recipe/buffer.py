@@ -50,13 +50,11 @@ class TaskBuffer:
         """Keys of all records, by kind and then by age."""
         return [entry.key for entries in self._entries.values() for entry in entries]
 
-    def add(self, record: TaskRecord, key: str, step: int) -> list[str]:
-        """Append a record whose key is not in the buffer; return the keys that had to leave for it."""
+    def add(self, record: TaskRecord, key: str, step: int) -> None:
+        """Append a record whose key is not in the buffer; the oldest of its kind leaves a full one."""
         entries = self._entries[record.kind]
         entries.append(Entry(record, key, step))
-        evicted = [entry.key for entry in entries[: -self._capacity]]
         del entries[: -self._capacity]
-        return evicted
 
     def sample(self, kinds: Sequence[str], count: int, rng: random.Random) -> list[TaskRecord]:
         """Draw `count` records of `kinds`, uniformly and without replacement; fewer when there are fewer."""

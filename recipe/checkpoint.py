@@ -95,11 +95,28 @@ def latest_checkpoint(checkpoints: Path) -> Path | None:
     if not checkpoints.is_dir():
         return None
     finished = [
-        (int(folder.name.removeprefix("global_step_")), folder)
+        folder
         for folder in checkpoints.glob("global_step_*")
-        if (folder / "azr" / "manifest.json").exists()
+        if step_of(folder) >= 0 and (folder / "azr" / "manifest.json").exists()
     ]
-    return max(finished)[1] if finished else None
+    return max(finished, key=step_of, default=None)
+
+
+def discard_after(checkpoints: Path, step: int) -> None:
+    """Declare the checkpoints after `step` unfinished: a run that goes on from there writes them anew.
+
+    Without it a run that is killed while it writes over one of them would leave a folder whose manifest is of
+    an earlier run and whose weights are of both.
+    """
+    for path in checkpoints.glob("global_step_*/azr/manifest.json"):
+        if step_of(path.parent.parent) > step:
+            path.unlink()
+
+
+def step_of(folder: Path) -> int:
+    """The step that a checkpoint's folder is named after; -1 for a folder that verl did not name."""
+    name = folder.name.removeprefix("global_step_")
+    return int(name) if name.isdecimal() else -1
 
 
 def check_pack(folder: Path, manifest: Manifest, pack: str) -> None:

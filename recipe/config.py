@@ -7,10 +7,14 @@ Hydra checks names and types against these classes before anything starts; rules
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -18,6 +22,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).parent.parent / "conf"
+TINY_MODEL = "tiny"
+"""What `actor_rollout_ref.model.path` says for the tiny model that this project warms up itself."""
+
 AGENT_LOOPS = CONF / "agent_loops.yaml"
 
 
@@ -114,6 +121,32 @@ def register() -> None:
     ConfigStore.instance().store(group="azr", name="base", node=AzrConfig)
 
 
+def explain(error: Exception) -> str:
+    """One line for a mistake that Hydra or OmegaConf found: what is wrong, and what exists instead."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    override = re.match(r"Could not override '([^']+)'", lines[0])
+    if override is not None:
+        return _explain_key(override[1])
+    if "Could not find" in str(error):
+        # Hydra goes on with where it looked, which says nothing to who mistyped a name.
+        kept = list(itertools.takewhile(lambda line: not line.startswith("Config search path"), lines))
+        found = next(i for i, line in enumerate(kept) if line.startswith("Available options"))
+        return f"{' '.join(kept[:found])}. {kept[found]} {', '.join(kept[found + 1 :])}"
+    if error.__cause__ is not None:
+        lines += str(error.__cause__).splitlines()[:1]
+    return " ".join(lines)
+
+
+def _explain_key(key: str) -> str:
+    with initialize_config_dir(str(CONF), version_base=None):
+        known: Any = compose("azr")
+    parent = key.rpartition(".")[0]
+    while parent and not OmegaConf.is_dict(OmegaConf.select(known, parent)):
+        parent = parent.rpartition(".")[0]
+    names = sorted(OmegaConf.select(known, parent) if parent else known)
+    return f"{key} is no key of the configuration; {parent or 'the top level'} has {', '.join(names)}"
+
+
 def finalize(config: DictConfig, num_kinds: int) -> None:
     """Fill in what follows from other fields: paths as absolute ones, and the prompts of a step.
 
@@ -121,8 +154,7 @@ def finalize(config: DictConfig, num_kinds: int) -> None:
         ValueError: `data.train_batch_size` was set to something else.
     """
     config.run.dir = str(Path(config.run.dir).absolute())
-    if config.run.tiny_model_dir is not None:
-        config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
+    config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
     azr = OmegaConf.to_object(config.azr)
     assert isinstance(azr, AzrConfig)
     prompts = azr.prompts_per_step(num_kinds)

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import TextIO
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from recipe import checkpoint, outputs, preflight
-from recipe.config import CONF, finalize, register
+from recipe.config import CONF, TINY_MODEL, explain, finalize, register
 from recipe.progress import ProgressBar
 from tasks.contract import TaskPack
 
@@ -60,7 +62,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         from recipe.cpu.environment import cpu_environment
 
         _set_environment(config, cpu_environment(**config.cpu))
-    if config.run.tiny_model_dir is not None:
+    if config.actor_rollout_ref.model.path == TINY_MODEL:
         from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
 
         print(f"tiny model for pack {pack.name} ...", flush=True)
@@ -72,6 +74,9 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         try:
             with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
                 _run(config)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from its last checkpoint", file=terminal)
+            sys.exit(130)
         except Exception as error:  # the one boundary: whatever ends the run is reported in one place
             traceback.print_exc()
             print(f"error: {_cause(error)}\nmore in {run_dir / outputs.LOG}", file=terminal)
@@ -193,5 +198,15 @@ def _row(name: str, numbers: dict[str, float], kind: str) -> str:
     return f"held-out {name:<7}{kind:<12}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
 
 
+def command_line() -> None:
+    """Run `main` on the command line; one line and exit status 2 for what Hydra refuses."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, in place of printing them
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    main()
+    command_line()

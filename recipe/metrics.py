@@ -94,6 +94,11 @@ def buffer_metrics(sizes: Mapping[str, int]) -> dict[str, float]:
     return {f"azr/propose/{kind}/buffer_size": float(size) for kind, size in sizes.items()}
 
 
+def failure_metrics(num_failed: int) -> dict[str, float]:
+    """Responses that never came from the inference engine."""
+    return {"azr/failed_responses": float(num_failed)}
+
+
 def time_metrics(timing_s: Mapping[str, float]) -> dict[str, float]:
     """Where a step's time went.
 

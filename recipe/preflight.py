@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from recipe import checkpoint
-from recipe.config import SolveOn
+from recipe.config import TINY_MODEL, AzrConfig, SolveOn
 from rewards.profile import load_profile
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
@@ -82,6 +83,9 @@ def check_cluster(config: DictConfig, resources: dict[str, float]) -> None:
 
 def _check_sizes(config: DictConfig) -> None:
     azr = config.azr
+    known = [field.name for field in fields(AzrConfig)]
+    for name in azr:
+        _require(name in known, f"azr.{name} is no key of the configuration; azr has {', '.join(known)}")
     _require(
         azr.solve_on in list(SolveOn),
         f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}",
@@ -165,9 +169,10 @@ def _check_lengths(config: DictConfig) -> None:
 
 def _check_model(config: DictConfig) -> None:
     """The rules that a local model directory can be checked for."""
-    if config.run.tiny_model_dir is not None:
-        return  # it is built after this check, by our own code
     path = config.actor_rollout_ref.model.path
+    _require(path is not None, "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub")
+    if path == TINY_MODEL:
+        return  # it is built after this check, by our own code
     folder = Path(path).expanduser()
     if not folder.is_dir():
         # A name on the model hub has one slash; a path that is not there is a mistake.

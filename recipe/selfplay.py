@@ -56,13 +56,11 @@ class Settlement:
     Attributes:
         priced: The responses to train on, by (request index, attempt number or `PROPOSAL`).
         ledger: One line a response, in the order of requests and attempts.
-        released: Task keys that are no longer in the buffer and may be proposed again.
         num_failed: Responses that never came.
     """
 
     priced: dict[tuple[int, int], Priced]
     ledger: list[LedgerLine]
-    released: list[str]
     num_failed: int
 
 
@@ -98,7 +96,8 @@ class SelfPlay:
 
     def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
         """Move a seeding wave's accepted records into the buffer, without rewards."""
-        lines, released, num_failed = [], [], 0
+        lines: list[LedgerLine] = []
+        num_failed = 0
         for request in requests:
             proposal = results.get(request.index)
             if not isinstance(proposal, Proposal):
@@ -106,9 +105,9 @@ class SelfPlay:
                 continue
             lines.append(_proposal_line(0, request, proposal, None))
             if proposal.record is not None:
-                released += self.buffer.add(proposal.record, proposal.key, step=0)
+                self.buffer.add(proposal.record, proposal.key, step=0)
         self._check_failures("seeding", num_failed, len(requests))
-        return Settlement({}, lines, released, num_failed)
+        return Settlement({}, lines, num_failed)
 
     def begin_step(self, step: int) -> list[Request]:
         """Draw the requests of `step` that depend on nothing in it."""
@@ -148,7 +147,7 @@ class SelfPlay:
         Raises:
             SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
         """
-        settlement = Settlement({}, [], [], 0)
+        settlement = Settlement({}, [], 0)
         num_failed, num_asked = 0, 0
         for request in requests:
             result = results.get(request.index)
@@ -162,7 +161,7 @@ class SelfPlay:
             else:
                 self._settle_attempt(step, request, 0, result, settlement)
         self._check_failures(f"step {step}", num_failed, num_asked)
-        return Settlement(settlement.priced, settlement.ledger, settlement.released, num_failed)
+        return Settlement(settlement.priced, settlement.ledger, num_failed)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything here that decides the next step, as JSON values."""
@@ -206,7 +205,7 @@ class SelfPlay:
         into.ledger.append(_proposal_line(step, request, proposal, reward))
         if proposal.record is None:
             return
-        into.released.extend(self.buffer.add(proposal.record, proposal.key, step))
+        self.buffer.add(proposal.record, proposal.key, step)
         solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
         for number, attempt in enumerate(proposal.attempts):

@@ -215,7 +215,7 @@ class AzrTrainer(PPOTrainerSync):
         metrics_of_step |= metrics.step_metrics(settlement.ledger, kinds, self.azr.attempts_per_record)
         metrics_of_step |= metrics.buffer_metrics({kind: self.selfplay.buffer.size(kind) for kind in kinds})
         metrics_of_step |= metrics.time_metrics(timing_raw)
-        metrics_of_step["azr/failed_responses"] = settlement.num_failed
+        metrics_of_step |= metrics.failure_metrics(settlement.num_failed)
         metrics_of_step.update(self._batch_metrics(batch))
 
     def _batch_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
@@ -264,21 +264,24 @@ class AzrTrainer(PPOTrainerSync):
     def _load_checkpoint(self) -> None:
         """Resume from the newest finished checkpoint; verl's own tracker file may name an unfinished one."""
         mode = self.config.trainer.resume_mode
+        checkpoints = Path(self.config.trainer.default_local_dir)
         folder = None
         if mode == "auto":
-            folder = checkpoint.latest_checkpoint(Path(self.config.trainer.default_local_dir))
+            folder = checkpoint.latest_checkpoint(checkpoints)
         elif mode == "resume_path":
             folder = Path(self.config.trainer.resume_from_path)
         manifest = checkpoint.read_manifest(folder) if folder else None
         if folder is None or manifest is None:
             self.config.trainer.resume_mode = "disable"
             super()._load_checkpoint()
+            checkpoint.discard_after(checkpoints, step=0)
             self.files.truncate(ledger_bytes=0, metrics_bytes=0)
             return
         checkpoint.check_pack(folder, manifest, self.pack.name)
         self.config.trainer.resume_mode = "resume_path"
         self.config.trainer.resume_from_path = str(folder.absolute())
         super()._load_checkpoint()
+        checkpoint.discard_after(checkpoints, manifest.step)
         self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
         self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
         # The run validated before its first step; the numbers are in its metrics.

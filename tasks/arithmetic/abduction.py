@@ -85,16 +85,12 @@ class Abduction(Kind):
         return Verdict(Outcome.CORRECT, "")
 
     def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`: one of the right pairs, drawn by the task itself.
-
-        Any number of digits of the smaller operand is as likely as another: people think of small numbers too.
-        """
+        """See `Kind.gold`: an easy pair, drawn by the task itself out of those with the shortest operand."""
         found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
         by_digits: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for pair in found:
             by_digits[len(str(min(pair)))].append(pair)
-        rng = random.Random(self.key(payload))
-        a, b = rng.choice(by_digits[rng.choice(sorted(by_digits))])
+        a, b = random.Random(self.key(payload)).choice(by_digits[min(by_digits)])
         return f"{a} {b}"
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:

@@ -140,7 +140,7 @@ class Induction(Kind):
 
 
 def read_examples(line: str) -> list[Example] | None:
-    """Read a proposal in either form, examples with their values or a rule with pairs; None if it is neither."""
+    """Read a proposal: examples with their values, or a rule with pairs; None if it is neither."""
     by_rule = BY_RULE.fullmatch(line)
     if by_rule is not None:
         rule = RULES[FORMULAS[by_rule[1]]]

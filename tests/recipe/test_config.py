@@ -74,12 +74,6 @@ def test_paths_become_absolute(config: DictConfig, tmp_path: Path, monkeypatch: 
     assert config.trainer.default_local_dir == str(tmp_path / "runs" / "demo" / "checkpoints")
 
 
-def test_run_without_a_tiny_model_has_no_folder_for_it(config: DictConfig) -> None:
-    config.run.tiny_model_dir = None
-    finalize(config, num_kinds=3)
-    assert config.run.tiny_model_dir is None
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [("azr.nope=1", "azr.nope"), ("azr.seed=abc", "azr.seed"), ("azr.seeding.nope=1", "azr.seeding.nope")],

@@ -174,43 +174,43 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_complete_model_directory_passes(config: DictConfig, model: Path) -> None:
-    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: str(model)}))
+    preflight.check(change(config, {MODEL: str(model)}))
 
 
 def test_chat_template_may_be_a_file_of_its_own(config: DictConfig, model: Path) -> None:
     (model / "tokenizer_config.json").write_text("{}")
     (model / "chat_template.jinja").write_text("{{ messages }}")
-    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: str(model)}))
+    preflight.check(change(config, {MODEL: str(model)}))
 
 
 def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Path) -> None:
     (model / "tokenizer_config.json").write_text("{}")
-    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model} must have a chat template")
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_incomplete_model_directory_is_refused(config: DictConfig, model: Path, file: str) -> None:
     (model / file).unlink()
-    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model / file} must exist")
 
 
 def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:
     (model / "config.json").write_text(json.dumps({"max_position_embeddings": 287}))
-    message = refusal(config, {"run.tiny_model_dir": None, MODEL: str(model)})
+    message = refusal(config, {MODEL: str(model)})
     assert re.search(r"data\.max_prompt_length \+ .* = 288 must fit the model's context, 287", message)
 
 
 @pytest.mark.parametrize("path", ["/no/such/model", "./model", "~/no/such/model", "models/of/mine"])
 def test_path_that_is_not_there_is_refused(config: DictConfig, path: str) -> None:
-    message = refusal(config, {"run.tiny_model_dir": None, MODEL: path})
+    message = refusal(config, {MODEL: path})
     assert MODEL in message
     assert path in message
 
 
 def test_name_on_the_hub_is_left_to_the_hub(config: DictConfig) -> None:
-    preflight.check(change(config, {"run.tiny_model_dir": None, MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
+    preflight.check(change(config, {MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
 
 
 # ------------------------------ resuming ------------------------------

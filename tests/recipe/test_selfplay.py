@@ -444,16 +444,6 @@ def test_accepted_records_enter_the_buffer_with_their_step(build: Build) -> None
     assert sizes == NUM_SEEDS | {"deduction": 5}
 
 
-def test_settlement_tells_which_tasks_left_the_buffer(build: Build, arithmetic: ArithmeticPack) -> None:
-    # 4 seeds and 2 new deductions in 5 places: the oldest seed goes.
-    selfplay = build(buffer_capacity=5)
-    requests = selfplay.begin_step(1)
-    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
-    results |= {0: accepted(addition(70, 1), RIGHT), 1: accepted(addition(70, 2), RIGHT)}
-    settlement = selfplay.settle(1, requests, results)
-    assert settlement.released == [arithmetic.task_key(arithmetic.seeds()[0])]
-
-
 def test_ledger_lines_stand_in_the_order_of_requests_and_attempts(build: Build) -> None:
     selfplay = build(replay_per_kind=1)
     requests = selfplay.begin_step(3)
