@@ -170,7 +170,9 @@ def _check_lengths(config: DictConfig) -> None:
 def _check_model(config: DictConfig) -> None:
     """The rules that a local model directory can be checked for."""
     path = config.actor_rollout_ref.model.path
-    _require(path is not None, "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub")
+    _require(
+        path is not None, "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub"
+    )
     if path == TINY_MODEL:
         return  # it is built after this check, by our own code
     folder = Path(path).expanduser()

@@ -18,6 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 import transformers
 
 from recipe.tiny_model.config import TinyModelConfig
@@ -63,10 +65,33 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
 
 
 def _build(pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
-    wall_start, cpu_start = time.perf_counter(), time.process_time()
+    """Warm a model up in `config.num_processes` processes and save it in `path`."""
+    if config.num_processes == 1:
+        _build_in_process(0, pack, config, path)
+    else:
+        torch.multiprocessing.spawn(_build_in_group, (pack, config, path), nprocs=config.num_processes)
+
+
+def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
+    rendezvous = path / "rendezvous"
+    dist.init_process_group(
+        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=config.num_processes
+    )
+    try:
+        _build_in_process(rank, pack, config, path)
+    finally:
+        dist.destroy_process_group()
+        if rank == 0:
+            rendezvous.unlink(missing_ok=True)
+
+
+def _build_in_process(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
+    wall_start = time.perf_counter()
     tokenizer = build_tokenizer(config.max_positions)
     model = build_model(config, tokenizer)
     result = warm_up(model, tokenizer, stream_transcripts(pack, config.propose_share, config.seed), config)
+    if rank != 0:
+        return
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     manifest = {
@@ -75,7 +100,6 @@ def _build(pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
         "config": asdict(config),
         "num_parameters": model.num_parameters(),
         "warmup": asdict(result),
-        "cpu_s": round(time.process_time() - cpu_start, 1),
         "wall_s": round(time.perf_counter() - wall_start, 1),
         "versions": {
             "python": platform.python_version(),

@@ -14,7 +14,7 @@ _COUNTS = (
     "max_positions",
     "steps",
     "batch_size",
-    "num_threads",
+    "num_processes",
 )
 
 
@@ -26,13 +26,16 @@ class TinyModelConfig:
     intermediate_size: int = field(default=384, metadata={"help": "width inside each feed-forward block"})
     num_layers: int = field(default=3, metadata={"help": "number of transformer blocks"})
     max_positions: int = field(default=1024, metadata={"help": "longest prompt plus response, in bytes"})
-    steps: int = field(default=600, metadata={"help": "optimizer steps of the warm-up"})
-    batch_size: int = field(default=32, metadata={"help": "transcripts in one optimizer step"})
+    steps: int = field(default=1400, metadata={"help": "optimizer steps of the warm-up"})
+    batch_size: int = field(default=64, metadata={"help": "transcripts in one optimizer step"})
     learning_rate: float = field(default=3e-3, metadata={"help": "peak learning rate of AdamW"})
-    rise_share: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises"})
+    matrix_learning_rate: float = field(default=2e-2, metadata={"help": "peak learning rate of Muon"})
+    rise_share: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
     propose_share: float = field(default=0.2, metadata={"help": "share of proposer transcripts, 0 to 1"})
     seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
-    num_threads: int = field(default=2, metadata={"help": "threads of the warm-up; part of the result"})
+    num_processes: int = field(
+        default=2, metadata={"help": "processes of the warm-up, one core each; part of the result"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that fail later and less clearly.

@@ -1,9 +1,9 @@
-"""A tokenizer without a vocabulary file: one token for each byte, three markers and two role words.
+"""A tokenizer without a vocabulary file: one token for each byte, and three markers.
 
 Byte-level BPE with no merges, so every newline is one token (verl's Qwen-style chat handling asks for that)
-and a prompt's length in tokens is its length in bytes plus the template's. The words `user` and `assistant`
-are one token each, as in any larger vocabulary: spelled out, they would be a quarter of what a tiny model
-reads.
+and a prompt's length in tokens is its length in bytes plus three. The chat template is ChatML without role
+words and newlines: with a token a byte, those would be half of what a tiny model reads, and turns alternate
+anyway.
 
 It is a `Qwen2Tokenizer` because transformers loads the tokenizer beside a Qwen2 model as that class, whatever
 class the folder names. That class brings Unicode normalization (NFC) and a marker called `<|endoftext|>`,
@@ -18,15 +18,12 @@ from transformers import Qwen2Tokenizer
 PAD = "<|endoftext|>"
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
-ROLE_WORDS = ["user", "assistant"]
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>{% endif %}"
 )
-"""ChatML, and nothing else: nearly every character of a template is a token here."""
+"""Turns between markers, and nothing else: every character of a template is a token here."""
 
 
 def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
@@ -36,7 +33,7 @@ def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
         max_positions: Longest sequence the model takes, in tokens.
     """
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), PAD, TURN_START, TURN_END]
-    tokenizer = Qwen2Tokenizer(
+    return Qwen2Tokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
         merges=[],
         pad_token=PAD,
@@ -46,5 +43,3 @@ def build_tokenizer(max_positions: int) -> Qwen2Tokenizer:
         chat_template=CHAT_TEMPLATE,
         model_max_length=max_positions,
     )
-    tokenizer.add_tokens(ROLE_WORDS)
-    return tokenizer

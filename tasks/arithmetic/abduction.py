@@ -11,7 +11,7 @@ from typing import ClassVar
 from tasks.contract import Json, Outcome, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
-from tasks.payload import Payload, read_int, read_str
+from tasks.payload import Payload, read_int, read_pair, read_str
 
 PROPOSAL = re.compile(r"(?:Find:[ \t]*)?\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
 # Two ways to be apart, not one optional mark among blanks: that would take quadratic time on many blanks.
@@ -24,7 +24,7 @@ class Abduction(Kind):
 
     num_references = 2
     seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
-    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 135, "-": 135, "*": 50}
+    held_out_counts: ClassVar[Mapping[str, int]] = {"+": 80, "-": 80, "*": 60}
 
     def __init__(self, maximum: int, product_maximum: int) -> None:
         """Set the largest operand of sums and differences, and of products."""
@@ -85,22 +85,26 @@ class Abduction(Kind):
         return Verdict(Outcome.CORRECT, "")
 
     def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`: an easy pair, drawn by the task itself out of those with the shortest operand."""
-        found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
-        by_digits: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for pair in found:
-            by_digits[len(str(min(pair)))].append(pair)
-        a, b = random.Random(self.key(payload)).choice(by_digits[min(by_digits)])
+        """See `Kind.gold`: the pair that it was drawn from; for a proposed task the first that fits."""
+        if "drawn_from" in payload:
+            a, b = read_pair(payload["drawn_from"])
+        else:
+            found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
+            a, b = next(found)
         return f"{a} {b}"
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`: sums and differences evenly by result, products evenly by pair of operands."""
+        """See `Kind.draw`: evenly by result; and of the pairs that solve it, one with a short operand."""
         bound = self._bound(variant)
         if variant == "*":
             result = rng.randint(0, bound) * rng.randint(0, bound)
         else:
             result = rng.randint(self._lowest(variant, bound), self._highest(variant, bound))
-        return {"op": variant, "result": result, "max": bound}
+        by_digits: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for pair in pairs(variant, result, bound):
+            by_digits[len(str(min(pair)))].append(pair)
+        drawn_from = rng.choice(by_digits[min(by_digits)])
+        return {"op": variant, "result": result, "max": bound, "drawn_from": list(drawn_from)}
 
     def key(self, payload: Payload) -> str:
         """See `Kind.key`; the bounds are not part of the task: they only say which of its answers count."""

@@ -34,7 +34,7 @@ class ArithmeticPack(KindsPack):
         *,
         deduction_max: int = 49,
         deduction_product_max: int = 12,
-        abduction_max: int = 999,
+        abduction_max: int = 99,
         abduction_product_max: int = 30,
         induction_max: int = 9,
         terse: bool = False,

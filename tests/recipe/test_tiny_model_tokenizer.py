@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config
 
-from recipe.tiny_model.tokenizer import ROLE_WORDS, build_tokenizer
+from recipe.tiny_model.tokenizer import build_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFa
 
 
 @settings(deadline=None, derandomize=True)
-@given(text=st.text().filter(lambda text: not any(word in text for word in ("<|", *ROLE_WORDS))))
+@given(text=st.text().filter(lambda text: "<|" not in text))
 def test_any_text_is_one_token_a_byte_and_comes_back(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     normalized = unicodedata.normalize("NFC", text)
     tokens = tokenizer.encode(text)
@@ -43,22 +43,16 @@ def test_newline_is_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(tokenizer.encode("\n", add_special_tokens=False)) == 1
 
 
-def test_vocabulary_is_the_bytes_three_markers_and_two_role_words(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert len(tokenizer) == 256 + 3 + 2
+def test_vocabulary_is_the_bytes_and_three_markers(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert len(tokenizer) == 256 + 3
 
 
-def test_role_words_inside_text_come_back(tokenizer: PreTrainedTokenizerFast) -> None:
-    text = "superuser, assistants and a user"
-    tokens = tokenizer.encode(text)
-    assert tokenizer.decode(tokens, skip_special_tokens=True) == text
-
-
-def test_chat_prompt_is_plain_chatml(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_chat_prompt_costs_three_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     messages = [{"role": "user", "content": "1+1=?"}]
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert prompt == "<|im_start|>user\n1+1=?<|im_end|>\n<|im_start|>assistant\n"
-    # Three markers, two role words, three newlines.
-    assert len(tokenizer.encode(prompt)) == len("1+1=?") + 8
+    assert prompt == "<|im_start|>1+1=?<|im_end|><|im_start|>"
+    # Three markers.
+    assert len(tokenizer.encode(prompt)) == len("1+1=?") + 3
 
 
 def test_prompt_and_answer_render_as_the_prompt_continued(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -66,7 +60,7 @@ def test_prompt_and_answer_render_as_the_prompt_continued(tokenizer: PreTrainedT
     answer = {"role": "assistant", "content": "2"}
     prompt = tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template([question, answer], tokenize=False)
-    assert whole == prompt + "2<|im_end|>\n"
+    assert whole == prompt + "2<|im_end|>"
 
 
 def test_a_response_ends_with_the_turn_marker(tokenizer: PreTrainedTokenizerFast) -> None:

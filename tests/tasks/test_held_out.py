@@ -15,7 +15,7 @@ from tasks.held_out_file import FilePack, build, render
 from tasks.registry import load_pack
 
 SIZES = {
-    "arithmetic": {"deduction": 380, "abduction": 320, "induction": 450},
+    "arithmetic": {"deduction": 380, "abduction": 220, "induction": 450},
     "prime_inversion": {"deduction": 460, "abduction": 460, "induction": 460},
 }
 
