@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"steps       {config.steps} of {config.batch_size} transcripts")
     print(f"loss        {manifest['warmup']['loss']:.3f} nats a response token, at the end")
     found = " (built before)" if cached else ""
-    print(f"time        {manifest['wall_s']} s, {manifest['cpu_s']} s of CPU{found}")
+    print(f"time        {manifest['wall_s']} s{found}")
     print(f"path        {path}")
     return 0
 
