@@ -150,6 +150,13 @@ class TaskPack(ABC):
     def gold_response(self, record: TaskRecord) -> str:
         """A solver's response that `judge` calls CORRECT."""
 
+    def worked_response(self, record: TaskRecord) -> str:
+        """A response that `judge` calls CORRECT and that shows its working; without any, `gold_response`.
+
+        The tiny model's warm-up shows both ways to answer.
+        """
+        return self.gold_response(record)
+
     @abstractmethod
     def gold_proposal(self, record: TaskRecord) -> str:
         """A proposer's response that `accept` turns into `record`."""

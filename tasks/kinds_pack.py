@@ -68,6 +68,10 @@ class Kind(ABC):
         """The same response with the bare answer only."""
         return self.gold(payload)
 
+    def worked(self, payload: Payload) -> str:
+        """A right response that shows its working; without any, the bare answer."""
+        return self.terse_gold(payload)
+
     @abstractmethod
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """Draw a task of `variant`, a key of `held_out_counts`."""
@@ -148,6 +152,10 @@ class KindsPack(FilePack):
         """See `TaskPack.gold_response`."""
         logic = self._logic(record.kind)
         return logic.terse_gold(record.payload) if self._terse else logic.gold(record.payload)
+
+    def worked_response(self, record: TaskRecord) -> str:
+        """See `TaskPack.worked_response`."""
+        return self._logic(record.kind).worked(record.payload)
 
     def gold_proposal(self, record: TaskRecord) -> str:
         """See `TaskPack.gold_proposal`."""

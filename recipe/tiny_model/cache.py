@@ -33,7 +33,10 @@ MANIFEST = "tiny_model.json"
 
 def model_path(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) -> Path:
     """Where the model of this pack and configuration is or will be."""
-    key = {"config": asdict(config), "pack": digest_transcripts(pack, config.propose_share, config.seed)}
+    key = {
+        "config": asdict(config),
+        "pack": digest_transcripts(pack, config.propose_share, config.worked_share, config.seed),
+    }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_dir / f"{pack.name}-{digest[:16]}"
 
@@ -89,7 +92,8 @@ def _build_in_process(rank: int, pack: TaskPack, config: TinyModelConfig, path: 
     wall_start = time.perf_counter()
     tokenizer = build_tokenizer(config.max_positions)
     model = build_model(config, tokenizer)
-    result = warm_up(model, tokenizer, stream_transcripts(pack, config.propose_share, config.seed), config)
+    stream = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
+    result = warm_up(model, tokenizer, stream, config)
     if rank != 0:
         return
     model.save_pretrained(path)

@@ -32,6 +32,9 @@ class TinyModelConfig:
     matrix_learning_rate: float = field(default=2e-2, metadata={"help": "peak learning rate of Muon"})
     rise_share: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
     propose_share: float = field(default=0.2, metadata={"help": "share of proposer transcripts, 0 to 1"})
+    worked_share: float = field(
+        default=0.25, metadata={"help": "share of the answers that show their working, 0 to 1"}
+    )
     seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
     num_processes: int = field(
         default=2, metadata={"help": "processes of the warm-up, one core each; part of the result"}
@@ -48,6 +51,7 @@ class TinyModelConfig:
         self._require("hidden_size", self.hidden_size % HEAD_SIZE == 0, f"be a multiple of {HEAD_SIZE}")
         self._require("learning_rate", self.learning_rate > 0, "be above 0")
         self._require("rise_share", 0 <= self.rise_share < 1, "be at least 0 and below 1")
+        self._require("worked_share", 0 <= self.worked_share <= 1, "be between 0 and 1")
         self._require("propose_share", 0 <= self.propose_share <= 1, "be between 0 and 1")
 
     def _require(self, name: str, holds: bool, condition: str) -> None:

@@ -38,10 +38,13 @@ class Transcript:
     records: tuple[TaskRecord, ...]
 
 
-def stream_transcripts(pack: TaskPack, propose_share: float, seed: int) -> Iterator[Transcript]:
+def stream_transcripts(
+    pack: TaskPack, propose_share: float, worked_share: float, seed: int
+) -> Iterator[Transcript]:
     """Yield transcripts without end; the same arguments give the same stream.
 
     Each transcript is a proposal with probability `propose_share`, and its kind is uniform over the pack's.
+    An answer shows its working with probability `worked_share`.
 
     Raises:
         ValueError: The pack draws nothing but held-out or repeated tasks.
@@ -53,7 +56,9 @@ def stream_transcripts(pack: TaskPack, propose_share: float, seed: int) -> Itera
         spec = rng.choice(pack.kinds)
         record = _draw(pack, spec.name, held_out, rng)
         if role is Role.SOLVE:
-            yield Transcript(role, pack.solve_prompt(record), pack.gold_response(record), (record,))
+            shows_working = rng.random() < worked_share
+            answer = pack.worked_response(record) if shows_working else pack.gold_response(record)
+            yield Transcript(role, pack.solve_prompt(record), answer, (record,))
             continue
         shown = [record]
         for _ in range(spec.num_references):
@@ -63,7 +68,9 @@ def stream_transcripts(pack: TaskPack, propose_share: float, seed: int) -> Itera
         yield Transcript(role, messages, pack.gold_proposal(record), tuple(shown))
 
 
-def digest_transcripts(pack: TaskPack, propose_share: float, seed: int, count: int = 256) -> str:
+def digest_transcripts(
+    pack: TaskPack, propose_share: float, worked_share: float, seed: int, count: int = 256
+) -> str:
     """Hash the pack's identity, its held-out tasks and the first `count` transcripts.
 
     It stands for the pack's knobs in the cache key: a knob or a prompt that changes what the model is shown
@@ -74,7 +81,7 @@ def digest_transcripts(pack: TaskPack, propose_share: float, seed: int, count: i
     digest.update(json.dumps(header).encode())
     for record in pack.held_out():
         digest.update(pack.task_key(record).encode())
-    for transcript in itertools.islice(stream_transcripts(pack, propose_share, seed), count):
+    for transcript in itertools.islice(stream_transcripts(pack, propose_share, worked_share, seed), count):
         digest.update(json.dumps([transcript.messages, transcript.response]).encode())
     return digest.hexdigest()
 

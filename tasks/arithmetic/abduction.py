@@ -93,6 +93,12 @@ class Abduction(Kind):
             a, b = next(found)
         return f"{a} {b}"
 
+    def worked(self, payload: Payload) -> str:
+        """See `Kind.worked`: the whole equation, with the first pair that solves it."""
+        op, result = read_str(payload, "op"), read_int(payload, "result")
+        a, b = next(pairs(op, result, read_int(payload, "max")))
+        return f"{a} {op} {b} = {result}"
+
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`: evenly by result; and of the pairs that solve it, one with a short operand."""
         bound = self._bound(variant)

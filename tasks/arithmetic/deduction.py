@@ -66,6 +66,22 @@ class Deduction(Kind):
         """See `Kind.gold`."""
         return str(self._result(payload))
 
+    def worked(self, payload: Payload) -> str:
+        """See `Kind.worked`: column by column, the units first; a product has no steps."""
+        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
+        if op == "*":
+            return f"={a * b}"
+        if op == "+":
+            units = a % 10 + b % 10
+            tens = a // 10 + b // 10 + units // 10
+            return f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{units // 10}={tens} ={a + b}"
+        high, low = max(a, b), min(a, b)
+        borrowed = int(high % 10 < low % 10)
+        units = high % 10 + 10 * borrowed
+        columns = f"{units}-{low % 10}={units - low % 10}"
+        tens = high // 10 - low // 10 - borrowed
+        return f"{columns} {high // 10}-{low // 10}-{borrowed}={tens} ={a - b}"
+
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`."""
         bound = self._bound(variant)

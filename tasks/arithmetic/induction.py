@@ -95,9 +95,8 @@ class Induction(Kind):
 
     def terse_statement(self, payload: Payload) -> str:
         """See `Kind.terse_statement`: by the rule, whose values are left to the program."""
-        formula = next(name for name, rule in FORMULAS.items() if rule == read_str(payload, "rule"))
         asked = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
-        return f"{formula}: {' '.join(f'({a},{b})' for a, b in asked)}"
+        return f"{_formula(payload)}: {' '.join(f'({a},{b})' for a, b in asked)}"
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
@@ -114,6 +113,12 @@ class Induction(Kind):
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
         return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
+
+    def worked(self, payload: Payload) -> str:
+        """See `Kind.worked`: the rule, then its value."""
+        formula = _formula(payload)
+        a, b = read_pair(payload.get("query"))
+        return f"{formula} {formula.replace('a', str(a)).replace('b', str(b))} ={self.gold(payload)}"
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`: three examples that no other rule fits, and a query unlike them."""
@@ -137,6 +142,10 @@ class Induction(Kind):
         shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
         a, b = read_pair(payload.get("query"))
         return ", ".join([*shown, f"({a},{b})->{last}"])
+
+
+def _formula(payload: Payload) -> str:
+    return next(name for name, rule in FORMULAS.items() if rule == read_str(payload, "rule"))
 
 
 def read_examples(line: str) -> list[Example] | None:

@@ -84,7 +84,7 @@ def test_no_held_out_task_is_trained_on(pack: TaskPack, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("recipe.tiny_model.warmup.encode", watch)
     tokenizer = build_tokenizer(config.max_positions)
-    stream = stream_transcripts(pack, config.propose_share, config.seed)
+    stream = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
     warm_up(build_model(config, tokenizer), tokenizer, stream, config)
 
     assert len(trained) == config.steps * config.batch_size
@@ -101,30 +101,37 @@ def test_held_out_tasks_would_be_in_the_stream_if_they_were_not_dropped(
 ) -> None:
     held_out = {pack.task_key(record) for record in pack.held_out()}
     monkeypatch.setattr(type(pack), "held_out", lambda self: [])
-    stream = islice(stream_transcripts(pack, 0.5, 0), 1000)
+    stream = islice(stream_transcripts(pack, 0.5, 0.25, 0), 1000)
     assert any(pack.task_key(record) in held_out for transcript in stream for record in transcript.records)
 
 
 def test_stream_is_repeatable_and_has_every_role_and_kind(pack: TaskPack) -> None:
-    first = list(islice(stream_transcripts(pack, 0.5, 3), 200))
-    assert first == list(islice(stream_transcripts(pack, 0.5, 3), 200))
-    assert first != list(islice(stream_transcripts(pack, 0.5, 4), 200))
+    first = list(islice(stream_transcripts(pack, 0.5, 0.25, 3), 200))
+    assert first == list(islice(stream_transcripts(pack, 0.5, 0.25, 3), 200))
+    assert first != list(islice(stream_transcripts(pack, 0.5, 0.25, 4), 200))
     assert {(transcript.role, transcript.records[0].kind) for transcript in first} == {
         (role, spec.name) for role in Role for spec in pack.kinds
     }
 
 
 def test_stream_shows_the_packs_own_text_and_no_reference_twice(pack: TaskPack) -> None:
-    for transcript in islice(stream_transcripts(pack, 0.5, 0), 200):
+    for transcript in islice(stream_transcripts(pack, 0.5, 0.25, 0), 200):
         record, *references = transcript.records
         if transcript.role is Role.SOLVE:
             assert transcript.messages == pack.solve_prompt(record)
-            assert transcript.response == pack.gold_response(record)
+            assert transcript.response in (pack.gold_response(record), pack.worked_response(record))
             assert references == []
         else:
             assert transcript.response == pack.gold_proposal(record)
             assert len(references) == pack.spec(record.kind).num_references
             assert len({pack.task_key(shown) for shown in transcript.records}) == len(transcript.records)
+
+
+@pytest.mark.parametrize("worked_share", [0.0, 1.0])
+def test_share_of_answers_that_show_their_working_is_kept(pack: TaskPack, worked_share: float) -> None:
+    respond = pack.worked_response if worked_share else pack.gold_response
+    for transcript in islice(stream_transcripts(pack, 0.0, worked_share, 0), 100):
+        assert transcript.response == respond(transcript.records[0])
 
 
 def test_a_pack_that_draws_only_held_out_tasks_is_refused(
@@ -133,7 +140,7 @@ def test_a_pack_that_draws_only_held_out_tasks_is_refused(
     record = pack.held_out()[0]
     monkeypatch.setattr(type(pack), "sample_record", lambda self, kind, rng: record)
     with pytest.raises(ValueError, match="outside the held-out set"):
-        next(stream_transcripts(pack, 0.0, 0))
+        next(stream_transcripts(pack, 0.0, 0.25, 0))
 
 
 def test_loss_is_on_response_tokens_only() -> None:
@@ -144,7 +151,7 @@ def test_loss_is_on_response_tokens_only() -> None:
 
 def test_encoded_response_ends_with_the_turn_marker(pack: TaskPack) -> None:
     tokenizer = build_tokenizer(1024)
-    transcript = next(stream_transcripts(pack, 0.0, 0))
+    transcript = next(stream_transcripts(pack, 0.0, 0.25, 0))
     (example,) = encode(tokenizer, [transcript], 1024)
     assert tokenizer.decode(example.tokens[example.num_prompt_tokens :]) == transcript.response + "<|im_end|>"
     prompt = tokenizer.apply_chat_template(transcript.messages, add_generation_prompt=True)["input_ids"]
@@ -153,7 +160,7 @@ def test_encoded_response_ends_with_the_turn_marker(pack: TaskPack) -> None:
 
 def test_a_transcript_longer_than_the_model_is_refused(pack: TaskPack) -> None:
     with pytest.raises(ValueError, match="max_positions must hold every transcript"):
-        encode(build_tokenizer(16), [next(stream_transcripts(pack, 0.0, 0))], 16)
+        encode(build_tokenizer(16), [next(stream_transcripts(pack, 0.0, 0.25, 0))], 16)
 
 
 def test_microbatches_hold_every_example_once_within_the_bound() -> None:

@@ -68,6 +68,13 @@ def test_unknown_kind_is_refused_with_the_known_ones(name: str) -> None:
         pack.sample_record("no-such-kind", random.Random(0))
 
 
+def test_answers_with_their_working_are_right(name: str) -> None:
+    pack = build(name)
+    for record in samples(pack):
+        response = pack.worked_response(record)
+        assert asyncio.run(pack.judge(record, response)).outcome is Outcome.CORRECT, response
+
+
 def test_records_survive_json_and_are_solved_by_their_gold_response(name: str) -> None:
     pack = build(name)
     for record in [*pack.seeds(), *samples(pack)]:
