@@ -113,6 +113,7 @@ class SelfPlayLoop(AgentLoopBase):
                 )
             except RayError as error:
                 logger.warning("a generation request failed: %s", error)
+                session = uuid4().hex  # a session sticks to its server, and that one may be dead
                 continue
             if not output.token_ids:
                 logger.warning("a generation request came back empty (%s)", output.stop_reason)

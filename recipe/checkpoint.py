@@ -97,7 +97,10 @@ def latest_checkpoint(checkpoints: Path) -> Path | None:
     finished = [
         folder
         for folder in checkpoints.glob("global_step_*")
-        if step_of(folder) >= 0 and (folder / "azr" / "manifest.json").exists()
+        # verl removes the weights of old checkpoints, and leaves the rest of the folder.
+        if step_of(folder) >= 0
+        and (folder / "azr" / "manifest.json").exists()
+        and (folder / "actor").is_dir()
     ]
     return max(finished, key=step_of, default=None)
 

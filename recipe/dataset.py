@@ -56,7 +56,8 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
     records = pack.held_out()
     if max_samples >= 0:
         # An even spread over the file, so that every kind keeps its share.
-        records = [records[i * len(records) // max_samples] for i in range(min(max_samples, len(records)))]
+        count = min(max_samples, len(records))
+        records = [records[i * len(records) // count] for i in range(count)]
     return [
         {
             "agent_name": "azr_held_out",

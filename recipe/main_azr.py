@@ -58,20 +58,16 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         print(f"{run_dir} has its {config.trainer.total_training_steps} steps already; nothing to do.")
         _report(run_dir, sys.stdout)
         return
-    if config.cpu is not None:
-        from recipe.cpu.environment import cpu_environment
-
-        _set_environment(config, cpu_environment(**config.cpu))
-    if config.actor_rollout_ref.model.path == TINY_MODEL:
-        from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
-
-        print(f"tiny model for pack {pack.name} ...", flush=True)
-        model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
-        config.actor_rollout_ref.model.path = str(model)
-    OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
-    print(f"run directory {run_dir}; the engines' own output goes to {outputs.LOG} in it", flush=True)
     with _output_to(run_dir / outputs.LOG) as terminal:
         try:
+            if config.cpu is not None:
+                from recipe.cpu.environment import cpu_environment
+
+                _set_environment(config, cpu_environment(**config.cpu))
+            if config.actor_rollout_ref.model.path == TINY_MODEL:
+                _prepare_tiny_model(config, pack, terminal)
+            OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
+            print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
                 _run(config)
         except KeyboardInterrupt:
@@ -86,6 +82,14 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         )
         (run_dir / outputs.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         _report(run_dir, terminal)
+
+
+def _prepare_tiny_model(config: DictConfig, pack: TaskPack, terminal: TextIO) -> None:
+    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+
+    print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
+    model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
+    config.actor_rollout_ref.model.path = str(model)
 
 
 def _run(config: DictConfig) -> None:
@@ -113,8 +117,9 @@ def _run(config: DictConfig) -> None:
 def _set_environment(config: DictConfig, variables: dict[str, str]) -> None:
     """Set variables for this process and for every process of the Ray cluster."""
     os.environ.update(variables)
+    runtime_env = config.ray_kwargs.ray_init.runtime_env
     with open_dict(config):
-        config.ray_kwargs.ray_init.runtime_env.env_vars = variables
+        runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
 
 
 @contextmanager
@@ -155,7 +160,7 @@ def _output_to(log: Path) -> Iterator[TextIO]:
 
 def _finished(config: DictConfig) -> bool:
     """Whether the run's newest checkpoint is its last step, and its summary stands."""
-    if config.trainer.resume_mode != "auto":
+    if config.trainer.resume_mode != "auto" or config.trainer.val_only:
         return False
     folder = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
     manifest = checkpoint.read_manifest(folder) if folder else None

@@ -114,7 +114,7 @@ def time_metrics(timing_s: Mapping[str, float]) -> dict[str, float]:
 
 
 def held_out_metrics(
-    kinds: Sequence[str], correct: Sequence[float], well_formed: Sequence[float]
+    kinds: Sequence[str], correct: Sequence[float], well_formed: Sequence[float], num_failed: int = 0
 ) -> dict[str, float]:
     """Accuracy on the held-out set with its 95 % Wilson interval, by kind and in all.
 
@@ -122,8 +122,9 @@ def held_out_metrics(
         kinds: Kind of each item.
         correct: 1.0 where the item was solved, else 0.0.
         well_formed: 1.0 where the answer fitted the grammar, else 0.0.
+        num_failed: Items that got no response: left out above, and told of.
     """
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
     for name in (ALL_KINDS, *sorted(set(kinds))):
         chosen = [i for i, kind in enumerate(kinds) if name in (ALL_KINDS, kind)]
         num_correct = sum(correct[i] == 1.0 for i in chosen)

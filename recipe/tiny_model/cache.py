@@ -23,17 +23,23 @@ import torch.multiprocessing
 import transformers
 
 from recipe.tiny_model.config import TinyModelConfig
-from recipe.tiny_model.tokenizer import build_tokenizer
+from recipe.tiny_model.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from recipe.tiny_model.transcripts import digest_transcripts, stream_transcripts
 from recipe.tiny_model.warmup import build_model, warm_up
 from tasks.contract import TaskPack
 
 MANIFEST = "tiny_model.json"
 
+WARMUP_VERSION = 1
+"""Raise it with every change to the warm-up that changes weights."""
+
 
 def model_path(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) -> Path:
     """Where the model of this pack and configuration is or will be."""
     key = {
+        "warmup": WARMUP_VERSION,
+        "chat_template": CHAT_TEMPLATE,
+        "torch": torch.__version__,
         "config": asdict(config),
         "pack": digest_transcripts(pack, config.propose_share, config.worked_share, config.seed),
     }

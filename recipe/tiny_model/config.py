@@ -33,7 +33,7 @@ class TinyModelConfig:
     rise_share: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
     propose_share: float = field(default=0.2, metadata={"help": "share of proposer transcripts, 0 to 1"})
     worked_share: float = field(
-        default=0.25, metadata={"help": "share of the answers that show their working, 0 to 1"}
+        default=0.5, metadata={"help": "share of the answers that show their working, 0 to 1"}
     )
     seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
     num_processes: int = field(

@@ -219,9 +219,7 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
     run(run_dir, model_of("prime_inversion"), *overrides)
     metrics = read_lines(run_dir / "metrics.jsonl")
     assert_rollout_matches_actor(metrics)
-    for line in metrics[1:]:
-        # The second wave: four solver tasks a kind, topped up from the buffer.
-        assert [line[f"azr/solve/{kind}/num_responses"] for kind in ("deduction", "abduction", "induction")]
+    # The second wave: four solver tasks a kind, topped up from the buffer, beside the four proposals.
     trained = [line for line in read_lines(run_dir / "ledger.jsonl") if line["reward"] is not None]
     per_step = Counter((line["step"], line["role"], line["kind"]) for line in trained)
     assert set(per_step.values()) == {4}

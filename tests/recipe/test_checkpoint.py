@@ -24,6 +24,7 @@ MANIFEST = Manifest(
 
 def finished(checkpoints: Path, name: str) -> Path:
     """A finished checkpoint."""
+    (checkpoints / name / "actor").mkdir(parents=True)
     checkpoint.write_manifest(checkpoints / name, MANIFEST)
     return checkpoints / name
 
@@ -81,6 +82,7 @@ def test_crash_while_writing_the_first_time_leaves_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "global_step_4"
+    (folder / "actor").mkdir(parents=True)
     checkpoint.write_state(folder, {})
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "rename", cut_power)
@@ -106,6 +108,28 @@ def test_newest_checkpoint_is_the_one_of_the_greatest_step(tmp_path: Path) -> No
     for step in (9, 10, 2):
         finished(tmp_path, f"global_step_{step}")
     assert checkpoint.latest_checkpoint(tmp_path) == tmp_path / "global_step_10"
+
+
+def test_folder_whose_weights_verl_has_removed_is_never_chosen(tmp_path: Path) -> None:
+    finished(tmp_path, "global_step_2")
+    finished(tmp_path, "global_step_4")
+    (tmp_path / "global_step_4" / "actor").rmdir()
+    assert checkpoint.latest_checkpoint(tmp_path) == tmp_path / "global_step_2"
+
+
+def test_checkpoints_after_the_one_that_is_resumed_from_do_not_count(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        finished(tmp_path, f"global_step_{step}")
+    checkpoint.discard_after(tmp_path, 4)
+    assert checkpoint.latest_checkpoint(tmp_path) == tmp_path / "global_step_4"
+    assert checkpoint.read_manifest(tmp_path / "global_step_10") is None
+    assert checkpoint.read_manifest(tmp_path / "global_step_2") is not None
+
+
+def test_folder_that_verl_did_not_name_is_passed_over(tmp_path: Path) -> None:
+    finished(tmp_path, "global_step_2")
+    finished(tmp_path, "global_step_4.bak")
+    assert checkpoint.latest_checkpoint(tmp_path) == tmp_path / "global_step_2"
 
 
 def test_folder_without_a_manifest_is_never_chosen(tmp_path: Path) -> None:

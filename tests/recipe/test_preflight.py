@@ -222,6 +222,7 @@ def write_checkpoint(config: DictConfig, folder: Path, **fields: Any) -> Path:
     found = Path(config.trainer.default_local_dir) / "global_step_2"
     values = {name: getattr(MANIFEST, name) for name in checkpoint.Manifest.__slots__}
     (found / "azr").mkdir(parents=True)
+    (found / "actor").mkdir()
     (found / "azr" / "manifest.json").write_text(json.dumps(values | fields))
     return found
 
@@ -239,11 +240,6 @@ def test_checkpoint_of_another_pack_is_refused(config: DictConfig, tmp_path: Pat
 def test_checkpoint_of_another_format_is_refused(config: DictConfig, tmp_path: Path) -> None:
     write_checkpoint(config, tmp_path, format=99)
     assert "must be of checkpoint format 1; got 99" in refusal(config, {})
-
-
-def test_checkpoints_do_not_matter_to_a_run_that_does_not_resume(config: DictConfig, tmp_path: Path) -> None:
-    write_checkpoint(config, tmp_path, pack="prime_inversion")
-    preflight.check(change(config, {"trainer.resume_mode": "disable"}))
 
 
 def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, tmp_path: Path) -> None:
@@ -302,14 +298,34 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
     config = composed(tmp_path, f"experiment={experiment}")
-    if config.run.tiny_model_dir is None:
-        config.run.tiny_model_dir = "tiny"  # its own model need not be here
     preflight.check(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("trainer.resume_mode", "nope"),
+        ("algorithm.adv_estimator", "grpo"),
+        ("algorithm.adv_estimator", "nope"),
+        ("algorithm.gamma", 0.99),
+        ("actor_rollout_ref.rollout.name", "sglang"),
+        ("actor_rollout_ref.rollout.val_kwargs.n", 4),
+        ("cpu.threads", 0),
+    ],
+)
+def test_what_would_fail_late_is_refused_by_its_key(config: DictConfig, key: str, value: Any) -> None:
+    assert key in refusal(config, {key: value})
+
+
+def test_starting_afresh_over_a_finished_checkpoint_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path / "run")
+    assert "another run.dir" in refusal(config, {"trainer.resume_mode": "disable"})
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
-    preflight.check(composed(tmp_path, f"cluster={cluster}", "run.tiny_model_dir=tiny"))
+    lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
+    preflight.check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
 
 
 @pytest.mark.parametrize("pack", PACKS)

@@ -229,6 +229,7 @@ class Run:
         self.reach(IN_LEDGER, step)
         if step % SAVE_FREQ == 0:
             folder = self.checkpoints / f"global_step_{step}"
+            (folder / "actor").mkdir(parents=True, exist_ok=True)  # verl's part
             digest = checkpoint.write_state(folder, self.selfplay.state_dict())
             self.files.finish_checkpoint_with_metrics(folder, self.pack.name, step, digest)
             self.reach(STATE_SAVED, step)

@@ -120,9 +120,10 @@ def test_malformed_proposal_does_not_reach_admission(arithmetic: ArithmeticPack)
 
 def test_proposal_of_the_seeding_is_not_attempted(arithmetic: ArithmeticPack) -> None:
     request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages)
-    model = Script([arithmetic.gold_proposal(RECORD)])
+    model = Script([arithmetic.gold_proposal(RECORD)], [])
     proposal = propose(arithmetic, model, request=request)
-    assert len(model.calls) == 1
+    # No attempt is asked for; the call only shows whether the solver's prompt fits.
+    assert [num_responses for _, num_responses in model.calls] == [1, 0]
     assert (proposal.record, proposal.attempts, proposal.num_failed) == (RECORD, (), 0)
     assert proposal.solve_rate is None
 

@@ -342,7 +342,12 @@ def test_uid_spells_who_responded_to_what(build: Build) -> None:
         role, kind = parse_uid(priced.uid)
         assert role is (Role.PROPOSE if is_proposal else Role.SOLVE)
         assert kind == requests[index].kind
-    assert len({priced.uid for priced in settlement.priced.values()}) == 3 * (2 * 3 + 1)
+    uids = [priced.uid for priced in settlement.priced.values()]
+    # Each of 6 proposals and 3 replayed tasks has its own; the two attempts at a proposal share theirs.
+    assert len(uids) == 6 + 6 * 2 + 3
+    assert len(set(uids)) == 6 + 6 + 3
+    of_first = [settlement.priced[0, number].uid for number in (0, 1)]
+    assert of_first[0] == of_first[1]
 
 
 def test_attempts_of_the_solve_rate_are_the_samples_and_none_is_thrown_away(build: Build) -> None:
