@@ -215,6 +215,7 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
         "algorithm.adv_estimator=reinforce_plus_plus",
         "trainer.total_training_steps=2",
         "trainer.test_freq=2",
+        f"trainer.rollout_data_dir={tmp_path / 'rollouts'}",
     )
     run(run_dir, model_of("prime_inversion"), *overrides)
     metrics = read_lines(run_dir / "metrics.jsonl")
@@ -223,5 +224,13 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
     trained = [line for line in read_lines(run_dir / "ledger.jsonl") if line["reward"] is not None]
     per_step = Counter((line["step"], line["role"], line["kind"]) for line in trained)
     assert set(per_step.values()) == {4}
+    # verl's own dump of what it trained on: every response carries the reward that the ledger gives it.
+    for step in (1, 2):
+        dumped = Counter(
+            (row["output"], row["score"]) for row in read_lines(tmp_path / "rollouts" / f"{step}.jsonl")
+        )
+        assert dumped == Counter(
+            (line["response"], line["reward"]) for line in trained if line["step"] == step
+        )
     assert list((run_dir / "tensorboard").iterdir())
     assert os.path.getsize(run_dir / "config.yaml") > 0
