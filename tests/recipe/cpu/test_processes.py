@@ -19,6 +19,7 @@ PROCESSES = Path(__file__).parent / "processes"
 CPU = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda"}
 
 
+@pytest.mark.slow  # each imports verl, some vLLM
 @pytest.mark.parametrize(
     ("checks", "variables"),
     [

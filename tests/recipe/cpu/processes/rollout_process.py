@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import tempfile
 import threading
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -26,9 +27,15 @@ def test_vllm_is_on_its_cpu_platform() -> None:
     assert current_platform.is_cpu()
 
 
-def test_weights_travel_through_shared_memory(tmp_path: Path) -> None:
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A socket in a folder of a short name: the kernel takes 107 characters, pytest makes more."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"ipc://{folder}/weights"
+
+
+def test_weights_travel_through_shared_memory(address: str) -> None:
     """Four weights through a buffer that holds two at a time, each copied on arrival, as vLLM does."""
-    address = f"ipc://{tmp_path / 'weights'}"
     weights = {f"weight_{number}": torch.full((1024, 200), float(number)) for number in range(4)}
     loaded = {name: torch.empty(1024, 200) for name in weights}
     sender = BucketedWeightSender(address, bucket_size_mb=2, use_shm=not is_support_ipc())
