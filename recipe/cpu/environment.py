@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 
-def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -> dict[str, str]:
+def cpu_environment(threads: int, kv_cache_gib: int) -> dict[str, str]:
     """Return the variables to set before verl or torch is imported, and to pass in Ray's runtime environment.
 
     Args:
         threads: Threads of each worker and vLLM process, at least 1.
         kv_cache_gib: vLLM's key-value cache in GiB, at least 1; each rollout server takes that much memory.
-        offline: Never ask the Hugging Face hub, so that a model or file that is missing here fails at once.
 
     Raises:
         ValueError: If a number is below 1.
@@ -18,7 +17,7 @@ def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -
         raise ValueError(f"threads must be at least 1; got {threads!r}.")
     if kv_cache_gib < 1:
         raise ValueError(f"kv_cache_gib must be at least 1; got {kv_cache_gib!r}.")
-    variables = {
+    return {
         # Chooses the platform that recipe.plugin registers, and makes recipe.plugin load this package at all.
         "VERL_PLATFORM": "cpu",
         # verl registers its FSDP engine for cuda and npu only; the code is the same for every device.
@@ -38,6 +37,3 @@ def cpu_environment(threads: int, kv_cache_gib: int, *, offline: bool = False) -
         # No report of machine and model to vLLM's authors.
         "VLLM_NO_USAGE_STATS": "1",
     }
-    if offline:
-        variables["HF_HUB_OFFLINE"] = "1"
-    return variables

@@ -201,7 +201,7 @@ def warm_up(
 
 
 def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, norms and biases (docs/tiny_model.md)."""
+    """Muon for the matrices inside the blocks, AdamW for all else; docs/tiny_model.md compares."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         inside = parameter.ndim == 2 and "embed" not in name

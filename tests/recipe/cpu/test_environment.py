@@ -15,11 +15,6 @@ def test_platform_and_sizes_are_set() -> None:
     assert all(isinstance(value, str) for value in variables.values())
 
 
-def test_the_hub_is_asked_unless_offline_is_requested() -> None:
-    assert "HF_HUB_OFFLINE" not in cpu_environment(threads=1, kv_cache_gib=1)
-    assert cpu_environment(threads=1, kv_cache_gib=1, offline=True)["HF_HUB_OFFLINE"] == "1"
-
-
 @pytest.mark.parametrize("name", ["threads", "kv_cache_gib"])
 def test_sizes_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
