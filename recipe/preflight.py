@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recipe import checkpoint
-from recipe.config import TINY_MODEL, AzrConfig, SolveOn
+from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
 from rewards.profile import load_profile
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
@@ -100,10 +100,11 @@ def _check_sizes(config: DictConfig) -> None:
     known = [field.name for field in fields(AzrConfig)]
     for name in azr:
         _require(name in known, f"azr.{name} is no key of the configuration; azr has {', '.join(known)}")
-    _require(
-        azr.solve_on in list(SolveOn),
-        f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}",
-    )
+    for name, choices in (("solve_on", SolveOn), ("keep_tasks", KeepTasks), ("buffer_sampling", Sampling)):
+        _require(
+            azr[name] in list(choices),
+            f"azr.{name} must be one of {', '.join(choices)}; got {azr[name]!r}",
+        )
     for name in ("proposals_per_kind", "attempts_per_record", "buffer_capacity"):
         _require(azr[name] >= 1, f"azr.{name} must be at least 1; got {azr[name]}")
     _require(azr.replay_per_kind >= 0, f"azr.replay_per_kind must not be negative; got {azr.replay_per_kind}")

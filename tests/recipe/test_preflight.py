@@ -47,6 +47,8 @@ def test_demo_passes(config: DictConfig) -> None:
 
 RULES: list[tuple[dict[str, Any], str]] = [
     ({"reward_profile": "nope"}, "reward_profile must be one of azr_code, .*random; got 'nope'"),
+    ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
+    ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
     ({"azr.solve_on": "nope"}, "azr.solve_on must be one of fresh, previous, attempts; got 'nope'"),
     ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
     ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),

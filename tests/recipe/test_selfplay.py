@@ -449,6 +449,44 @@ def test_accepted_records_enter_the_buffer_with_their_step(build: Build) -> None
     assert sizes == NUM_SEEDS | {"deduction": 5}
 
 
+@pytest.mark.parametrize(
+    ("keep_tasks", "kept"),
+    [("all", [70, 71, 72, 73]), ("non-one", [70, 71, 73]), ("non-extremes", [71, 73])],
+)
+def test_solve_rate_decides_which_tasks_are_kept(build: Build, keep_tasks: str, kept: list[int]) -> None:
+    selfplay = build(proposals_per_kind=4, keep_tasks=keep_tasks)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), WRONG, MALFORMED)
+    results[1] = accepted(addition(71, 1), RIGHT, WRONG)
+    results[2] = accepted(addition(72, 1), RIGHT, RIGHT)
+    results[3] = accepted(addition(73, 1))  # no attempt came back: its solve rate is not known
+    settlement = selfplay.settle(1, requests, results)
+    assert [record.payload["a"] for record in selfplay.buffer.added_at("deduction", 1)] == kept
+    assert (2, PROPOSAL) in settlement.priced  # priced all the same
+
+
+def test_frozen_proposer_is_asked_and_not_trained(build: Build) -> None:
+    selfplay = build(train_proposer=False)
+    requests = selfplay.begin_step(1)
+    settlement = selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
+    assert {parse_uid(priced.uid)[0] for priced in settlement.priced.values()} == {Role.SOLVE}
+    assert len(settlement.priced) == 2 * len(requests)
+    proposals = [line for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert len(proposals) == len(requests)
+    assert {line.reward for line in proposals} == {None}
+    assert selfplay.buffer.added_at("deduction", 1)
+
+
+def test_recent_sampling_reaches_the_buffer(build: Build) -> None:
+    drawn: list[int] = []
+    selfplay = build(buffer_sampling="recent", proposals_per_kind=50)
+    selfplay.buffer.add(addition(99, 1), "late", step=1000)
+    for request in selfplay.begin_step(1):
+        drawn += [request.references[0].payload["a"] == 99] if request.kind == "deduction" else []
+    assert sum(drawn) >= 45  # it weighs 1001, the four seeds 1 each
+
+
 def test_ledger_lines_stand_in_the_order_of_requests_and_attempts(build: Build) -> None:
     selfplay = build(replay_per_kind=1)
     requests = selfplay.begin_step(3)
