@@ -71,6 +71,10 @@ class TaskBuffer:
         chosen = sorted(range(len(pool)), key=keys.__getitem__, reverse=True)[:count]
         return [pool[place].record for place in chosen]
 
+    def records(self, kind: str) -> list[TaskRecord]:
+        """Records of `kind`, oldest first."""
+        return [entry.record for entry in self._entries[kind]]
+
     def added_at(self, kind: str, step: int) -> list[TaskRecord]:
         """Records of `kind` that `step` accepted, oldest first."""
         return [entry.record for entry in self._entries[kind] if entry.step == step]

@@ -65,6 +65,32 @@ class Sampling(StrEnum):
 
 
 @dataclass
+class TermConfig:
+    """One extra reward of a proposer: min(coefficient * feature, maximum).
+
+    Attributes:
+        coefficient: Factor on the feature.
+        maximum: Most that the term can be.
+    """
+
+    coefficient: float = 1.0
+    maximum: float = 0.5
+
+
+@dataclass
+class BonusConfig:
+    """Extra rewards of proposals that are learnable (`rewards/bonus.py`).
+
+    Attributes:
+        combine: How they join the reward: sum, multiply, sum-multiply or multiply-sum.
+        terms: By feature: one of the pack's `feature_names`, or `answer-diversity`.
+    """
+
+    combine: str = "sum"
+    terms: dict[str, TermConfig] = field(default_factory=dict)
+
+
+@dataclass
 class SeedingConfig:
     """The phase before the first step, without gradients.
 
@@ -103,6 +129,7 @@ class AzrConfig:
         train_proposer: Whether proposals are trained on, or only attempts (the paper's ablation).
         keep_tasks: A value of `KeepTasks`.
         buffer_sampling: A value of `Sampling`.
+        bonus: Extra rewards of proposals.
         buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
         seeding: The phase before the first step.
         failures: Requests without a response.
@@ -116,6 +143,7 @@ class AzrConfig:
     train_proposer: bool = True
     keep_tasks: str = KeepTasks.ALL.value
     buffer_sampling: str = Sampling.UNIFORM.value
+    bonus: BonusConfig = field(default_factory=BonusConfig)
     buffer_capacity: int = 16384
     seeding: SeedingConfig = field(default_factory=SeedingConfig)
     failures: FailureConfig = field(default_factory=FailureConfig)

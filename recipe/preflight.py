@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from recipe import checkpoint
 from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
+from rewards.bonus import ANSWER_DIVERSITY, Combine
 from rewards.profile import load_profile
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
@@ -56,6 +57,7 @@ def check(config: DictConfig) -> TaskPack:
     pack.held_out()
     load_profile(config.reward_profile)
     _check_sizes(config)
+    _check_bonus(config, pack)
     _check_estimator(config)
     _check_verl(config)
     _check_lengths(config)
@@ -137,6 +139,20 @@ def _check_sizes(config: DictConfig) -> None:
     )
 
 
+def _check_bonus(config: DictConfig, pack: TaskPack) -> None:
+    bonus = config.azr.bonus
+    _require(
+        bonus.combine in list(Combine),
+        f"azr.bonus.combine must be one of {', '.join(Combine)}; got {bonus.combine!r}",
+    )
+    known = list(pack.feature_names)
+    if all(pack.answer_key(seed) is not None for seed in pack.seeds()):
+        known.append(ANSWER_DIVERSITY)
+    for name in bonus.terms:
+        has = ", ".join(known) or "none"
+        _require(name in known, f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}")
+
+
 def _check_estimator(config: DictConfig) -> None:
     algorithm = config.algorithm
     _require(
@@ -208,6 +224,9 @@ def _check_model(config: DictConfig) -> None:
         path is not None, "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub"
     )
     if path == TINY_MODEL:
+        from recipe.tiny_model import TinyModelConfig  # torch comes with it
+
+        _check_window(config, TinyModelConfig().max_positions)
         return  # it is built after this check, by our own code
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -226,7 +245,10 @@ def _check_model(config: DictConfig) -> None:
         f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
         "chat_template.jinja to the directory.",
     )
-    window = model.get("max_position_embeddings")
+    _check_window(config, model.get("max_position_embeddings"))
+
+
+def _check_window(config: DictConfig, window: int | None) -> None:
     whole = config.data.max_prompt_length + config.data.max_response_length
     _require(
         window is None or whole <= window,

@@ -22,6 +22,7 @@ from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.ledger import LedgerLine
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.uid import make_uid
+from rewards.bonus import ANSWER_DIVERSITY, Combine, Term, price_terms
 from rewards.profile import RewardProfile, price_attempt, price_proposal
 from tasks.contract import Role, TaskPack, TaskRecord
 
@@ -81,6 +82,8 @@ class SelfPlay:
         self.buffer = TaskBuffer(
             self._kinds, config.buffer_capacity, favours_recent=config.buffer_sampling == Sampling.RECENT
         )
+        terms = config.bonus.terms.items()
+        self._terms = {name: Term(term.coefficient, term.maximum) for name, term in terms}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -203,7 +206,14 @@ class SelfPlay:
         # An accepted task whose attempts all failed has no solve rate: its proposal is left out.
         is_known = proposal.record is None or proposal.solve_rate is not None
         if is_known and self._config.train_proposer:
-            reward = price_proposal(self._profile, proposal.outcome, proposal.solve_rate, self._reward_rng)
+            reward = price_proposal(
+                self._profile,
+                proposal.outcome,
+                proposal.solve_rate,
+                self._reward_rng,
+                self._price_terms(proposal),
+                Combine(self._config.bonus.combine),
+            )
             uid = make_uid(Role.PROPOSE, request.kind)
             into.priced[request.index, PROPOSAL] = Priced(uid, reward)
         into.ledger.append(_proposal_line(step, request, proposal, reward))
@@ -220,6 +230,18 @@ class SelfPlay:
                 self._settle_attempt(step, solve, number, attempt, uid, into)
             else:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
+
+    def _price_terms(self, proposal: Proposal) -> list[float]:
+        """Extra rewards of an accepted proposal, before it enters the buffer."""
+        if proposal.record is None or not self._terms:
+            return []
+        features = dict(proposal.features)
+        if ANSWER_DIVERSITY in self._terms:
+            known = self.buffer.records(proposal.record.kind)
+            same = self._pack.answer_key(proposal.record)
+            count = sum(self._pack.answer_key(record) == same for record in known)
+            features[ANSWER_DIVERSITY] = 1 - count / len(known) if known else 1.0
+        return price_terms(self._terms, features)
 
     def _is_kept(self, solve_rate: float | None) -> bool:
         """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""

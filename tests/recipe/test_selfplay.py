@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from recipe.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
+from recipe.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
 from recipe.rollout import Attempt, Proposal, Request, Response
 from recipe.selfplay import PROPOSAL, SelfPlay, SelfPlayError, Settlement
 from recipe.uid import parse_uid
@@ -476,6 +477,33 @@ def test_frozen_proposer_is_asked_and_not_trained(build: Build) -> None:
     assert len(proposals) == len(requests)
     assert {line.reward for line in proposals} == {None}
     assert selfplay.buffer.added_at("deduction", 1)
+
+
+def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
+    bonus = BonusConfig("sum", {"answer-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    selfplay = build(bonus=bonus)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = accepted(addition(6, 1), RIGHT, WRONG)
+    priced = rewards(selfplay.settle(1, requests, results))
+    # The buffer's four answers are 7, 4, 6 and -6: none is 71. 1 - 1/2 + 0.5 * (1 - 0/4) = 1.
+    assert priced[0, PROPOSAL] == pytest.approx(1.0)
+    # Now it holds 71 as well, and one 7: 1 - 1/2 + 0.5 * (1 - 1/5) = 0.9.
+    assert priced[1, PROPOSAL] == pytest.approx(0.9)
+
+
+def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) -> None:
+    bonus = BonusConfig("multiply", {"length": TermConfig(coefficient=2.0, maximum=1.5)})
+    selfplay = build(bonus=bonus, profile="azr_code")
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = replace(accepted(addition(70, 1), RIGHT, WRONG), features={"length": 0.6})
+    results[1] = replace(accepted(addition(71, 1), RIGHT, RIGHT), features={"length": 0.6})
+    priced = rewards(selfplay.settle(1, requests, results))
+    assert priced[0, PROPOSAL] == pytest.approx(0.5 * 2.0 * 0.6)
+    assert priced[1, PROPOSAL] == -0.5  # always solved: its price has no terms
+    assert priced[2, PROPOSAL] == -1.0
 
 
 def test_recent_sampling_reaches_the_buffer(build: Build) -> None:
