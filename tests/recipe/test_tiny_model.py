@@ -325,7 +325,10 @@ def test_a_build_that_loses_the_race_uses_the_winners_model(
 
 @pytest.mark.parametrize("field", [field.name for field in fields(TinyModelConfig)])
 def test_every_field_of_the_config_is_part_of_the_name(pack: TaskPack, tmp_path: Path, field: str) -> None:
-    changed = replace(SMALL, **{field: getattr(SMALL, field) * 2 + (field == "seed")})
+    value = getattr(SMALL, field)
+    changed = replace(
+        SMALL, **{field: value / 2 if isinstance(value, float) else value * 2 + (field == "seed")}
+    )
     assert model_path(pack, changed, tmp_path) != model_path(pack, SMALL, tmp_path)
 
 
