@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from recipe import checkpoint
 from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
+from recipe.outputs import SUMMARY
 from rewards.bonus import ANSWER_DIVERSITY, Combine
 from rewards.profile import load_profile
 from tasks.contract import TaskPack
@@ -28,18 +29,13 @@ CPUS_OF_STORAGE_CONTROLLER = 1
 CPUS_TO_PLACE_ACTORS = 1
 
 
-# TRR++, and those of verl 0.9.1 that need neither a critic nor a greedy rollout. Its `grpo` takes one output
-# of a session for all, and a session here holds a proposal and its attempts; `grpo_vectorized` does not.
-ESTIMATORS = (
-    "trr_plus_plus",
-    "reinforce_plus_plus",
-    "reinforce_plus_plus_baseline",
-    "rloo",
-    "rloo_vectorized",
-    "grpo_vectorized",
-    "opo",
-    "gpg",
-)
+# TRR++, and those of verl 0.9.1 that need neither a critic nor a greedy rollout.
+BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
+
+# These compare the attempts at one record. Not `grpo`: it takes one output of a session for all, and a
+# session here holds a proposal and its attempts. Not `rloo_vectorized`: it gives 0 to a group of one, as a
+# proposal is.
+GROUP_ESTIMATORS = ("reinforce_plus_plus_baseline", "rloo", "grpo_vectorized", "opo", "gpg")
 
 
 class PreflightError(ValueError):
@@ -155,9 +151,16 @@ def _check_bonus(config: DictConfig, pack: TaskPack) -> None:
 
 def _check_estimator(config: DictConfig) -> None:
     algorithm = config.algorithm
+    estimator, known_ones = algorithm.adv_estimator, BATCH_ESTIMATORS + GROUP_ESTIMATORS
     _require(
-        algorithm.adv_estimator in ESTIMATORS,
-        f"algorithm.adv_estimator must be one of {', '.join(ESTIMATORS)}; got {algorithm.adv_estimator!r}",
+        estimator in known_ones,
+        f"algorithm.adv_estimator must be one of {', '.join(known_ones)}; got {estimator!r}",
+    )
+    solve_on = config.azr.solve_on
+    _require(
+        estimator in BATCH_ESTIMATORS or solve_on == SolveOn.ATTEMPTS,
+        f"algorithm.adv_estimator={estimator} compares attempts at one record, and with azr.solve_on="
+        f"{solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
     )
     _require(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
     choices = {"cells": ("role-kind", "role", "global"), "statistics": ("sequence", "token")}
@@ -272,9 +275,22 @@ def _check_resume(config: DictConfig, pack: TaskPack) -> None:
             (folder / "azr" / "manifest.json").exists(),
             f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {folder}",
         )
+        # The ledger and the metrics of its run are cut back to where the checkpoint was made.
+        _require(
+            folder.absolute().parent == Path(config.trainer.default_local_dir).absolute(),
+            f"trainer.resume_from_path must be a checkpoint of this run, under "
+            f"{config.trainer.default_local_dir}; got {folder}. Copy that run's directory and give it as "
+            "run.dir.",
+        )
     else:
         latest = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
         if latest is None:
+            summary = Path(config.run.dir) / SUMMARY
+            _require(
+                not summary.exists(),
+                f"run.dir must not hold the result of a run without checkpoints, which a new run would write "
+                f"over; {summary} exists. Give another run.dir.",
+            )
             return
         folder = latest
     manifest = checkpoint.read_manifest(folder)

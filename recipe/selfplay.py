@@ -13,6 +13,7 @@ scripted model answers them in the same process.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,7 @@ class SelfPlay:
         )
         terms = config.bonus.terms.items()
         self._terms = {name: Term(term.coefficient, term.maximum) for name, term in terms}
+        self._answers_of_step: dict[str, Counter[str | None]] = {}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -153,6 +155,8 @@ class SelfPlay:
             SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
         """
         settlement = Settlement({}, [], 0)
+        # All of a step's proposals are priced beside the same records, whatever their order.
+        self._answers_of_step = {kind: self._count_answers(kind) for kind in self._kinds}
         num_failed, num_asked = 0, 0
         for request in requests:
             result = results.get(request.index)
@@ -232,16 +236,21 @@ class SelfPlay:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
 
     def _price_terms(self, proposal: Proposal) -> list[float]:
-        """Extra rewards of an accepted proposal, before it enters the buffer."""
+        """Extra rewards of an accepted proposal, beside those that the buffer held before this step."""
         if proposal.record is None or not self._terms:
             return []
         features = dict(proposal.features)
         if ANSWER_DIVERSITY in self._terms:
-            known = self.buffer.records(proposal.record.kind)
-            same = self._pack.answer_key(proposal.record)
-            count = sum(self._pack.answer_key(record) == same for record in known)
-            features[ANSWER_DIVERSITY] = 1 - count / len(known) if known else 1.0
+            known = self._answers_of_step[proposal.record.kind]
+            share = known[self._pack.answer_key(proposal.record)] / max(known.total(), 1)
+            features[ANSWER_DIVERSITY] = 1 - share
         return price_terms(self._terms, features)
+
+    def _count_answers(self, kind: str) -> Counter[str | None]:
+        """How many of the buffer's records of `kind` have each answer; nothing where no run asks."""
+        if ANSWER_DIVERSITY not in self._terms:
+            return Counter()
+        return Counter(self._pack.answer_key(record) for record in self.buffer.records(kind))
 
     def _is_kept(self, solve_rate: float | None) -> bool:
         """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""

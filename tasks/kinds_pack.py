@@ -68,9 +68,9 @@ class Kind(ABC):
         """The same response with the bare answer only."""
         return self.gold(payload)
 
-    def worked(self, payload: Payload) -> str:
-        """A right response that shows its working; without any, the bare answer."""
-        return self.terse_gold(payload)
+    def worked(self, payload: Payload) -> str | None:
+        """A right response that shows its working; None where there is nothing to show."""
+        return None
 
     @abstractmethod
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
@@ -129,7 +129,7 @@ class KindsPack(FilePack):
     ) -> list[Message]:
         """See `TaskPack.propose_prompt`; without references, the first seed of the kind is the example."""
         logic = self._logic(kind)
-        examples = [self.gold_proposal(record) for record in references] or logic.seeds[:1]
+        examples = [self.gold_proposal(record) for record in references or self._first_seed(kind)]
         request = TERSE_REQUEST if self._terse else logic.request
         return [{"role": "user", "content": "\n".join([request, *examples])}]
 
@@ -159,7 +159,8 @@ class KindsPack(FilePack):
 
     def worked_response(self, record: TaskRecord) -> str:
         """See `TaskPack.worked_response`."""
-        return self._logic(record.kind).worked(record.payload)
+        worked = self._logic(record.kind).worked(record.payload)
+        return self.gold_response(record) if worked is None else worked
 
     def gold_proposal(self, record: TaskRecord) -> str:
         """See `TaskPack.gold_proposal`."""
@@ -186,6 +187,9 @@ class KindsPack(FilePack):
             )
 
         return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
+
+    def _first_seed(self, kind: str) -> list[TaskRecord]:
+        return [next(record for record in self.seeds() if record.kind == kind)]
 
     def _logic(self, kind: str) -> Kind:
         return self._kinds[self.spec(kind).name]

@@ -57,7 +57,8 @@ class TinyModelConfig:
         self._require("hidden_size", self.hidden_size % HEAD_SIZE == 0, f"be a multiple of {HEAD_SIZE}")
         enough = self.batch_size >= self.num_processes
         self._require("batch_size", enough, f"be at least num_processes, which is {self.num_processes}")
-        self._require("learning_rate", self.learning_rate > 0, "be above 0")
+        for name in ("learning_rate", "matrix_learning_rate"):
+            self._require(name, getattr(self, name) > 0, "be above 0")
         self._require("rise_share", 0 <= self.rise_share < 1, "be at least 0 and below 1")
         for name in _SHARES:
             self._require(name, 0 <= getattr(self, name) <= 1, "be between 0 and 1")

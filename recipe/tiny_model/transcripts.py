@@ -82,7 +82,7 @@ def stream_warmup(pack: TaskPack, config: TinyModelConfig) -> Iterator[Transcrip
 
 
 def digest_transcripts(pack: TaskPack, config: TinyModelConfig, count: int = 256) -> str:
-    """Hash the pack's identity, its held-out tasks and the first `count` transcripts.
+    """Hash the pack's identity, its held-out tasks and the first `count` transcripts of both parts.
 
     It stands for the pack's knobs in the cache key: a knob or a prompt that changes what the model is shown
     changes the digest, and the pack need not list its knobs.
@@ -92,8 +92,10 @@ def digest_transcripts(pack: TaskPack, config: TinyModelConfig, count: int = 256
     digest.update(json.dumps(header).encode())
     for record in pack.held_out():
         digest.update(pack.task_key(record).encode())
-    for transcript in itertools.islice(stream_warmup(pack, config), count):
-        digest.update(json.dumps([transcript.messages, transcript.response]).encode())
+    for share in (config.worked_share, config.last_worked_share):
+        stream = stream_transcripts(pack, config.propose_share, share, config.seed)
+        for transcript in itertools.islice(stream, count):
+            digest.update(json.dumps([transcript.messages, transcript.response]).encode())
     return digest.hexdigest()
 
 

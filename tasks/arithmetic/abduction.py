@@ -105,7 +105,10 @@ class Abduction(Kind):
         return after_steps(f"{a}{op}{b}={result}", f"{a} {b}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`: evenly by result; and of the pairs that solve it, one with a short operand."""
+        """See `Kind.draw`: evenly by result, and of the pairs that solve it, one with a short operand.
+
+        Of a product both factors are drawn, so that every result has a solution; 0 is the likeliest then.
+        """
         bound = self._bound(variant)
         if variant == "*":
             result = rng.randint(0, bound) * rng.randint(0, bound)

@@ -70,11 +70,11 @@ class Deduction(Kind):
         """See `Kind.terse_gold`."""
         return bare(self.gold(payload))
 
-    def worked(self, payload: Payload) -> str:
+    def worked(self, payload: Payload) -> str | None:
         """See `Kind.worked`: column by column, the units first; a product has no steps."""
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
         if op == "*":
-            return self.terse_gold(payload)
+            return None
         if op == "+":
             units = a % 10 + b % 10
             carried = units // 10

@@ -123,7 +123,7 @@ class Induction(Kind):
         return bare(self.gold(payload))
 
     def worked(self, payload: Payload) -> str:
-        """See `Kind.worked`: what tells the rules apart at the first example, the rule, and its steps."""
+        """See `Kind.worked`: sum and difference of the first example, as a hint; the rule; its steps."""
         formula = _formula(payload)
         first_a, first_b = read_pairs(payload, "shown")[0]
         tried = f"{first_a}+{first_b}={first_a + first_b} {first_a}-{first_b}={first_a - first_b}"

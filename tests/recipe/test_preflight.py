@@ -52,6 +52,14 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},
         "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has answer-diversity",
     ),
+    (
+        {"algorithm.adv_estimator": "rloo_vectorized"},
+        "algorithm.adv_estimator must be one of trr_plus_plus, .*",
+    ),
+    (
+        {"algorithm.adv_estimator": "rloo", "azr.solve_on": "fresh"},
+        "algorithm.adv_estimator=rloo compares attempts .* Use azr.solve_on=attempts",
+    ),
     ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
     ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
     ({"azr.solve_on": "nope"}, "azr.solve_on must be one of fresh, previous, attempts; got 'nope'"),
@@ -266,6 +274,20 @@ def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, t
     preflight.check(change(config, {"trainer.resume_from_path": str(found)}))
     (found / "azr" / "manifest.json").unlink()
     assert "trainer.resume_from_path" in refusal(config, {})
+
+
+def test_another_runs_checkpoint_is_not_resumed_from(config: DictConfig, tmp_path: Path) -> None:
+    other = write_checkpoint(config, tmp_path / "other")
+    config.run.dir = str(tmp_path / "mine")
+    changes = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(other)}
+    assert "must be a checkpoint of this run" in refusal(config, changes)
+
+
+def test_result_without_checkpoints_is_not_written_over(config: DictConfig, tmp_path: Path) -> None:
+    config.run.dir = str(tmp_path)
+    preflight.check(config)
+    (tmp_path / "summary.json").write_text("{}")
+    assert "run.dir must not hold the result of a run without checkpoints" in refusal(config, {})
 
 
 # ------------------------------ the cluster ------------------------------

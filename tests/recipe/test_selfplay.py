@@ -489,8 +489,8 @@ def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
     priced = rewards(selfplay.settle(1, requests, results))
     # The buffer's four answers are 7, 4, 6 and -6: none is 71. 1 - 1/2 + 0.5 * (1 - 0/4) = 1.
     assert priced[0, PROPOSAL] == pytest.approx(1.0)
-    # Now it holds 71 as well, and one 7: 1 - 1/2 + 0.5 * (1 - 1/5) = 0.9.
-    assert priced[1, PROPOSAL] == pytest.approx(0.9)
+    # One of them is 7: 1 - 1/2 + 0.5 * (1 - 1/4) = 0.875. The 71 of this step does not count yet.
+    assert priced[1, PROPOSAL] == pytest.approx(0.875)
 
 
 def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) -> None:

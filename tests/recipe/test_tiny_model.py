@@ -71,12 +71,10 @@ def test_config_out_of_range_is_refused_by_name(changes: dict[str, float], name:
 
 
 @pytest.mark.parametrize("role", [Role.PROPOSE, Role.SOLVE])
-def test_no_held_out_task_is_trained_on(pack: TaskPack, monkeypatch: pytest.MonkeyPatch, role: Role) -> None:
-    """Watch the stream where the warm-up takes from it, at the default share and seed."""
-    default = TinyModelConfig()
-    config = replace(
-        SMALL, steps=30, batch_size=100, propose_share=float(role is Role.PROPOSE), seed=default.seed
-    )
+def test_no_held_out_task_is_trained_on(monkeypatch: pytest.MonkeyPatch, role: Role) -> None:
+    """Watch the demo's stream where the warm-up takes from it, one role at a time to see more of each."""
+    pack = load_pack({"_target_": "arithmetic", "terse": True})
+    config = replace(SMALL, steps=30, batch_size=100, propose_share=float(role is Role.PROPOSE), seed=0)
     trained: list[Transcript] = []
 
     def watch(tokenizer: object, transcripts: list[Transcript], max_tokens: int) -> list[Example]:
@@ -338,9 +336,15 @@ def test_knobs_and_held_out_set_of_the_pack_are_part_of_the_name(
     path = model_path(pack, SMALL, tmp_path)
     wider = load_pack({"_target_": "arithmetic", "deduction_max": 100})
     assert model_path(wider, SMALL, tmp_path) != path
-    monkeypatch.setattr(type(pack), "held_out_version", pack.held_out_version + 1)
-    monkeypatch.setattr(type(pack), "held_out", lambda self: [])
-    assert model_path(pack, SMALL, tmp_path) != path
+    held_out = pack.held_out()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pack), "held_out_version", pack.held_out_version + 1)
+        patch.setattr(type(pack), "held_out", lambda self: held_out)
+        assert model_path(pack, SMALL, tmp_path) != path
+    with monkeypatch.context() as patch:
+        # Tasks that are held out already: the stream stays what it was.
+        patch.setattr(type(pack), "held_out", lambda self: [*held_out, held_out[0], held_out[0]])
+        assert model_path(pack, SMALL, tmp_path) != path
 
 
 def test_command_line_builds_and_then_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,9 +153,9 @@ def test_no_place_of_the_solver_prompt_holds_the_answer(name: str) -> None:
             content = pack.solve_prompt(record)[-1]["content"]
             gold = words(pack.gold_response(record))
             shown = words(content)
-            for place in range(-len(shown), len(shown)):
-                hits[place] = hits.get(place, 0) + ([shown[place]] == gold)
-            assert len(gold) == 1 or pack.gold_response(record) not in content
+            for place in range(-len(shown), len(shown) - len(gold) + 1):
+                run = shown[place:][: len(gold)]
+                hits[place] = hits.get(place, 0) + (run == gold)
         assert max(hits.values()) < 50, (spec.name, hits)
 
 
