@@ -8,6 +8,7 @@ ever read here, as a syntax tree.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ REFUSED_NAMES = frozenset({
 
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
 """`super().__init__()` and the usual guard around a main part."""
+
+_FILENAME = "<proposal>"
+# The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call would
+# not do: it is not thread-safe.
+warnings.filterwarnings("ignore", module=_FILENAME)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -85,15 +91,17 @@ def check_program(text: str, rules: Rules) -> str | Refusal:
     reason = next(_rule_faults(tree), "")
     if reason:
         return Refusal(reason, False)
-    if rules.keep_comments and rules.keep_globals:
-        return text.strip("\n")
     if not rules.keep_globals:
         kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         tree.body = [node for node in tree.body if isinstance(node, kept)]
-    if not rules.keep_comments:
-        _drop_docstrings(tree)
-        return ast.unparse(tree)
-    return "\n\n".join(_segment(text, node) for node in tree.body)
+        text = "\n\n".join(_segment(text, node) for node in tree.body)
+    _drop_docstrings(tree)
+    try:
+        canonical = ast.unparse(tree)
+    except ValueError:
+        # Python 3.11 cannot write every f-string that it can read, nor decimals of more than 4,300 digits.
+        return Refusal("no-canonical-form", False)
+    return text.strip("\n") if rules.keep_comments else canonical
 
 
 def parse_program(text: str) -> ast.Module | str:
@@ -101,7 +109,7 @@ def parse_program(text: str) -> ast.Module | str:
     if "\0" in text:
         return "nul-character"
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text, _FILENAME)
     except UnicodeEncodeError:
         return "not-unicode"
     except (MemoryError, RecursionError):
@@ -213,6 +221,6 @@ def _drop_docstrings(tree: ast.Module) -> None:
 
 def _segment(text: str, node: ast.stmt) -> str:
     """The source of a statement, with the decorators that belong to it."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    segment = ast.get_source_segment(text, node) or ""
+    decorators = node.decorator_list if isinstance(node, Function | ast.ClassDef) else []
+    return "\n".join([*(f"@{ast.get_source_segment(text, call)}" for call in decorators), segment])
