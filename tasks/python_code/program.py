@@ -132,6 +132,14 @@ def canonical_program(program: str) -> str:
     return ast.unparse(tree)
 
 
+def is_same_program(text: str, program: str) -> bool:
+    """Whether a model's text is `program`, whatever its layout and comments."""
+    try:
+        return canonical_program(text) == canonical_program(program)
+    except ValueError:
+        return False
+
+
 def _is_too_deep(tree: ast.AST) -> bool:
     """Whether a tree has more than `MAX_DEPTH` levels, found without recursion."""
     level = [tree]

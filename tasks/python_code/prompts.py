@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.python_code.program import ALLOWED_MODULES
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION
 
+MODULES = ", ".join(sorted(ALLOWED_MODULES))
+
 REQUESTS = {
     DEDUCTION: """\
 Invent a puzzle: a Python program `f` and an input for it. A solver will be shown the program and the input, and \
@@ -26,7 +28,7 @@ and classes are welcome.
 - Arguments and result are made of None, booleans, numbers, strings, bytes, lists, tuples, dicts and sets.
 - The result depends on the arguments alone. No randomness, no clock, no files, no network, no print, no input, no \
 eval or exec, no names with double underscores.
-- The only modules you may import are {", ".join(sorted(ALLOWED_MODULES))}.
+- The only modules you may import are {MODULES}.
 - `f` ends within {{seconds}} seconds of computing time.
 - Write the arguments as Python literals separated by commas, such as: [1, 2], 'abc'. No expressions, no names.
 - Make the solver think: several steps that have to be followed with care. But do not make it hopeless."""
@@ -54,18 +56,18 @@ Rules:
 - Choose inputs that together show everything `f` does, edge cases included.
 - The message gives a hint in words. It holds no code, and it need not tell everything."""
 
-INDUCTION_QUESTION = """\
+INDUCTION_QUESTION = f"""\
 A hidden Python program `f` was run on some inputs. Find out what it does.
 
 What is said about it:
-{message}
+{{message}}
 
 What it returned:
-{examples}
+{{examples}}
 
 Write a program with one function `f` at the top level that returns the same, for these inputs and for others that \
-you are not shown. No randomness, no clock, no files, no print, no input; import nothing but parts of the standard \
-library for computing."""
+you are not shown. No randomness, no clock, no files, no print, no input. The only modules you may import are \
+{MODULES}."""
 
 QUESTIONS = {
     DEDUCTION: "What does `f` return for this input? Work it out without running the program.",
