@@ -82,6 +82,7 @@ setup(
         "azr.packs": [
             "arithmetic = tasks.arithmetic:ArithmeticPack",
             "prime_inversion = tasks.prime_inversion:PrimeInversionPack",
+            "python_code = tasks.python_code:PythonCodePack",
         ],
     },
 )

@@ -1,8 +1,8 @@
 """Decide whether a draft is a task, and work out what its solver is to find.
 
 A program is admitted if it keeps the rules of `program.py` and gives equal values in two processes with
-different hash seeds, within half of the time that an attempt will have. The second process takes the inputs in
-reverse order, so that a value that depends on earlier calls shows as well.
+different hash seeds, within half of the time that an attempt will have. The second process takes the inputs
+in reverse order, so that a value that depends on earlier calls shows as well.
 """
 
 from __future__ import annotations

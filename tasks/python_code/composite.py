@@ -1,7 +1,7 @@
 """Composite programs: a proposal that has to call programs that self-play found earlier.
 
-Which references are to be called is drawn from the references themselves, not from a generator: the proposer's
-prompt and the check of its response see the same references at different times, maybe in different processes.
+Which references are to be called is drawn from the references themselves, not from a generator: the prompt
+and the check of the response see the same references at different times, maybe in different processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def choose_given(references: Sequence[TaskRecord], share: float, maximum: int) -
 def define_given(programs: Sequence[str]) -> str:
     """Python definitions of `g_0`, `g_1` and so on.
 
-    Each program becomes the body of its function as a whole, so that nothing in one can touch another's names.
+    Each program as a whole becomes the body of its function, so that none can touch another's names.
     """
     return "\n\n".join(_define(f"g_{number}", program) for number, program in enumerate(programs))
 

@@ -65,9 +65,7 @@ class Runner:
         Raises:
             SandboxBroken: The sandbox itself failed.
         """
-        calls = process_sandbox(self._config).run(
-            Program(program), inputs, self._limits, hash_seed=hash_seed
-        )
+        calls = process_sandbox(self._config).run(Program(program), inputs, self._limits, hash_seed=hash_seed)
         for call in calls:
             if call.outcome is Outcome.BACKEND_ERROR:
                 raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")

@@ -1,9 +1,9 @@
 """A grammar of ordinary small programs: strings, lists, dictionaries, loops and comprehensions.
 
-The held-out set is drawn from it, in the manner of output- and input-prediction benchmarks. A program takes one
-value, moves it through two to four operations, each of a type that the last one left, and returns the end, or
-the end with what stood before it; some move the first half into a helper function. Nothing is run here: the
-drawn text goes to the sandbox like a model's.
+The held-out set is drawn from it, in the manner of output- and input-prediction benchmarks. A program takes
+one value, moves it through two to four operations, each of a type that the last one left, and returns the
+end, or the end with what stood before it; some have their first half in a helper function. Nothing is run
+here: the drawn text goes to the sandbox like a model's.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ MOVES = (
         "OUT = {}\nfor word in IN:\n    OUT[word[:1]] = OUT.get(word[:1], B) + len(word)",
         "add up the lengths by first letter, from B",
     ),
-    Move("table", "words", "OUT = sorted(IN, key=lambda key: (-IN[key], key))", "list the keys, largest first"),
+    Move("table", "words", "OUT = sorted(IN, key=lambda key: (-IN[key], key))", "list the keys by value"),
     Move("table", "numbers", "OUT = [IN[key] * A for key in sorted(IN)]", "take A times the values by key"),
     Move("table", "table", "OUT = {key: v + B for key, v in IN.items() if v != A}", "add B, and drop A"),
     Move(
@@ -141,7 +141,7 @@ MOVES = (
         "    n = OUT[-1]\n    OUT.append(n // 2 if n % 2 == 0 else 3 * n + 1)",
         "halve even numbers and triple odd ones, at most 8",
     ),
-    Move("number", "number", "OUT = sum(int(digit) ** A for digit in str(abs(IN)))", "add the digits' powers"),
+    Move("number", "number", "OUT = sum(int(digit) ** A for digit in str(abs(IN)))", "add digits to the A"),
     Move("number", "number", "OUT = IN // A if IN % A == 0 else IN * A + B", "divide by A, or multiply"),
     Move("number", "text", "OUT = bin(abs(IN) + B)[2:]", "write it in binary, B more"),
     Move("number", "text", "OUT = str(IN * A) + 'C' * (abs(IN) % 4)", "write it with a tail of 'C'"),

@@ -1,7 +1,7 @@
 """The python_code pack: tasks about programs, checked by running them in a sandbox.
 
 The parts: a form writes prompts and reads responses, admission makes records of proposals, a grader compares
-answers, and the draws make tasks where no model is asked. `docs/python_code.md` has the grammar and the reasons.
+answers, and the draws make tasks where no model is asked. `docs/python_code.md` has grammar and reasons.
 """
 
 from __future__ import annotations
@@ -180,9 +180,7 @@ class PythonCodePack(FilePack):
                 return of_reference
             draft = of_reference
         given = self._given(kind, references)
-        record = await asyncio.to_thread(
-            self._admission.admit, kind, draft, define_given(given), len(given)
-        )
+        record = await asyncio.to_thread(self._admission.admit, kind, draft, define_given(given), len(given))
         return record if isinstance(record, Rejected) else Accepted(record)
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
@@ -273,7 +271,7 @@ class PythonCodePack(FilePack):
 def _about_reference(draft: Draft, references: Sequence[TaskRecord]) -> Draft | Rejected:
     """The induction draft with the program of its reference.
 
-    A proposal may repeat that program. Without a reference, which self-play never asks for, it must bring one.
+    A proposal may repeat that program. Without a reference, which self-play always gives, it must bring one.
     """
     if not references:
         return draft if draft.program else malformed("no-program")

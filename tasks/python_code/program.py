@@ -42,8 +42,8 @@ ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
 """`super().__init__()` and the usual guard around a main part."""
 
 _FILENAME = "<proposal>"
-# The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call would
-# not do: it is not thread-safe.
+# The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call
+# would not do: it is not thread-safe.
 warnings.filterwarnings("ignore", module=_FILENAME)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -218,13 +218,11 @@ def _is_dunder(name: str) -> bool:
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    # A body cannot be empty.
-                    node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            # Only a module's body may be empty.
+            node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
 
 
 def _segment(text: str, node: ast.stmt) -> str:

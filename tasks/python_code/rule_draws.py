@@ -27,7 +27,7 @@ PARTS = ("", "[::-1]", "[1:]", "[:-1]")
 MAX_FACTOR = 9
 MAX_SHIFT = 9
 MAX_NUMBER = {False: 9, True: 99}
-"""Largest input of a rule, by whether it only adds: a product of two digits is one fact, of three it is not."""
+"""Largest input of a rule, by whether it only adds: a product of two digits is one fact."""
 
 ERRORS = (
     ("1/x", "0", "ZeroDivisionError"),
@@ -80,10 +80,9 @@ def _draw_input(rule: Rule, domain: str, rng: random.Random) -> object:
     if domain == "numbers":
         assert isinstance(rule, Line)
         return rng.randint(0, MAX_NUMBER[rule.factor == 1])
-    length = rng.randint(2, 4)
     if domain == "strings":
-        return "".join(rng.choices(LETTERS, k=length))
-    return [rng.randint(0, 9) for _ in range(length)]
+        return "".join(rng.choices(LETTERS, k=rng.randint(2, 4)))
+    return [rng.randint(0, 9) for _ in range(rng.randint(2, 3))]
 
 
 def _draw_induction(domain: str, rng: random.Random) -> TaskRecord:

@@ -1,8 +1,8 @@
 """The small programs of the terse form: what they are, what they return, and how to find that out in steps.
 
 A rule is one expression in `x`. `x*3+2` and its like map whole numbers; `'b'+x[::-1]`, `x[1:]+[4]` or
-`sorted(x)[::-1]` map short strings or lists; `sum(x)`, `max(x)`, `min(x)` and `len(x)` sum up a list. Rules are
-evaluated here, by arithmetic and slicing of our own; no text is ever run.
+`sorted(x)[::-1]` map short strings or lists; `sum(x)`, `max(x)`, `min(x)` and `len(x)` sum up a list. Rules
+are evaluated here, by arithmetic and slicing of our own; no text is ever run.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class Summary(Rule):
         """See `Rule.apply`."""
         if type(value) is not list or not value or any(type(item) is not int for item in value):
             return None
-        return {"sum": sum, "max": max, "min": min, "len": len}[self.function](value)
+        return {"sum": sum(value), "max": max(value), "min": min(value), "len": len(value)}[self.function]
 
     def steps(self, value: object) -> list[str]:
         """See `Rule.steps`: the running sums."""

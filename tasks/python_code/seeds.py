@@ -26,7 +26,18 @@ from tasks.python_code.records import (
 )
 
 IDENTITY = "def f(x): return x"
-INPUTS = ("'Hello world'", "7", "[3, 1, 2]", "{'a': 1}", "True", "-2.5", "('b', None)", "''", "[[], [0]]", "{4}")
+INPUTS = (
+    "'Hello world'",
+    "7",
+    "[3, 1, 2]",
+    "{'a': 1}",
+    "True",
+    "-2.5",
+    "('b', None)",
+    "''",
+    "[[], [0]]",
+    "{4}",
+)
 RAISING = "def f(x): return 1/x"
 MESSAGE = "It returns what it is given."
 

@@ -134,7 +134,9 @@ def _examples(references: Sequence[TaskRecord]) -> str:
         draft = to_draft(record)
         result = OUTPUT if "output" in record.payload else ERROR_NAME
         parts = [block(PROGRAM, draft.program), block(INPUT, draft.inputs[0])]
-        shown.append("\n".join([f"Example {number}", *parts, block(result, read_str(record.payload, result))]))
+        shown.append(
+            "\n".join([f"Example {number}", *parts, block(result, read_str(record.payload, result))])
+        )
     return "\n\n".join(shown)
 
 

@@ -6,8 +6,8 @@
     induction   f(x)=x*2+3;1;2;5;0;4;7    1>5 2>7 5>13           :x*2+3  or  (7-5=2 1*2=2 5-2=3):x*2+3
     error       f(x)=1/x;raise f(0)       f(x)=1/x;raise f(0)    :ZeroDivisionError
 
-A proposal is the last line that is not blank. What stands behind `f(x)=` are Python statements, taken apart by
-Python's own parser; the expression becomes `def f(x): return <expression>`.
+A proposal is the last line that is not blank. What stands behind `f(x)=` are Python statements, taken apart
+by Python's own parser; the expression becomes `def f(x): return <expression>`.
 """
 
 from __future__ import annotations
@@ -75,9 +75,11 @@ class TerseForm(Form):
             shown, hidden = read_examples(record.payload)
             return ";".join([head, *(_arguments(example.input) for example in [*shown, *hidden])])
         text = _arguments(read_str(record.payload, "input"))
-        return {DEDUCTION: f"{head};f({text})", ABDUCTION: f"{head};x={text}", ERROR: f"{head};raise f({text})"}[
-            record.kind
-        ]
+        return {
+            DEDUCTION: f"{head};f({text})",
+            ABDUCTION: f"{head};x={text}",
+            ERROR: f"{head};raise f({text})",
+        }[record.kind]
 
     def question(self, record: TaskRecord) -> str:
         """See `Form.question`."""
