@@ -26,7 +26,7 @@ TERSE_MESSAGE = "a rule"
 PARTS = ("", "[::-1]", "[1:]", "[:-1]")
 MAX_FACTOR = 9
 MAX_SHIFT = 9
-MAX_NUMBER = {False: 9, True: 99}
+MAX_NUMBER = {False: 9, True: 49}
 """Largest input of a rule, by whether it only adds: a product of two digits is one fact."""
 
 ERRORS = (
