@@ -9,6 +9,7 @@ from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.payload import read_str
 from tasks.python_code.admission import read_input
 from tasks.python_code.execution import BUILT_IN_ERRORS, Runner, fault
+from tasks.python_code.knobs import LITERAL_CHARS, PROGRAM_CHARS
 from tasks.python_code.program import Refusal, Rules, check_program
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, read_examples, read_program
 from tasks.sandbox import Call
@@ -20,16 +21,15 @@ CORRECT = Verdict(Outcome.CORRECT, "")
 class Grader:
     """Compares answers with tasks. Blocks while programs run.
 
+    Sizes are the largest that any knob allows, so that a task of another run keeps its right answers.
+
     Args:
-        rules: What an induction solver's program may be.
-        max_literal_chars: Longest answer of the other kinds.
         strict: Tell `1`, `1.0` and `True` apart.
         runner: Runs the programs.
     """
 
-    def __init__(self, rules: Rules, max_literal_chars: int, strict: bool, runner: Runner) -> None:
-        self._rules = rules
-        self._max_literal_chars = max_literal_chars
+    def __init__(self, strict: bool, runner: Runner) -> None:
+        self._rules = Rules(PROGRAM_CHARS[1], keep_comments=True, keep_globals=True)
         self._strict = strict
         self._runner = runner
 
@@ -44,7 +44,7 @@ class Grader:
         return self._grade_program(record, answer)
 
     def _grade_output(self, record: TaskRecord, answer: str) -> Verdict:
-        if len(answer) > self._max_literal_chars:
+        if len(answer) > LITERAL_CHARS[1]:
             return _malformed("answer-too-big")
         try:
             value = parse_literal(answer)
@@ -54,7 +54,7 @@ class Grader:
         return CORRECT if equal(value, right, self._strict) else _wrong("wrong-output")
 
     def _grade_input(self, record: TaskRecord, answer: str) -> Verdict:
-        arguments = read_input(answer, self._max_literal_chars)
+        arguments = read_input(answer, LITERAL_CHARS[1])
         if isinstance(arguments, Rejected):
             return Verdict(arguments.outcome, arguments.reason)
         (call,) = self._runner.run(read_program(record), [arguments])

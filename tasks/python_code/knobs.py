@@ -62,7 +62,7 @@ def check_composite(share: float, maximum: int, num_references: int, terse: bool
         )
 
 
-def check_limits(time_limit_s: float, memory_mb: int, max_literal_chars: int) -> Limits:
+def check_limits(time_limit_s: float, memory_mb: int) -> Limits:
     """Return what a run may use.
 
     Raises:
@@ -78,5 +78,5 @@ def check_limits(time_limit_s: float, memory_mb: int, max_literal_chars: int) ->
         # The clock only stops what sleeps: a busy machine must not turn a right answer into a slow one.
         wall_s=max(WALL_FACTOR * time_limit_s, time_limit_s + 1.0),
         memory_mb=memory_mb,
-        result_bytes=BYTES_PER_CHAR * max_literal_chars,
+        result_bytes=BYTES_PER_CHAR * LITERAL_CHARS[1],
     )

@@ -89,8 +89,8 @@ class PythonCodePack(FilePack):
             tags: What a response is wrapped in: think_answer, answer or none.
             keep_comments: Keep comments and docstrings in stored programs.
             keep_globals: Keep module-level statements besides imports, functions and classes.
-            max_program_chars: Longest program.
-            max_literal_chars: Longest input, output and answer.
+            max_program_chars: Longest program of a proposal.
+            max_literal_chars: Longest input and output of a proposal.
             strict_equality: Tell `1`, `1.0` and `True` apart when answers are compared.
             composite_share: Share of the proposals with references that have to call some of them.
             composite_max: Most functions that such a proposal has to call.
@@ -128,10 +128,10 @@ class PythonCodePack(FilePack):
         self._form: Form = TerseForm() if terse else TaggedForm(Tags(tags), num_inputs, time_limit_s)
         # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
         rules = Rules(max_program_chars, keep_comments or terse, keep_globals or terse)
-        limits = check_limits(time_limit_s, memory_mb, max_literal_chars)
+        limits = check_limits(time_limit_s, memory_mb)
         self._runner = Runner(SandboxConfig(**dict(sandbox or {})), limits)  # type: ignore[arg-type]
         self._admission = Admission(rules, max_literal_chars, self._runner)
-        self._grader = Grader(rules, max_literal_chars, strict_equality, self._runner)
+        self._grader = Grader(strict_equality, self._runner)
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:

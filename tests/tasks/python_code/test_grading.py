@@ -65,7 +65,7 @@ def malformed(reason: str) -> Verdict:
         ("9**9**9", malformed("answer-not-a-literal")),
         ("__import__('os').abort()", malformed("answer-not-a-literal")),
         ("[" * 500, malformed("answer-not-a-literal")),
-        ("1" * 1001, malformed("answer-too-big")),
+        ("1" * 4001, malformed("answer-too-big")),
     ],
 )
 def test_deduction_compares_values(answer: str, verdict: Verdict) -> None:
@@ -152,6 +152,14 @@ def test_the_last_block_counts_and_others_do_not() -> None:
     assert asyncio.run(PACK.judge(record, two)) == CORRECT
     assert judge(record, "input", "[1, 2]") == malformed("no-answer")
     assert asyncio.run(PACK.judge(record, "[1, 2]")) == malformed("no-think-tags")
+
+
+def test_knobs_of_proposals_do_not_bound_answers() -> None:
+    program = "K = 2\ndef f(x):\n    # squares, by way of a constant\n    return x ** K"
+    narrow = PythonCodePack(max_literal_chars=16, max_program_chars=64, keep_globals=False)
+    assert judge(INDUCTION, "python", program, narrow) == CORRECT
+    record = TaskRecord("deduction", triplet(SQUARE, Example("1", repr("a" * 300))))
+    assert judge(record, "output", repr("a" * 300), narrow) == CORRECT
 
 
 def test_a_broken_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
