@@ -19,6 +19,9 @@ from tasks.python_code.records import (
 MAX_DRAWN_CHARS = 200
 """Longest output of a drawn task: one that people can follow, under any knob."""
 
+EMPTY_OUTPUTS = frozenset({"[]", "''", "{}"})
+"""Outputs that are too easily guessed, and too easily found an input for."""
+
 MIN_DISTINCT_OUTPUTS = 3
 """Among the examples of a drawn induction task."""
 
@@ -43,7 +46,7 @@ def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, run
         if len(outputs) < len(calls) or max(map(len, outputs)) > MAX_DRAWN_CHARS:
             continue
         examples = [Example(*pair) for pair in zip(inputs, outputs, strict=True)]
-        if kind != INDUCTION:
+        if kind != INDUCTION and outputs[0] not in EMPTY_OUTPUTS:
             return TaskRecord(kind, triplet(drawn.program, examples[0]))
-        if len(set(outputs)) >= MIN_DISTINCT_OUTPUTS:
+        if kind == INDUCTION and len(set(outputs)) >= MIN_DISTINCT_OUTPUTS:
             return TaskRecord(kind, induction_task(drawn.program, examples, drawn.message))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from tasks.python_code.records import KINDS
-from tasks.sandbox import Limits
+from tasks.sandbox import Limits, SandboxConfig
 
 PROGRAM_CHARS = (64, 20_000)
 LITERAL_CHARS = (16, 4_000)
@@ -60,6 +61,19 @@ def check_composite(share: float, maximum: int, num_references: int, terse: bool
         raise ValueError(
             f"pack.composite_share must be 0 with terse prompts or without references; got {share!r}"
         )
+
+
+def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:
+    """Return the configuration of the sandbox.
+
+    Raises:
+        ValueError: There is no such key, or it has a value it cannot have.
+    """
+    known = [field.name for field in fields(SandboxConfig)]
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"pack.sandbox.{key} is no key of the sandbox; it has {', '.join(known)}")
+    return SandboxConfig(**keys)  # type: ignore[arg-type]
 
 
 def check_limits(time_limit_s: float, memory_mb: int) -> Limits:

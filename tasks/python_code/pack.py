@@ -28,6 +28,7 @@ from tasks.python_code.knobs import (
     check_count,
     check_kinds,
     check_limits,
+    check_sandbox,
 )
 from tasks.python_code.program import Rules, canonical_program, is_same_program
 from tasks.python_code.records import (
@@ -42,7 +43,6 @@ from tasks.python_code.response import Tags
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
-from tasks.sandbox import SandboxConfig
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80
@@ -129,7 +129,7 @@ class PythonCodePack(FilePack):
         # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
         rules = Rules(max_program_chars, keep_comments or terse, keep_globals or terse)
         limits = check_limits(time_limit_s, memory_mb)
-        self._runner = Runner(SandboxConfig(**dict(sandbox or {})), limits)  # type: ignore[arg-type]
+        self._runner = Runner(check_sandbox(sandbox or {}), limits)
         self._admission = Admission(rules, max_literal_chars, self._runner)
         self._grader = Grader(strict_equality, self._runner)
 

@@ -101,7 +101,9 @@ def _cut_blocks(answer: str) -> list[Block] | Unread:
         if label is None:
             if stripped.startswith(FENCE):
                 label, lines = stripped[len(FENCE) :].strip().lower(), []
-        elif stripped == FENCE:
+        elif stripped.startswith(FENCE):
+            if stripped != FENCE:
+                break
             blocks.append(Block("python" if label == "py" else label, "\n".join(lines)))
             label = None
         else:

@@ -96,6 +96,8 @@ class Line(Rule):
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
         """See `Rule.steps_from`: two inputs side by side give the factor, and then one gives the shift."""
+        if len(examples) < 2:
+            return []
         (x, y), (next_x, next_y) = examples[:2]
         if not (type(x) is type(y) is type(next_x) is type(next_y) is int) or next_x != x + 1:
             return []

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.python_code import PythonCodePack
+from tasks.python_code.program import ALLOWED_MODULES
 from tasks.python_code.response import Tags, block, wrap
 from tasks.sandbox import Call
 from tasks.sandbox import Outcome as RunOutcome
@@ -231,6 +232,49 @@ def test_induction_rejects_state_between_calls_and_repeats() -> None:
     assert ask(returning("1 / x"), "1", "2", "0") == "raises"
     assert ask(returning("x"), "1", "2", "3", message="it is def f(x): return x") == "message-gives-program"
     assert ask(returning("x"), "1", "2", "3", message="m" * 2001) == "message-too-big"
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
+def test_allowed_modules_can_be_imported_in_the_sandbox(module: str) -> None:
+    found = accept("deduction", proposal(f"import {module} as m\n" + returning("[x, bool(m)]"), "1"))
+    assert isinstance(found, Accepted), found
+
+
+USES = """\
+import copy, dataclasses, decimal, enum, fractions, json, re, statistics, string, textwrap, unicodedata
+from collections import Counter, OrderedDict, deque, namedtuple
+from functools import reduce, lru_cache, cmp_to_key
+
+class Color(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass(order=True)
+class Point:
+    x: int
+    y: list = dataclasses.field(default_factory=list)
+
+@lru_cache(maxsize=None)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+def f(x):
+    pair = namedtuple('Pair', 'a b')(1, 2)
+    return [
+        fib(x), Color.RED.name, dataclasses.asdict(Point(x)), Point(1) < Point(2), dict(Counter('aab')),
+        list(deque([1, 2], maxlen=1)), str(decimal.Decimal('1.10') + 1), str(fractions.Fraction(1, 3)),
+        json.loads(json.dumps({'k': [1, None]})), re.sub(r'(\\d)', r'<\\1>', 'a1'), statistics.median([1, 2]),
+        string.ascii_lowercase[:3], textwrap.fill('a b c', 3), unicodedata.name('a'), copy.deepcopy([x]),
+        list(OrderedDict(a=1)), reduce(lambda a, b: a * b, [1, 2, 3]), pair.a, 'abc'.upper(),
+        sorted([3, 1], key=cmp_to_key(lambda a, b: b - a)), 'x'.encode('utf-16-le'), f'{x:>5}|{x!r:*^7}',
+    ]"""
+
+
+def test_ordinary_programs_find_what_they_need_in_the_sandbox() -> None:
+    found = accept("deduction", proposal(USES, "12"))
+    assert isinstance(found, Accepted), found
+    assert str(found.record.payload["output"]).startswith(
+        "[144, 'RED', {'x': 12, 'y': []}, True, {'a': 2, 'b': 1}, [2]"
+    )
 
 
 def test_policy_reasons_reach_the_ledger() -> None:

@@ -1,4 +1,4 @@
-"""The two committed sets: what fits in a fast test. `tests/tasks/test_held_out.py` draws the large one anew."""
+"""The two committed sets, as far as a fast test goes; `tests/tasks/test_held_out.py` draws the large one."""
 
 from __future__ import annotations
 

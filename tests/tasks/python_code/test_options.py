@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.records import Example, triplet
 from tasks.python_code.response import Tags, block, wrap
 from tasks.registry import load_pack
+from tasks.sandbox import SandboxConfig
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +41,10 @@ def test_defaults_are_those_of_the_file() -> None:
     config = yaml.safe_load(text)
     assert config.pop("_target_") == "tasks.python_code.PythonCodePack"
     defaults = dict(PythonCodePack.__init__.__kwdefaults__)
-    assert config | {"terse": False} == defaults | {"kinds": list(defaults["kinds"])}
+    assert config | {"terse": False} == defaults | {
+        "kinds": list(defaults["kinds"]),
+        "sandbox": asdict(SandboxConfig()),
+    }
     assert list(config) == list(defaults)
 
 
@@ -66,6 +71,7 @@ def test_defaults_are_those_of_the_file() -> None:
         ("time_limit_s", "1", "must be a number"),
         ("memory_mb", 10, "from 96 to"),
         ("sandbox", {"backend": "none"}, "sandbox.backend must be one of"),
+        ("sandbox", {"url": ""}, "sandbox.url is no key of the sandbox; it has backend, "),
     ],
 )
 def test_impossible_values_are_refused(knob: str, value: object, message: str) -> None:

@@ -35,6 +35,7 @@ def test_what_is_wrapped_is_read(tags: Tags) -> None:
         (Tags.NONE, "nothing", []),
         (Tags.NONE, "```", Unread("unclosed-block")),
         (Tags.NONE, "```input\n1", Unread("unclosed-block")),
+        (Tags.NONE, "```python\nx\n```input\n1\n```", Unread("unclosed-block")),
         (Tags.NONE, "```Py \r\nx\r\n```", [Block("python", "x")]),
         (Tags.NONE, "  ```input\n  1\n  ```  ", [Block("input", "  1")]),
         (Tags.NONE, "```input\n```", [Block("input", "")]),
