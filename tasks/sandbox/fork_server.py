@@ -36,8 +36,7 @@ HASH_SEEDS = (1, 2)
 
 CHOICES = (
     "Untrusted code would run with your privileges. Choose one: "
-    "(1) allow `seccomp` and `prctl` in the container's profile (RuntimeDefault of Docker and Kubernetes does "
-    "so); "
+    "(1) allow `seccomp` and `prctl` in the container's profile (those of Docker and Kubernetes do); "
     "(2) run the programs on a server: "
     "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`; "
     "(3) run this process on a machine or runtime that has seccomp filters (any usual kernel, gVisor too); "

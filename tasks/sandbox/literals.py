@@ -15,7 +15,7 @@ from collections.abc import Hashable
 MAX_INPUT_BYTES = 65_536
 MAX_INPUT_DEPTH = 40
 MAX_INTEGER_BITS = 14_000
-"""Python writes no integer of more than 4,300 digits, but reads one in hexadecimal: then `render` would fail."""
+"""Python writes no integer of more than 4,300 digits, but reads one in hexadecimal: `render` would fail."""
 
 # What CPython's parser and the conversion below raise on hostile text, and nothing else. ValueError: null
 # bytes, integers of more than 4,300 digits. MemoryError: the parser's own stack. TypeError: unhashable keys.

@@ -67,13 +67,15 @@ NEXT = Program(
 import builtins, collections, decimal, json, math, random, sys
 def f(items):
     random.seed(1)
-    return (len(items), math.sqrt(16), json.dumps({"a": items}), sorted(items), sum(items), str(decimal.Decimal(1) / 3),
+    return (len(items), math.sqrt(16), json.dumps({"a": items}), sorted(items), sum(items),
+            str(decimal.Decimal(1) / 3),
             collections.Counter(items).most_common(1), random.randint(1, 9), hasattr(builtins, "poison"),
             sys.getrecursionlimit(), repr(items))
 """
 )
 NEXT_RESULT = (
-    "(3, 4.0, '{\"a\": [2, 1, 2]}', [1, 2, 2], 5, '0.3333333333333333333333333333', [(2, 2)], 3, False, 1000, "
+    "(3, 4.0, '{\"a\": [2, 1, 2]}', [1, 2, 2], 5, '0.3333333333333333333333333333', [(2, 2)], 3, False, "
+    "1000, "
     "'[2, 1, 2]')"
 )
 
@@ -82,7 +84,7 @@ LIMITS = Limits(cpu_s=0.25, wall_s=20.0, memory_mb=256)
 
 
 def start(num_zygotes: int = 1, *, guards: bool = True) -> ForkSandbox:
-    """A fork sandbox; without guards only the kernel's layers are left, and every dangerous module is loaded."""
+    """A fork sandbox; without guards the kernel's layers are alone, and every dangerous module is loaded."""
     if MACHINE not in ARCHITECTURES:
         pytest.skip(f"no system call filter for {MACHINE}")
     if guards:
@@ -126,7 +128,7 @@ class Host:
 
 @pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
-    """The host; everything on it may be read and written by everyone, so that only the sandbox protects it."""
+    """The host; everything on it is open to everyone, so that only the sandbox protects it."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         (folder / "canary").write_text(SECRET)
@@ -150,7 +152,9 @@ def host() -> Iterator[Host]:
         unix.close()
 
 
-@pytest.fixture(scope="session", params=["default", pytest.param("kernel layers alone", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="session", params=["default", pytest.param("kernel layers alone", marks=pytest.mark.slow)]
+)
 def sandbox(request: pytest.FixtureRequest, host: Host) -> Iterator[ForkSandbox]:
     """One slot, with and without the guards inside the interpreter."""
     with start(guards=request.param == "default") as made:

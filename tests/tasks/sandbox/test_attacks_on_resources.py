@@ -1,4 +1,4 @@
-"""Attacks by eating: time, memory, output; and by breaking the interpreter. Each costs its own limit, no more.
+"""Attacks by eating time, memory and output, and by breaking the interpreter. Each costs its limit, no more.
 
 Run: pytest tests/tasks/sandbox/test_attacks_on_resources.py
 """
@@ -17,7 +17,8 @@ TIMEOUT, OUTPUT, UNSUPPORTED = Outcome.TIMEOUT, Outcome.OUTPUT_LIMIT, Outcome.UN
 
 ENDLESS = {
     "loop": "def f(x):\n while True: pass",
-    "loop_that_catches_all": "def f(x):\n while True:\n  try:\n   while True: pass\n  except BaseException: pass",
+    "loop_that_catches_all": "def f(x):\n while True:\n  try:\n   while True: pass\n"
+    "  except BaseException: pass",
     "loop_at_import": "while True: pass\ndef f(x): return 1",
     "regular_expression": "import re\ndef f(x): return re.match('(a+)+$', 'a' * 40 + 'b') is None",
     "in_c": "def f(x): return sum(range(10 ** 12))",
@@ -46,7 +47,8 @@ GREEDY = {
     "growing": "def f(x):\n items = []\n while True: items.append(bytes(10 ** 7))",
     "doubling_string": "def f(x):\n s = 'x'\n while True: s += s",
     "range_to_list": "def f(x): return len(list(range(10 ** 9)))",
-    "repeated_catching": "def f(x):\n items = []\n for _ in range(300):\n  try: items.append(bytes(10 ** 7))\n"
+    "repeated_catching": "def f(x):\n items = []\n for _ in range(300):\n"
+    "  try: items.append(bytes(10 ** 7))\n"
     "  except MemoryError: pass\n return bytes(10 ** 9)",
     "by_libc": "def f(x):\n if libc().mmap(0, 1 << 34, 3, 34, -1, 0) == -1: raise MemoryError",
     "at_import": "items = [0] * 10 ** 10\ndef f(x): return 1",

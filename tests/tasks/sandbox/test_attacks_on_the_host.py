@@ -19,7 +19,8 @@ FILES = {
     "read_canary": "def f(x): return open('CANARY').read()",
     "read_canary_by_descriptor": "def f(x): os = find('os'); return os.read(os.open('CANARY', 0), 99)",
     "create_file": "def f(x): return open('DROP/a', 'w').write('x')",
-    "create_file_by_descriptor": "def f(x): os = find('os'); return os.open('DROP/a', os.O_CREAT | os.O_WRONLY)",
+    "create_file_by_descriptor": "def f(x): os = find('os'); return os.open('DROP/a', os.O_CREAT | "
+    "os.O_WRONLY)",
     "create_temporary_file": "def f(x): os = find('os'); return os.open('DROP', os.O_TMPFILE | os.O_RDWR)",
     "overwrite_canary": "def f(x): return open('CANARY', 'r+').write('x')",
     "truncate_canary": "def f(x): return find('os').truncate('CANARY', 0)",
@@ -85,7 +86,8 @@ def test_a_probe_finds_nothing(strike: Strike, source: str, literal: str) -> Non
 NETWORK = {
     "tcp_connect": "def f(x): return find('socket').create_connection(('127.0.0.1', PORT))",
     "tcp_listen": "def f(x): return find('socket').create_server(('127.0.0.1', 0))",
-    "udp": "def f(x): s = find('socket'); return s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT))",
+    "udp": "def f(x): s = find('socket'); return s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b'x', "
+    "('127.0.0.1', PORT))",
     "abstract_unix": "def f(x): s = find('socket'); s.socket(s.AF_UNIX).connect('\\0azr-attack-HOST')",
     "netlink": "def f(x): s = find('socket'); return s.socket(16, s.SOCK_RAW, 0)",
     "socketpair": "def f(x): return find('socket').socketpair()",
@@ -142,9 +144,12 @@ def test_other_calls_are_refused(strike: Strike, source: str) -> None:
 
 TIMERS = {
     "fork_bomb": "while True:\n  try: os.fork()\n  except OSError: pass",
-    "thread_bomb": "t = __import__('_thread')\n while True:\n  try: t.start_new_thread(f, (x,))\n  except RuntimeError: pass",
-    "ignore_timer": "try: find('_signal').signal(27, 1)\n except (OSError, ImportError): pass\n while True: pass",
-    "disarm_timer": "try: find('_signal').setitimer(2, 0)\n except (OSError, ImportError): pass\n while True: pass",
+    "thread_bomb": "t = __import__('_thread')\n while True:\n  try: t.start_new_thread(f, (x,))\n"
+    "  except RuntimeError: pass",
+    "ignore_timer": "try: find('_signal').signal(27, 1)\n except (OSError, ImportError): pass\n"
+    " while True: pass",
+    "disarm_timer": "try: find('_signal').setitimer(2, 0)\n except (OSError, ImportError): pass\n"
+    " while True: pass",
     "disarm_by_libc": "libc().setitimer(2, b'\\0' * 32, 0)\n while True: pass",
     "block_timer": "libc().sigprocmask(0, b'\\xff' * 128, 0)\n while True: pass",
     "own_handler": "libc().signal(27, 1)\n while True: pass",

@@ -29,7 +29,8 @@ HARNESS = {
         "666",
     ),
     "code_as_result": (
-        WRITE + "def f(x):\n write(b'{\"i\": 0, \"s\": \"ok\", \"v\": \"__import__(\\'os\\').getpid()\"}')\n return 1",
+        WRITE + "def f(x):\n write(b'{\"i\": 0, \"s\": \"ok\", \"v\": "
+        "\"__import__(\\'os\\').getpid()\"}')\n return 1",
         {UNSUPPORTED},
         None,
     ),
@@ -97,7 +98,8 @@ IMPOSTORS = {
     "dictionary_key": "class K(str): pass\ndef f(x): return {K('a'): 1}",
     "counter": "import collections\ndef f(x): return collections.Counter('aab')",
     "named_tuple": "import collections\ndef f(x): return collections.namedtuple('P', 'a b')(1, 2)",
-    "false_class": "class C:\n __class__ = property(lambda s: int)\n __repr__ = lambda s: '1'\ndef f(x): return C()",
+    "false_class": "class C:\n __class__ = property(lambda s: int)\n __repr__ = lambda s: '1'\n"
+    "def f(x): return C()",
     "metaclass": "class M(type):\n __eq__ = lambda s, o: True\n __hash__ = lambda s: hash(int)\n"
     "class C(metaclass=M):\n __repr__ = lambda s: '1'\ndef f(x): return C()",
     "pickle": "class P:\n def __reduce__(self): return (print, (1,))\ndef f(x): return P()",
@@ -122,7 +124,8 @@ def test_the_expected_value_is_nowhere_to_be_found(strike: Strike) -> None:
 def f(x):
     found, frame = [], sys._getframe()
     while frame:
-        found += [v for v in list(frame.f_locals.values()) + list(frame.f_globals.values()) if "271828" in repr(v)[:9999]]
+        seen = list(frame.f_locals.values()) + list(frame.f_globals.values())
+        found += [v for v in seen if "271828" in repr(v)[:9999]]
         frame = frame.f_back
     for module in list(sys.modules.values()):
         for value in list(getattr(module, '__dict__', {}).values()):
@@ -143,7 +146,8 @@ def f(x):
 @pytest.mark.parametrize(
     "text",
     [
-        "0) or print(True) or (0", "1), (2", "1)(2", "x", "f(1)", "__import__('os')", "lambda: 1", "a=1", "*[1]",
+        "0) or print(True) or (0", "1), (2", "1)(2", "x", "f(1)", "__import__('os')", "lambda: 1", "a=1",
+        "*[1]",
         "**{}", "[i for i in [1]]", "f'{1}'", "1 if 1 else 2", "1 + 1", "(1).real", "[1][0]", "...", "1e999",
         "x := 1", "yield 1", "not 1", "1 < 2", "{**{}}", "{1: 2, **{}}", "[*[1]]", "frozenset([print()])",
         "set([1])", "set(x)", "--1", "1j + 1", "\0", "'\ud800" "'",

@@ -32,7 +32,8 @@ def test_a_message_is_one_line_and_names_the_key(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"cpu_s": 0.0}, {"cpu_s": float("nan")}, {"wall_s": 0.5}, {"memory_mb": 1}, {"result_bytes": 0}, {"depth": 0},
+    [{"cpu_s": 0.0}, {"cpu_s": float("nan")}, {"wall_s": 0.5}, {"memory_mb": 1}, {"result_bytes": 0},
+    {"depth": 0},
      {"depth": 1000}, {"result_bytes": 1 << 30}],
 )  # fmt: skip
 def test_limits_have_ranges(given: dict[str, Any]) -> None:

@@ -42,7 +42,14 @@ def test_without_seccomp_there_is_no_sandbox_and_the_error_gives_four_choices() 
     assert done.returncode == 2
     assert "refuses seccomp filters: prctl(PR_SET_SECCOMP) -> Invalid argument (errno 22)" in done.stderr
     assert "Untrusted code would run with your privileges" in done.stderr
-    for choice in ("(1) allow `seccomp`", "(2) ", "sandbox.backend=http", "(3) ", "(4) ", "sandbox.allow_unsafe=true"):
+    for choice in (
+        "(1) allow `seccomp`",
+        "(2) ",
+        "sandbox.backend=http",
+        "(3) ",
+        "(4) ",
+        "sandbox.allow_unsafe=true",
+    ):
         assert choice in done.stderr
     assert done.stdout == ""
 
@@ -77,7 +84,9 @@ def test_an_attack_that_gets_through_is_a_hard_error(monkeypatch: pytest.MonkeyP
 
 def test_another_machine_is_told_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork_server.platform, "machine", lambda: "riscv64")
-    with pytest.raises(SandboxUnavailable, match=r"needs Linux on x86_64 or aarch64; .*sandbox\.backend=http"):
+    with pytest.raises(
+        SandboxUnavailable, match=r"needs Linux on x86_64 or aarch64; .*sandbox\.backend=http"
+    ):
         fork_server.ForkSandbox(1)
 
 
@@ -85,7 +94,8 @@ def test_another_machine_is_told_what_works(monkeypatch: pytest.MonkeyPatch) -> 
 def test_attacks_fail_for_an_unprivileged_user_in_a_container() -> None:
     """The tables of attacks once more, in a process that is nobody and may do no more than in a container."""
     if os.geteuid() == 0:
-        readable = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", "import pytest"],
+        readable = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c",
+        "import pytest"],
                                   capture_output=True)  # fmt: skip
         if readable.returncode:
             pytest.skip("this checkout cannot be read by an unprivileged user")

@@ -70,7 +70,8 @@ def test_what_programs_need_is_loaded(start_sandbox: Start) -> None:
         "    day = datetime.datetime.strptime('2024-02-29', '%Y-%m-%d').strftime('%A')\n"
         "    codes = ['x'.encode(c) for c in ('utf-16', 'latin-1', 'ascii', 'utf-32', 'idna', 'cp1252')]\n"
         "    return (day, hashlib.md5(b'x').hexdigest(), sorted([P(2), P(1)])[0].x, C.A.name, len(codes),\n"
-        "            statistics.median([1, 2, 3]), unicodedata.name('a'), json.loads('[1]'), str(decimal.Decimal('1.5')))"
+        "            statistics.median([1, 2, 3]), unicodedata.name('a'), json.loads('[1]'), "
+        "str(decimal.Decimal('1.5')))"
     )
     with start_sandbox() as sandbox:
         (call,) = sandbox.run(Program(source), ["1"])

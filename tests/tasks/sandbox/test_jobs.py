@@ -88,9 +88,12 @@ def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: Outcome)
 def test_lines_of_a_process_are_read_with_suspicion() -> None:
     data = b"\n".join(
         [
-            b'{"i": 0, "s": "ok", "v": "1"}', b'{"i": 0, "s": "ok", "v": "2"}', b"", b"\xff", b"[" * 9999, b"null",
-            b'{"i": 1.0, "s": "ok", "v": "1"}', b'{"i": true, "s": "ok", "v": "1"}', b'{"i": 2, "s": "no", "v": ""}',
-            b'{"i": 3, "s": ["ok"], "v": "1"}', b'{"i": 4, "s": "ok", "v": 1}', b'{"i": 5, "s": "ok"', b'{"i": '
+            b'{"i": 0, "s": "ok", "v": "1"}', b'{"i": 0, "s": "ok", "v": "2"}', b"", b"\xff", b"[" * 9999,
+            b"null",
+            b'{"i": 1.0, "s": "ok", "v": "1"}', b'{"i": true, "s": "ok", "v": "1"}',
+            b'{"i": 2, "s": "no", "v": ""}',
+            b'{"i": 3, "s": ["ok"], "v": "1"}', b'{"i": 4, "s": "ok", "v": 1}', b'{"i": 5, "s": "ok"',
+            b'{"i": '
             + b"9" * 9999 + b"}",
         ]
     )  # fmt: skip

@@ -33,14 +33,18 @@ HASHABLE = st.recursive(
 )
 VALUES = st.recursive(
     SCALARS | st.sets(HASHABLE, max_size=4) | HASHABLE,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.lists(inner, max_size=4).map(tuple)
-    | st.dictionaries(HASHABLE, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+    ),
     max_leaves=12,
 )
 FRAGMENTS = [
-    "(", ")", "[", "]", "{", "}", ",", ":", "1", "-", "+", "1e999", "1j", "'", '"', "'''", "\\", "\\x", "\\N{", "f'",
-    "b'", "{1}", "set()", "frozenset(", "x", "...", "None", "True", "lambda:", "*", "**", "=", "if", "not ", "\n",
+    "(", ")", "[", "]", "{", "}", ",", ":", "1", "-", "+", "1e999", "1j", "'", '"', "'''", "\\", "\\x",
+    "\\N{", "f'",
+    "b'", "{1}", "set()", "frozenset(", "x", "...", "None", "True", "lambda:", "*", "**", "=", "if", "not ",
+    "\n",
     "\x00", "\ud800", "#", " ", "0x", "1_0", "07", "9" * 5000, "(" * 300, "[" * 120, "-" * 3000, "1+" * 3000,
     "{" * 150, "\u0661", "\N{FULLWIDTH DIGIT ONE}", "await ", "yield ", ":=", "@", "`", "$", "?", "\\\n",
 ]  # fmt: skip
@@ -68,7 +72,8 @@ def test_any_text_is_a_literal_or_a_literal_error(text: str) -> None:
 
 
 HOSTILE = [
-    "(" * 60_000, "[" * 60_000, "[" * 30_000 + "]" * 30_000, "-" * 60_000 + "1", "+".join("1" * 20_000), "{" * 60_000,
+    "(" * 60_000, "[" * 60_000, "[" * 30_000 + "]" * 30_000, "-" * 60_000 + "1", "+".join("1" * 20_000),
+    "{" * 60_000,
     "9" * 60_000, "'" * 60_001, "((((" * 15_000, "f'" + "{" * 1000, "[" + "1," * 30_000, "1e" + "9" * 50_000,
     "not " * 15_000 + "1", "~" * 60_000, "()" * 30_000, "1j+" * 20_000, "lambda:" * 8_000, "\\\n" * 30_000,
     "{" + ",".join(str(k * (2**61 - 1)) for k in range(3_000)) + "}", "0x" + "f" * 60_000, "x" * 10_000_000,
@@ -110,7 +115,14 @@ def test_canonical_form(text: str, canonical: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "arguments"),
-    [("", ()), (" \n", ()), ("1", (1,)), ("1, 2,", (1, 2)), ("[1], 'a' # two", ([1], "a")), ("(1, 2)", ((1, 2),))],
+    [
+        ("", ()),
+        (" \n", ()),
+        ("1", (1,)),
+        ("1, 2,", (1, 2)),
+        ("[1], 'a' # two", ([1], "a")),
+        ("(1, 2)", ((1, 2),)),
+    ],
 )
 def test_argument_lists(text: str, arguments: tuple[object, ...]) -> None:
     assert parse_arguments(text) == arguments

@@ -53,7 +53,9 @@ def test_lists_do_not_overlap_and_the_filter_fits_the_kernel(machine: str) -> No
 
 
 def test_nothing_that_opens_or_creates_is_allowed() -> None:
-    pattern = re.compile(r"open|creat|link|dup|pipe|socket|clone|fork|exec|kill|prctl|sig(?!return)|timer|memfd")
+    pattern = re.compile(
+        r"open|creat|link|dup|pipe|socket|clone|fork|exec|kill|prctl|sig(?!return)|timer|memfd"
+    )
     assert [name for name in ALLOWED if pattern.search(name)] == []
 
 
