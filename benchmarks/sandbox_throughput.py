@@ -1,4 +1,4 @@
-"""How fast the sandbox is, beside what it replaces: python benchmarks/sandbox_throughput.py
+"""How fast the sandbox is, beside what it replaces: python -m benchmarks.sandbox_throughput
 
 All ratios come from one run on one machine, in rounds that take turns, and are medians over the rounds:
 
@@ -22,9 +22,6 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tasks.sandbox import Job, Program, SandboxConfig, open_sandbox
 from tasks.sandbox.contract import Sandbox

@@ -141,6 +141,21 @@ def test_a_program_that_kills_its_zygote_from_outside_twice_is_no_verdict(start_
         assert sandbox.run(SQUARE, ["5"])[0].literal == "25"
 
 
+def test_a_program_costs_little_cpu_time(start_sandbox: Start) -> None:
+    """CPU time, not wall-clock time: the machine may be busy. 150 programs a second a core is the floor."""
+    with start_sandbox() as sandbox:
+        zygotes = [psutil.Process(pid) for pid in sandbox.zygote_pids()]
+        sandbox.run(SQUARE, ["1"])
+
+        def spent_s() -> float:
+            return time.process_time() + sum(sum(zygote.cpu_times()[:4]) for zygote in zygotes)
+
+        before = spent_s()
+        for number in range(150):
+            sandbox.run(SQUARE, [str(number)])
+        assert spent_s() - before < 1.0
+
+
 def test_close_ends_everything_and_answers_who_waits(start_sandbox: Start) -> None:
     before = set(psutil.Process().children(recursive=True))
     sandbox = start_sandbox(1)
