@@ -15,7 +15,6 @@ from typing import Self
 
 MAX_RESULT_BYTES = 1 << 20
 MAX_DEPTH = 100
-NUM_HASH_SEEDS = 2
 
 
 class SandboxUnavailable(RuntimeError):

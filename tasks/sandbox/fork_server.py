@@ -14,9 +14,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from tasks.sandbox.contract import (
-    NUM_HASH_SEEDS,
     Call,
     Capabilities,
     Job,
@@ -36,8 +36,7 @@ HASH_SEEDS = (1, 2)
 
 CHOICES = (
     "Untrusted code would run with your privileges. Choose one: "
-    "(1) allow `seccomp` and `prctl` in the container's profile (RuntimeDefault of Docker and Kubernetes does "
-    "so); "
+    "(1) allow `seccomp` and `prctl` in the container's profile (those of Docker and Kubernetes do); "
     "(2) run the programs on a server: "
     "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`; "
     "(3) run this process on a machine or runtime that has seccomp filters (any usual kernel, gVisor too); "
@@ -98,23 +97,18 @@ class ForkSandbox(Sandbox):
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
         """Run a program; see `Sandbox.run`."""
-        if not 0 <= hash_seed < NUM_HASH_SEEDS:
-            raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
-        canonical = canonical_inputs(inputs)
-        bounds = limits or Limits()
-        slot = self._free.get()
-        try:
-            return run_job(
-                lambda rest: self._attempt(slot, program, rest, bounds, hash_seed), canonical, bounds
-            )
-        finally:
-            self._free.put(slot)
+        job = Job(program, tuple(canonical_inputs(inputs)), limits or Limits(), hash_seed)
+        _check_hash_seed(job)
+        return self._run(job)
 
     def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
         """Run jobs side by side; see `Sandbox.run_many`."""
         for job in jobs:
-            canonical_inputs(job.inputs)
-        return list(self._threads.map(self._run_one, jobs))
+            _check_hash_seed(job)
+        ready = [replace(job, inputs=tuple(canonical_inputs(job.inputs))) for job in jobs]
+        if self._closed:
+            raise RuntimeError("the sandbox is closed")
+        return list(self._threads.map(self._run, ready))
 
     def capabilities(self) -> Capabilities:
         """What was found out at the start; see `Sandbox.capabilities`."""
@@ -132,25 +126,28 @@ class ForkSandbox(Sandbox):
         with self._lock:
             return sorted(zygote.pid for zygote in self._live)
 
-    def _run_one(self, job: Job) -> list[Call]:
-        return self.run(job.program, job.inputs, job.limits, hash_seed=job.hash_seed)
+    def _run(self, job: Job) -> list[Call]:
+        """Run a job whose inputs are canonical, in the next free slot."""
+        slot = self._free.get()
+        try:
+            return run_job(lambda rest: self._attempt(slot, job, rest), job.inputs, job.limits)
+        finally:
+            self._free.put(slot)
 
-    def _attempt(
-        self, slot: _Slot, program: Program, inputs: list[str], limits: Limits, hash_seed: int
-    ) -> Attempt:
+    def _attempt(self, slot: _Slot, job: Job, inputs: list[str]) -> Attempt:
         """Run inputs in one child; on a failure of the machinery once more, in a new zygote."""
         request = {
-            "source": program.source,
-            "entry": program.entry,
+            "source": job.program.source,
+            "entry": job.program.entry,
             "inputs": inputs,
-            "result_bytes": limits.result_bytes,
-            "depth": limits.depth,
+            "result_bytes": job.limits.result_bytes,
+            "depth": job.limits.depth,
         }
         for tries_left in reversed(range(NUM_TRIES)):
             try:
-                return self._zygote(slot, hash_seed).run(request, len(inputs), limits)
+                return self._zygote(slot, job.hash_seed).run(request, len(inputs), job.limits)
             except BackendFailure as failure:
-                self._discard(slot, hash_seed)
+                self._discard(slot, job.hash_seed)
                 if not tries_left:
                     raise
                 _log.warning("a program is run again in a new zygote: %s", failure)
@@ -212,6 +209,11 @@ class ForkSandbox(Sandbox):
                 "Do not run untrusted programs here; please report this kernel and container."
             )
         return Capabilities("fork", hello.python, not unsafe, hello.landlock, hello.uid, selftest, unsafe)
+
+
+def _check_hash_seed(job: Job) -> None:
+    if not 0 <= job.hash_seed < len(HASH_SEEDS):
+        raise ValueError(f"hash_seed must be 0 or 1; got {job.hash_seed!r}")
 
 
 def _filter() -> bytes:

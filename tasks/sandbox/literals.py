@@ -14,6 +14,8 @@ from collections.abc import Hashable
 
 MAX_INPUT_BYTES = 65_536
 MAX_INPUT_DEPTH = 40
+MAX_INTEGER_BITS = 14_000
+"""Python writes no integer of more than 4,300 digits, but reads one in hexadecimal: `render` would fail."""
 
 # What CPython's parser and the conversion below raise on hostile text, and nothing else. ValueError: null
 # bytes, integers of more than 4,300 digits. MemoryError: the parser's own stack. TypeError: unhashable keys.
@@ -88,6 +90,9 @@ def render(value: object) -> str:
         return "frozenset({" + _render_items(value) + "})" if value else "frozenset()"
     if isinstance(value, set):
         return "{" + _render_items(value) + "}" if value else "set()"
+    if isinstance(value, complex):
+        # The sign of a zero part does not survive Python's own spelling: `-0j` reads as `(-0-0j)`.
+        return repr(value + 0j)
     return repr(value)
 
 
@@ -185,6 +190,8 @@ def _rebuild_signed(node: ast.expr) -> int | float | complex:
 def _check_scalar(value: object) -> object:
     if value is Ellipsis:
         raise LiteralError("`...` is not a literal")
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise LiteralError("an integer of more than 4,200 digits")
     if isinstance(value, float) and not math.isfinite(value):
         raise LiteralError("a number that is not finite is not a literal")
     if isinstance(value, complex) and not (math.isfinite(value.real) and math.isfinite(value.imag)):

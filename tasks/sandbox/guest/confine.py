@@ -6,6 +6,7 @@ Linux only. Standard library only, and no shell, no library beyond libc.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -71,8 +72,9 @@ def adopt_orphans() -> None:
 
 
 def die_first() -> None:
-    """Let the kernel end this process before any other when memory runs out."""
-    with open("/proc/self/oom_score_adj", "w") as file:
+    """Let the kernel end this process before any other when memory runs out; a help, not a wall."""
+    # A container may have no /proc, or one that cannot be written.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 

@@ -28,11 +28,12 @@ PROGRAM = types.ModuleType("__program__")
 # Bound here, because the program can replace the names in `builtins` before they are used.
 _quote: Callable[[str], str] = json.encoder.encode_basestring
 _exec, _eval, _compile, _repr, _type, _len, _str = exec, eval, compile, repr, type, len, str
-_issubclass = issubclass
+_id, _issubclass = id, issubclass
 _base, _memory_error, _system_exit, _value_error = BaseException, MemoryError, SystemExit, ValueError
 
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes, complex})
-_SEQUENCES = frozenset({list, tuple, set, frozenset})
+# By address: a metaclass can make its class equal to `int`.
+_SCALARS = frozenset(map(id, (type(None), bool, int, float, str, bytes, complex)))
+_SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _LITERAL_NAMES = {"__builtins__": {"set": set, "frozenset": frozenset}}
 _OUT_OF_MEMORY = "out of memory"
 
@@ -102,11 +103,11 @@ def _write(value: object, result_bytes: int) -> str:
 def _check(value: Any, depth: int) -> None:
     """Refuse what is not made of exact built-in types: a subclass writes its own `repr`."""
     kind = _type(value)
-    if kind in _SCALARS:
+    if _id(kind) in _SCALARS:
         return
     if depth == 0:
         raise UnsupportedResult("nested too deeply")
-    if kind in _SEQUENCES:
+    if _id(kind) in _SEQUENCES:
         for item in value:
             _check(item, depth - 1)
     elif kind is dict:
