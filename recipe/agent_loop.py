@@ -35,6 +35,7 @@ from recipe.rollout import (
     solve_once,
 )
 from recipe.selfplay import PROPOSAL
+from rewards.bonus import ANSWER_DIVERSITY
 from tasks.contract import Message, Outcome, TaskPack, TaskRecord
 from tasks.registry import load_pack
 
@@ -133,7 +134,8 @@ class ProposeLoop(SelfPlayLoop):
         request = Request.from_json(json.loads(kwargs["request"]))
         generate = functools.partial(self.generate, sampling_params)
         admission = ray.get_actor(actor_name(self.config.run.dir))
-        proposal = await propose_once(self.pack, request, generate, admission.admit.remote)
+        features = [name for name in self.config.azr.bonus.terms if name != ANSWER_DIVERSITY]
+        proposal = await propose_once(self.pack, request, generate, admission.admit.remote, features)
         outputs = []
         if self.config.azr.solve_on == SolveOn.ATTEMPTS:
             for number, attempt in enumerate(proposal.attempts):
@@ -179,6 +181,7 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "messages": proposal.messages,
         "attempts": [attempt_to_json(attempt) for attempt in proposal.attempts],
         "num_failed": proposal.num_failed,
+        "features": dict(proposal.features),
     }
 
 
@@ -203,6 +206,7 @@ def proposal_from_json(facts: Mapping[str, Any]) -> Proposal:
         messages=facts["messages"],
         attempts=tuple(attempt_from_json(attempt) for attempt in facts["attempts"]),
         num_failed=facts["num_failed"],
+        features=facts["features"],
     )
 
 

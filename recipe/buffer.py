@@ -34,12 +34,14 @@ class TaskBuffer:
     Args:
         kinds: Names of the kinds that it holds.
         capacity: Most records of one kind; the oldest leave first, so new tasks always enter.
+        favours_recent: Draw a record in proportion to 1 + the step that accepted it, not uniformly.
     """
 
-    def __init__(self, kinds: Sequence[str], capacity: int) -> None:
+    def __init__(self, kinds: Sequence[str], capacity: int, *, favours_recent: bool = False) -> None:
         if capacity < 1:
             raise ValueError(f"azr.buffer_capacity must be at least 1; got {capacity}")
         self._capacity = capacity
+        self._favours_recent = favours_recent
         self._entries: dict[str, list[Entry]] = {kind: [] for kind in kinds}
 
     def size(self, kind: str) -> int:
@@ -57,9 +59,21 @@ class TaskBuffer:
         del entries[: -self._capacity]
 
     def sample(self, kinds: Sequence[str], count: int, rng: random.Random) -> list[TaskRecord]:
-        """Draw `count` records of `kinds`, uniformly and without replacement; fewer when there are fewer."""
-        pool = [entry.record for kind in kinds for entry in self._entries[kind]]
-        return rng.sample(pool, min(count, len(pool)))
+        """Draw `count` records of `kinds` without replacement; fewer when there are fewer.
+
+        A weighted draw takes the records with the largest u^(1/w), u uniform in (0, 1) and w the weight
+        (Efraimidis and Spirakis, 2006): the same as drawing one after the other in proportion to w.
+        """
+        pool = [entry for kind in kinds for entry in self._entries[kind]]
+        if not self._favours_recent:
+            return [entry.record for entry in rng.sample(pool, min(count, len(pool)))]
+        keys = [rng.random() ** (1 / (1 + entry.step)) for entry in pool]
+        chosen = sorted(range(len(pool)), key=keys.__getitem__, reverse=True)[:count]
+        return [pool[place].record for place in chosen]
+
+    def records(self, kind: str) -> list[TaskRecord]:
+        """Records of `kind`, oldest first."""
+        return [entry.record for entry in self._entries[kind]]
 
     def added_at(self, kind: str, step: int) -> list[TaskRecord]:
         """Records of `kind` that `step` accepted, oldest first."""

@@ -41,6 +41,55 @@ class SolveOn(StrEnum):
     """The attempts that estimate the solve rate are the samples: one wave, and nothing is thrown away."""
 
 
+class KeepTasks(StrEnum):
+    """Which accepted tasks enter the buffer (`azr.keep_tasks`), by their solve rate."""
+
+    ALL = "all"
+    """The paper and the official code's default."""
+
+    NON_ONE = "non-one"
+    """Not those that every attempt solved."""
+
+    NON_EXTREMES = "non-extremes"
+    """Neither those nor the ones that no attempt solved."""
+
+
+class Sampling(StrEnum):
+    """How records are drawn from the buffer (`azr.buffer_sampling`)."""
+
+    UNIFORM = "uniform"
+    """All alike: the paper."""
+
+    RECENT = "recent"
+    """In proportion to 1 + the step that accepted them; the paper found that it may collapse (App. D.3)."""
+
+
+@dataclass
+class TermConfig:
+    """One extra reward of a proposer: min(coefficient * feature, maximum).
+
+    Attributes:
+        coefficient: Factor on the feature.
+        maximum: Most that the term can be.
+    """
+
+    coefficient: float = 1.0
+    maximum: float = 0.5
+
+
+@dataclass
+class BonusConfig:
+    """Extra rewards of proposals that are learnable (`rewards/bonus.py`).
+
+    Attributes:
+        combine: How they join the reward: sum, multiply, sum-multiply or multiply-sum.
+        terms: By feature: one of the pack's `feature_names`, or `answer-diversity`.
+    """
+
+    combine: str = "sum"
+    terms: dict[str, TermConfig] = field(default_factory=dict)
+
+
 @dataclass
 class SeedingConfig:
     """The phase before the first step, without gradients.
@@ -77,6 +126,10 @@ class AzrConfig:
         proposals_per_kind: Proposals of every kind a step (B).
         attempts_per_record: Attempts at every accepted proposal (n).
         replay_per_kind: With `attempts`: records of every kind drawn from the buffer for one more attempt.
+        train_proposer: Whether proposals are trained on, or only attempts (the paper's ablation).
+        keep_tasks: A value of `KeepTasks`.
+        buffer_sampling: A value of `Sampling`.
+        bonus: Extra rewards of proposals.
         buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
         seeding: The phase before the first step.
         failures: Requests without a response.
@@ -87,6 +140,10 @@ class AzrConfig:
     proposals_per_kind: int = 64
     attempts_per_record: int = 8
     replay_per_kind: int = 0
+    train_proposer: bool = True
+    keep_tasks: str = KeepTasks.ALL.value
+    buffer_sampling: str = Sampling.UNIFORM.value
+    bonus: BonusConfig = field(default_factory=BonusConfig)
     buffer_capacity: int = 16384
     seeding: SeedingConfig = field(default_factory=SeedingConfig)
     failures: FailureConfig = field(default_factory=FailureConfig)

@@ -66,6 +66,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 _set_environment(config, cpu_environment(**config.cpu))
             if config.actor_rollout_ref.model.path == TINY_MODEL:
                 _prepare_tiny_model(config, pack, terminal)
+            _tell_changes(run_dir / outputs.CONFIG, config, terminal)
             OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
@@ -82,6 +83,17 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         )
         (run_dir / outputs.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         _report(run_dir, terminal)
+
+
+def _tell_changes(saved: Path, config: DictConfig, terminal: TextIO) -> None:
+    """Say what a run is resumed with that it was not begun with: its numbers are then of two settings."""
+    if not saved.exists():
+        return
+    before, now = (OmegaConf.to_container(c, resolve=True) for c in (OmegaConf.load(saved), config))
+    assert isinstance(before, dict)
+    assert isinstance(now, dict)
+    for change in outputs.changed_settings(before, now):
+        print(f"changed since this run was last started: {change}", file=terminal)
 
 
 def _prepare_tiny_model(config: DictConfig, pack: TaskPack, terminal: TextIO) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recipe import checkpoint
-from recipe.config import TINY_MODEL, AzrConfig, SolveOn
+from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
+from rewards.bonus import ANSWER_DIVERSITY, Combine
 from rewards.profile import load_profile
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
@@ -56,6 +57,7 @@ def check(config: DictConfig) -> TaskPack:
     pack.held_out()
     load_profile(config.reward_profile)
     _check_sizes(config)
+    _check_bonus(config, pack)
     _check_estimator(config)
     _check_verl(config)
     _check_lengths(config)
@@ -100,10 +102,11 @@ def _check_sizes(config: DictConfig) -> None:
     known = [field.name for field in fields(AzrConfig)]
     for name in azr:
         _require(name in known, f"azr.{name} is no key of the configuration; azr has {', '.join(known)}")
-    _require(
-        azr.solve_on in list(SolveOn),
-        f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}",
-    )
+    for name, choices in (("solve_on", SolveOn), ("keep_tasks", KeepTasks), ("buffer_sampling", Sampling)):
+        _require(
+            azr[name] in list(choices),
+            f"azr.{name} must be one of {', '.join(choices)}; got {azr[name]!r}",
+        )
     for name in ("proposals_per_kind", "attempts_per_record", "buffer_capacity"):
         _require(azr[name] >= 1, f"azr.{name} must be at least 1; got {azr[name]}")
     _require(azr.replay_per_kind >= 0, f"azr.replay_per_kind must not be negative; got {azr.replay_per_kind}")
@@ -134,6 +137,20 @@ def _check_sizes(config: DictConfig) -> None:
         0 <= azr.failures.max_share < 1,
         f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
     )
+
+
+def _check_bonus(config: DictConfig, pack: TaskPack) -> None:
+    bonus = config.azr.bonus
+    _require(
+        bonus.combine in list(Combine),
+        f"azr.bonus.combine must be one of {', '.join(Combine)}; got {bonus.combine!r}",
+    )
+    known = list(pack.feature_names)
+    if all(pack.answer_key(seed) is not None for seed in pack.seeds()):
+        known.append(ANSWER_DIVERSITY)
+    for name in bonus.terms:
+        has = ", ".join(known) or "none"
+        _require(name in known, f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}")
 
 
 def _check_estimator(config: DictConfig) -> None:
@@ -207,6 +224,9 @@ def _check_model(config: DictConfig) -> None:
         path is not None, "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub"
     )
     if path == TINY_MODEL:
+        from recipe.tiny_model import TinyModelConfig  # torch comes with it
+
+        _check_window(config, TinyModelConfig().max_positions)
         return  # it is built after this check, by our own code
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -225,7 +245,10 @@ def _check_model(config: DictConfig) -> None:
         f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
         "chat_template.jinja to the directory.",
     )
-    window = model.get("max_position_embeddings")
+    _check_window(config, model.get("max_position_embeddings"))
+
+
+def _check_window(config: DictConfig, window: int | None) -> None:
     whole = config.data.max_prompt_length + config.data.max_response_length
     _require(
         window is None or whole <= window,

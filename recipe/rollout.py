@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tasks.contract import Accepted, Message, Outcome, Role, TaskPack, TaskRecord
@@ -130,6 +130,7 @@ class Proposal:
         messages: The solver's prompt for `record`, when it was attempted.
         attempts: The attempts that got a response.
         num_failed: Attempts that got none.
+        features: What the pack measured of `record`, by name; empty without extra rewards.
     """
 
     response: Response
@@ -140,6 +141,7 @@ class Proposal:
     messages: list[Message]
     attempts: tuple[Attempt, ...]
     num_failed: int
+    features: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def solve_rate(self) -> float | None:
@@ -161,8 +163,17 @@ async def attempt_record(
     )
 
 
-async def propose_once(pack: TaskPack, request: Request, generate: Generate, admit: Admit) -> Proposal:
+async def propose_once(
+    pack: TaskPack, request: Request, generate: Generate, admit: Admit, features: Sequence[str] = ()
+) -> Proposal:
     """Ask for one task, check it, and have it attempted at once if it is accepted.
+
+    Args:
+        pack: The domain.
+        request: What to ask.
+        generate: The model.
+        admit: Says whether a task may be taken.
+        features: What to measure of an accepted task; names of `pack.feature_names`.
 
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt.
@@ -185,7 +196,10 @@ async def propose_once(pack: TaskPack, request: Request, generate: Generate, adm
     except PromptTooLongError:
         return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
     num_failed = request.num_attempts - len(attempts)
-    return Proposal(response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed)
+    measured = pack.features(checked.record, request.references, features) if features else {}
+    return Proposal(
+        response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed, measured
+    )
 
 
 async def solve_once(pack: TaskPack, request: Request, generate: Generate) -> Attempt:

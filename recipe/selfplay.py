@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipe.buffer import TaskBuffer
-from recipe.config import AzrConfig, SolveOn
+from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.ledger import LedgerLine
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.uid import make_uid
+from rewards.bonus import ANSWER_DIVERSITY, Combine, Term, price_terms
 from rewards.profile import RewardProfile, price_attempt, price_proposal
 from tasks.contract import Role, TaskPack, TaskRecord
 
@@ -78,7 +79,11 @@ class SelfPlay:
         self._profile = profile
         self._config = config
         self._kinds = [spec.name for spec in pack.kinds]
-        self.buffer = TaskBuffer(self._kinds, config.buffer_capacity)
+        self.buffer = TaskBuffer(
+            self._kinds, config.buffer_capacity, favours_recent=config.buffer_sampling == Sampling.RECENT
+        )
+        terms = config.bonus.terms.items()
+        self._terms = {name: Term(term.coefficient, term.maximum) for name, term in terms}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -199,14 +204,23 @@ class SelfPlay:
     def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
         reward = None
         # An accepted task whose attempts all failed has no solve rate: its proposal is left out.
-        if proposal.record is None or proposal.solve_rate is not None:
-            reward = price_proposal(self._profile, proposal.outcome, proposal.solve_rate, self._reward_rng)
+        is_known = proposal.record is None or proposal.solve_rate is not None
+        if is_known and self._config.train_proposer:
+            reward = price_proposal(
+                self._profile,
+                proposal.outcome,
+                proposal.solve_rate,
+                self._reward_rng,
+                self._price_terms(proposal),
+                Combine(self._config.bonus.combine),
+            )
             uid = make_uid(Role.PROPOSE, request.kind)
             into.priced[request.index, PROPOSAL] = Priced(uid, reward)
         into.ledger.append(_proposal_line(step, request, proposal, reward))
         if proposal.record is None:
             return
-        self.buffer.add(proposal.record, proposal.key, step)
+        if self._is_kept(proposal.solve_rate):
+            self.buffer.add(proposal.record, proposal.key, step)
         solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
         # One uid for all attempts at a record: to verl's group estimators they are one group.
@@ -216,6 +230,28 @@ class SelfPlay:
                 self._settle_attempt(step, solve, number, attempt, uid, into)
             else:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
+
+    def _price_terms(self, proposal: Proposal) -> list[float]:
+        """Extra rewards of an accepted proposal, before it enters the buffer."""
+        if proposal.record is None or not self._terms:
+            return []
+        features = dict(proposal.features)
+        if ANSWER_DIVERSITY in self._terms:
+            known = self.buffer.records(proposal.record.kind)
+            same = self._pack.answer_key(proposal.record)
+            count = sum(self._pack.answer_key(record) == same for record in known)
+            features[ANSWER_DIVERSITY] = 1 - count / len(known) if known else 1.0
+        return price_terms(self._terms, features)
+
+    def _is_kept(self, solve_rate: float | None) -> bool:
+        """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""
+        match self._config.keep_tasks:
+            case KeepTasks.NON_ONE:
+                return solve_rate != 1.0
+            case KeepTasks.NON_EXTREMES:
+                return solve_rate not in (0.0, 1.0)
+            case _:
+                return True
 
     def _settle_attempt(
         self, step: int, request: Request, number: int, attempt: Attempt, uid: str, into: Settlement

@@ -10,10 +10,11 @@ rewards with each other (the estimator does).
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rewards.bonus import Combine, combine
 from rewards.propose import learnability
 from tasks.contract import Outcome
 
@@ -113,7 +114,12 @@ def load_profile(name: str) -> RewardProfile:
 
 
 def price_proposal(
-    profile: RewardProfile, outcome: Outcome, solve_rate: float | None, rng: random.Random
+    profile: RewardProfile,
+    outcome: Outcome,
+    solve_rate: float | None,
+    rng: random.Random,
+    terms: Sequence[float] = (),
+    how: Combine = Combine.SUM,
 ) -> float:
     """The proposer's reward for one proposal.
 
@@ -123,6 +129,9 @@ def price_proposal(
         solve_rate: Share of correct attempts at the accepted task, in [0, 1]. None where there is no such
             share: the task was not accepted. A table reads it for CORRECT only, a draw never.
         rng: Source of a draw. A table leaves it untouched.
+        terms: Extra rewards. They join a learnability above 0 and no other price: a task that teaches nothing
+            earns nothing for its looks.
+        how: How they join it.
 
     Returns:
         The reward, a scalar without unit.
@@ -142,7 +151,7 @@ def price_proposal(
             if solve_rate is None:
                 raise ValueError("solve_rate must be given for a correct proposal; got None")
             value = learnability(solve_rate)
-            return value if value > 0.0 else prices.proposal_unlearnable
+            return combine(value, terms, how) if value > 0.0 else prices.proposal_unlearnable
 
 
 def price_attempt(profile: RewardProfile, outcome: Outcome, rng: random.Random) -> float:

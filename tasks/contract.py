@@ -138,6 +138,24 @@ class TaskPack(ABC):
     async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
         """Parse and check one proposal."""
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features that this pack can measure, for a proposer's extra rewards (`rewards/bonus.py`)."""
+        return ()
+
+    def features(
+        self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+    ) -> dict[str, float]:
+        """Measure an accepted proposal: one number for each of `names`, which are all in `feature_names`.
+
+        Called for the features that a run rewards, and for no others.
+        """
+        return {}
+
+    def answer_key(self, record: TaskRecord) -> str | None:
+        """What makes two tasks' answers the same, to reward rare ones; None where there is no such thing."""
+        return None
+
     @abstractmethod
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """Chat prompt for a solver; must not give the answer away."""

@@ -153,6 +153,10 @@ class KindsPack(FilePack):
         logic = self._logic(record.kind)
         return logic.terse_gold(record.payload) if self._terse else logic.gold(record.payload)
 
+    def answer_key(self, record: TaskRecord) -> str:
+        """See `TaskPack.answer_key`."""
+        return self._logic(record.kind).gold(record.payload)
+
     def worked_response(self, record: TaskRecord) -> str:
         """See `TaskPack.worked_response`."""
         return self._logic(record.kind).worked(record.payload)

@@ -24,13 +24,13 @@ import transformers
 
 from recipe.tiny_model.config import TinyModelConfig
 from recipe.tiny_model.tokenizer import CHAT_TEMPLATE, build_tokenizer
-from recipe.tiny_model.transcripts import digest_transcripts, stream_transcripts
+from recipe.tiny_model.transcripts import digest_transcripts, stream_warmup
 from recipe.tiny_model.warmup import build_model, warm_up
 from tasks.contract import TaskPack
 
 MANIFEST = "tiny_model.json"
 
-WARMUP_VERSION = 1
+WARMUP_VERSION = 2
 """Raise it with every change to the warm-up that changes weights."""
 
 
@@ -41,7 +41,7 @@ def model_path(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) -> Path
         "chat_template": CHAT_TEMPLATE,
         "torch": torch.__version__,
         "config": asdict(config),
-        "pack": digest_transcripts(pack, config.propose_share, config.worked_share, config.seed),
+        "pack": digest_transcripts(pack, config),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache_dir / f"{pack.name}-{digest[:16]}"
@@ -98,8 +98,7 @@ def _build_in_process(rank: int, pack: TaskPack, config: TinyModelConfig, path: 
     wall_start = time.perf_counter()
     tokenizer = build_tokenizer(config.max_positions)
     model = build_model(config, tokenizer)
-    stream = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
-    result = warm_up(model, tokenizer, stream, config)
+    result = warm_up(model, tokenizer, stream_warmup(pack, config), config)
     if rank != 0:
         return
     model.save_pretrained(path)

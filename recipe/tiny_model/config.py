@@ -17,6 +17,8 @@ _COUNTS = (
     "num_processes",
 )
 
+_SHARES = ("propose_share", "worked_share", "last_worked_share", "last_part")
+
 
 @dataclass(frozen=True, slots=True)
 class TinyModelConfig:
@@ -31,10 +33,14 @@ class TinyModelConfig:
     learning_rate: float = field(default=3e-3, metadata={"help": "peak learning rate of AdamW"})
     matrix_learning_rate: float = field(default=2e-2, metadata={"help": "peak learning rate of Muon"})
     rise_share: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
-    propose_share: float = field(default=0.2, metadata={"help": "share of proposer transcripts, 0 to 1"})
+    propose_share: float = field(default=0.12, metadata={"help": "share of proposer transcripts, 0 to 1"})
     worked_share: float = field(
-        default=0.5, metadata={"help": "share of the answers that show their working, 0 to 1"}
+        default=0.8, metadata={"help": "share of the answers that show their working, at first, 0 to 1"}
     )
+    last_worked_share: float = field(
+        default=0.25, metadata={"help": "the same in the last part of the steps, 0 to 1"}
+    )
+    last_part: float = field(default=0.4, metadata={"help": "how much of the steps is the last part, 0 to 1"})
     seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
     num_processes: int = field(
         default=2, metadata={"help": "processes of the warm-up, one core each; part of the result"}
@@ -49,10 +55,12 @@ class TinyModelConfig:
         for name in _COUNTS:
             self._require(name, getattr(self, name) >= 1, "be 1 or more")
         self._require("hidden_size", self.hidden_size % HEAD_SIZE == 0, f"be a multiple of {HEAD_SIZE}")
+        enough = self.batch_size >= self.num_processes
+        self._require("batch_size", enough, f"be at least num_processes, which is {self.num_processes}")
         self._require("learning_rate", self.learning_rate > 0, "be above 0")
         self._require("rise_share", 0 <= self.rise_share < 1, "be at least 0 and below 1")
-        self._require("worked_share", 0 <= self.worked_share <= 1, "be between 0 and 1")
-        self._require("propose_share", 0 <= self.propose_share <= 1, "be between 0 and 1")
+        for name in _SHARES:
+            self._require(name, 0 <= getattr(self, name) <= 1, "be between 0 and 1")
 
     def _require(self, name: str, holds: bool, condition: str) -> None:
         if not holds:

@@ -13,9 +13,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from recipe.tiny_model.config import TinyModelConfig
 from tasks.contract import Message, Role, TaskPack, TaskRecord
 
-TRANSCRIPTS_VERSION = 1
+TRANSCRIPTS_VERSION = 2
 """Raise it when the same pack and seed give other transcripts: cached models of the old stream go stale."""
 
 _MAX_DRAWS = 10_000
@@ -68,9 +69,19 @@ def stream_transcripts(
         yield Transcript(role, messages, pack.gold_proposal(record), tuple(shown))
 
 
-def digest_transcripts(
-    pack: TaskPack, propose_share: float, worked_share: float, seed: int, count: int = 256
-) -> str:
+def stream_warmup(pack: TaskPack, config: TinyModelConfig) -> Iterator[Transcript]:
+    """Yield the transcripts of a whole warm-up: its first part, then its last part without end.
+
+    Raises:
+        ValueError: See `stream_transcripts`.
+    """
+    first_steps = round((1 - config.last_part) * config.steps)
+    first = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
+    yield from itertools.islice(first, first_steps * config.batch_size)
+    yield from stream_transcripts(pack, config.propose_share, config.last_worked_share, config.seed + 1)
+
+
+def digest_transcripts(pack: TaskPack, config: TinyModelConfig, count: int = 256) -> str:
     """Hash the pack's identity, its held-out tasks and the first `count` transcripts.
 
     It stands for the pack's knobs in the cache key: a knob or a prompt that changes what the model is shown
@@ -81,7 +92,7 @@ def digest_transcripts(
     digest.update(json.dumps(header).encode())
     for record in pack.held_out():
         digest.update(pack.task_key(record).encode())
-    for transcript in itertools.islice(stream_transcripts(pack, propose_share, worked_share, seed), count):
+    for transcript in itertools.islice(stream_warmup(pack, config), count):
         digest.update(json.dumps([transcript.messages, transcript.response]).encode())
     return digest.hexdigest()
 

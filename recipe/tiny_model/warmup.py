@@ -47,7 +47,7 @@ class WarmupResult:
     """What the warm-up did.
 
     Attributes:
-        loss: Loss over the last steps: nats a response token, averaged within each transcript first.
+        loss: Mean loss over the last steps: nats a response token.
         num_tokens: Tokens seen, prompts included and padding not.
         num_response_tokens: Tokens that carried a loss.
     """
@@ -134,17 +134,12 @@ def collate(examples: Sequence[Example], pad_id: int) -> tuple[torch.Tensor, tor
 
 
 def summed_loss(model: Qwen2ForCausalLM, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Sum over one microbatch's transcripts of the mean cross entropy of a transcript's response tokens.
-
-    A short answer counts as much as a long proposal, most of whose tokens are form.
-    """
+    """Sum of the cross entropy of one microbatch's response tokens, in nats."""
     # Padding is on the right and attention is causal, so no mask is needed.
     hidden = model.model(input_ids=inputs, use_cache=False).last_hidden_state
     carries_loss = targets != IGNORED
     logits = model.lm_head(hidden[carries_loss])  # (R, vocabulary): prompts need no logits
-    losses = cross_entropy(logits, targets[carries_loss], reduction="none")
-    num_response_tokens = carries_loss.sum(dim=1, keepdim=True).expand_as(targets)[carries_loss]
-    return (losses / num_response_tokens).sum()
+    return cross_entropy(logits, targets[carries_loss], reduction="sum")
 
 
 def learning_rate_scale(step: int, config: TinyModelConfig) -> float:
@@ -163,8 +158,9 @@ def warm_up(
 ) -> WarmupResult:
     """Train `model` in place on the first `steps x batch_size` transcripts, which it takes off the stream.
 
-    Inside a process group every process takes its share of each batch and their gradients are added up, so
-    all of them end with the same weights. All must come with the same model and stream.
+    A step's loss is the mean over the response tokens of its whole batch. Inside a process group every
+    process takes its share of each batch, and all of them end with the same weights. All must come with the
+    same model and stream.
     """
     rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     optimizers = build_optimizers(model, config)
@@ -172,32 +168,36 @@ def warm_up(
         torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_scale(step, config))
         for optimizer in optimizers
     ]
-    losses = torch.zeros(config.steps)
-    counts = torch.zeros(2, dtype=torch.int64)  # tokens, response tokens
+    losses = torch.zeros(config.steps)  # summed over tokens
+    num_tokens = torch.zeros(config.steps, dtype=torch.int64)
+    num_response_tokens = torch.zeros(config.steps, dtype=torch.int64)
     model.train()
     with deterministic_torch():
         for step in range(config.steps):
             share = list(islice(transcripts, config.batch_size))[rank::size]
             examples = encode(tokenizer, share, config.max_positions)
             for group in microbatches(examples):
-                loss = summed_loss(model, *collate(group, tokenizer.pad_token_id)) / config.batch_size
+                loss = summed_loss(model, *collate(group, tokenizer.pad_token_id))
                 loss.backward()
                 losses[step] += loss.detach()
-            if size > 1:
-                add_up_gradients(model)
+            num_tokens[step] = sum(len(example.tokens) for example in examples)
+            num_response_tokens[step] = num_tokens[step] - sum(e.num_prompt_tokens for e in examples)
+            average_gradients(model, num_response_tokens[step])
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer, schedule in zip(optimizers, schedules, strict=True):
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()
-            num_tokens = sum(len(example.tokens) for example in examples)
-            num_prompt_tokens = sum(example.num_prompt_tokens for example in examples)
-            counts += torch.tensor([num_tokens, num_tokens - num_prompt_tokens])
     model.eval()
     if size > 1:
-        dist.all_reduce(losses)
-        dist.all_reduce(counts)
-    return WarmupResult(losses[-_LOSS_WINDOW:].mean().item(), *counts.tolist())
+        for tensor in (losses, num_tokens, num_response_tokens):
+            dist.all_reduce(tensor)
+    last = slice(-_LOSS_WINDOW, None)
+    return WarmupResult(
+        loss=(losses[last].sum() / num_response_tokens[last].sum()).item(),
+        num_tokens=int(num_tokens.sum()),
+        num_response_tokens=int(num_response_tokens.sum()),
+    )
 
 
 def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[torch.optim.Optimizer]:
@@ -212,13 +212,22 @@ def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[t
     ]
 
 
-def add_up_gradients(model: Qwen2ForCausalLM) -> None:
-    """Replace every process's gradients by their sum over all processes, in one message."""
+def average_gradients(model: Qwen2ForCausalLM, num_tokens: torch.Tensor) -> None:
+    """Divide gradients of a sum over `num_tokens` tokens by their number; inside a group, over all processes.
+
+    Args:
+        model: Its gradients are replaced; each process has the sum over its own tokens.
+        num_tokens: How many those are, a scalar.
+    """
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.view(-1) for gradient in gradients])
-    dist.all_reduce(flat)
-    for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(total.view_as(gradient))
+    # One message for all of it: the count rides along, exact in float32 up to 16 million.
+    flat = torch.cat([*(gradient.view(-1) for gradient in gradients), num_tokens.view(1).float()])
+    if dist.is_initialized():
+        dist.all_reduce(flat)
+    flat /= flat[-1].clone()
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, mean in zip(gradients, flat[:-1].split(sizes), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from tasks.arithmetic.answer import after_steps, bare
 from tasks.contract import Json, Outcome, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -93,11 +94,15 @@ class Abduction(Kind):
             a, b = next(found)
         return f"{a} {b}"
 
+    def terse_gold(self, payload: Payload) -> str:
+        """See `Kind.terse_gold`."""
+        return bare(self.gold(payload))
+
     def worked(self, payload: Payload) -> str:
         """See `Kind.worked`: the whole equation, with the first pair that solves it."""
         op, result = read_str(payload, "op"), read_int(payload, "result")
         a, b = next(pairs(op, result, read_int(payload, "max")))
-        return f"{a} {op} {b} = {result}"
+        return after_steps(f"{a}{op}{b}={result}", f"{a} {b}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`: evenly by result; and of the pairs that solve it, one with a short operand."""

@@ -1,4 +1,4 @@
-"""Judge an answer that is one integer."""
+"""What answers look like: with steps, bare, and how one integer is judged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from tasks.parsing import last_line
 
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""
+
+
+def bare(answer: str) -> str:
+    """An answer without steps. The first character tells it from one with steps."""
+    return f":{answer}"
+
+
+def after_steps(steps: str, answer: str) -> str:
+    """An answer behind the steps that lead to it."""
+    return f"({steps}):{answer}"
 
 
 def judge_integer(response: str, right: int) -> Verdict:

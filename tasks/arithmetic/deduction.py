@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.answer import judge_integer
+from tasks.arithmetic.answer import after_steps, bare, judge_integer
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed
 from tasks.parsing import last_line
@@ -66,21 +66,27 @@ class Deduction(Kind):
         """See `Kind.gold`."""
         return str(self._result(payload))
 
+    def terse_gold(self, payload: Payload) -> str:
+        """See `Kind.terse_gold`."""
+        return bare(self.gold(payload))
+
     def worked(self, payload: Payload) -> str:
         """See `Kind.worked`: column by column, the units first; a product has no steps."""
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
         if op == "*":
-            return f"={a * b}"
+            return self.terse_gold(payload)
         if op == "+":
             units = a % 10 + b % 10
-            tens = a // 10 + b // 10 + units // 10
-            return f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{units // 10}={tens} ={a + b}"
+            carried = units // 10
+            tens = a // 10 + b // 10 + carried
+            steps = f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{carried}={tens}"
+            return after_steps(steps, self.gold(payload))
         high, low = max(a, b), min(a, b)
         borrowed = int(high % 10 < low % 10)
-        units = high % 10 + 10 * borrowed
-        columns = f"{units}-{low % 10}={units - low % 10}"
         tens = high // 10 - low // 10 - borrowed
-        return f"{columns} {high // 10}-{low // 10}-{borrowed}={tens} ={a - b}"
+        left = high % 10 + 10 * borrowed
+        steps = f"{left}-{low % 10}={left - low % 10} {high // 10}-{low // 10}-{borrowed}={tens}"
+        return after_steps(steps, self.gold(payload))
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`."""

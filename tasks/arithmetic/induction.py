@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.answer import judge_integer
+from tasks.arithmetic.answer import after_steps, bare, judge_integer
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -23,8 +23,9 @@ ONE_EXAMPLE = re.compile(EXAMPLE)
 PROPOSAL = re.compile(rf"(?:Pattern:[ \t]*)?({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
 
 RULE = r"(a\+b|a-b|a\*b|a\+b\+1|\(a-b\)\^2)"
-PAIR = r"\([ \t]*[0-9]{1,6}[ \t]*,[ \t]*[0-9]{1,6}[ \t]*\)[ \t]*"
-BY_RULE = re.compile(rf"(?:Pattern:[ \t]*)?{RULE}:[ \t]*((?:{PAIR}){{1,9}})")
+PAIR = r"[0-9]{1,6}[ \t]*,[ \t]*[0-9]{1,6}"
+PAIRS = rf"(?:\([ \t]*{PAIR}[ \t]*\)[ \t]*){{1,9}}|{PAIR}(?:[ \t]+{PAIR}){{0,8}}"
+BY_RULE = re.compile(rf"(?:Pattern:[ \t]*)?{RULE}:[ \t]*({PAIRS})")
 ONE_PAIR = re.compile(r"([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})")
 RULES: dict[str, Callable[[int, int], int]] = {
     "addition": lambda a, b: a + b,
@@ -96,15 +97,18 @@ class Induction(Kind):
     def terse_statement(self, payload: Payload) -> str:
         """See `Kind.terse_statement`: by the rule, whose values are left to the program."""
         asked = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
-        return f"{_formula(payload)}: {' '.join(f'({a},{b})' for a, b in asked)}"
+        return f"{_formula(payload)}: {' '.join(f'{a},{b}' for a, b in asked)}"
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
-        return f"Pattern: {self.terse_question(payload)}\nReply with one integer."
+        return f"Pattern: {self._render(payload, '?')}\nReply with one integer."
 
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""
-        return self._render(payload, "?")
+        rule = RULES[read_str(payload, "rule")]
+        shown = [f"{a},{b}>{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
+        a, b = read_pair(payload.get("query"))
+        return " ".join([*shown, f"{a},{b}>"])
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
@@ -114,11 +118,24 @@ class Induction(Kind):
         """See `Kind.gold`."""
         return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
 
+    def terse_gold(self, payload: Payload) -> str:
+        """See `Kind.terse_gold`."""
+        return bare(self.gold(payload))
+
     def worked(self, payload: Payload) -> str:
-        """See `Kind.worked`: the rule, then its value."""
+        """See `Kind.worked`: what tells the rules apart at the first example, the rule, and its steps."""
         formula = _formula(payload)
+        first_a, first_b = read_pairs(payload, "shown")[0]
+        tried = f"{first_a}+{first_b}={first_a + first_b} {first_a}-{first_b}={first_a - first_b}"
         a, b = read_pair(payload.get("query"))
-        return f"{formula} {formula.replace('a', str(a)).replace('b', str(b))} ={self.gold(payload)}"
+        steps = {
+            "a+b": f"{a}+{b}",
+            "a-b": f"{a}-{b}",
+            "a*b": f"{a}*{b}",
+            "a+b+1": f"{a}+{b}={a + b}",
+            "(a-b)^2": f"{a}-{b}={a - b}",
+        }[formula]
+        return after_steps(f"{tried} {formula} {steps}", self.gold(payload))
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`: three examples that no other rule fits, and a query unlike them."""

@@ -25,7 +25,7 @@ class ArithmeticPack(KindsPack):
     """
 
     name = "arithmetic"
-    held_out_version = 1
+    held_out_version = 2
     held_out_seed = 20250615
     default_held_out_path = Path(__file__).with_name("held_out.jsonl")
 
@@ -34,7 +34,7 @@ class ArithmeticPack(KindsPack):
         *,
         deduction_max: int = 49,
         deduction_product_max: int = 12,
-        abduction_max: int = 99,
+        abduction_max: int = 299,
         abduction_product_max: int = 30,
         induction_max: int = 9,
         terse: bool = False,

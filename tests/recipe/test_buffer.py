@@ -16,9 +16,9 @@ def record(kind: str, number: int) -> TaskRecord:
     return TaskRecord(kind, {"n": number})
 
 
-def filled(num_records: int, capacity: int = 100) -> TaskBuffer:
+def filled(num_records: int, capacity: int = 100, *, favours_recent: bool = False) -> TaskBuffer:
     """`num_records` of the kind `a`, and as many of `b`, each of a step of its own."""
-    buffer = TaskBuffer(["a", "b"], capacity)
+    buffer = TaskBuffer(["a", "b"], capacity, favours_recent=favours_recent)
     for number in range(num_records):
         for kind in ("a", "b"):
             buffer.add(record(kind, number), f"{kind}{number}", step=number)
@@ -71,6 +71,23 @@ def test_sample_is_uniform() -> None:
     drawn = Counter(found.payload["n"] for _ in range(4000) for found in buffer.sample(["a"], 2, rng))
     assert drawn.keys() == {0, 1, 2, 3}
     assert all(abs(count - 2000) < 5 * 32 for count in drawn.values())
+
+
+def test_recent_records_are_drawn_in_proportion_to_their_step() -> None:
+    # Steps 0 to 3 weigh 1 to 4. One draw: 1/10, 2/10, 3/10, 4/10 of 10000; the deviation is below 50.
+    buffer, rng = filled(4, favours_recent=True), random.Random(0)
+    drawn = Counter(found.payload["n"] for _ in range(10_000) for found in buffer.sample(["a"], 1, rng))
+    assert all(abs(drawn[n] - 1000 * (n + 1)) < 5 * 50 for n in range(4))
+
+
+def test_recent_records_are_drawn_without_replacement() -> None:
+    buffer = filled(4, favours_recent=True)
+    assert {found.payload["n"] for found in buffer.sample(["a"], 9, random.Random(0))} == {0, 1, 2, 3}
+    # Two draws, one after the other: n=0 is left out of 1 - P, with P = sum of w/10 * 1/(10-w) over w=2,3,4
+    # plus 1/10 = 0.1 + 2/80 + 3/70 + 4/60 = 0.2345.
+    rng = random.Random(0)
+    hits = sum(0 in {f.payload["n"] for f in buffer.sample(["a"], 2, rng)} for _ in range(10_000))
+    assert abs(hits - 2345) < 5 * 43
 
 
 def test_same_generator_draws_the_same() -> None:

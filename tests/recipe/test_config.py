@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, finalize, register
+from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, TermConfig, finalize, register
 
 
 def test_prompts_per_step_are_those_that_a_step_submits() -> None:
@@ -25,6 +25,15 @@ def test_file_and_types_agree_on_the_defaults() -> None:
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("azr")
     assert OmegaConf.to_object(config.azr) == AzrConfig()
+
+
+def test_extra_rewards_are_added_as_the_docs_say() -> None:
+    register()
+    override = "+azr.bonus.terms={answer-diversity: {coefficient: 0.1, maximum: 0.1}}"
+    with initialize_config_dir(str(CONF), version_base=None):
+        azr = OmegaConf.to_object(compose("azr", [override]).azr)
+    assert isinstance(azr, AzrConfig)
+    assert azr.bonus.terms == {"answer-diversity": TermConfig(0.1, 0.1)}
 
 
 def test_composed_node_is_typed(config: DictConfig) -> None:

@@ -25,6 +25,13 @@ def validated(step: int, num_right: int) -> dict[str, Any]:
     return {"step": step, "time": 0.0, **metrics.held_out_metrics(kinds, correct, [1.0, 1.0, 0.0])}
 
 
+def test_changed_settings_are_named_with_both_values() -> None:
+    before = {"azr": {"seed": 1, "bonus": {"terms": {}}}, "trainer": {"test_freq": 5}, "gone": 1}
+    now = {"azr": {"seed": 2, "bonus": {"terms": {}}}, "trainer": {"test_freq": 5}, "new": 2}
+    assert outputs.changed_settings(before, now) == ["azr.seed: 1 -> 2", "gone: 1 -> None", "new: None -> 2"]
+    assert outputs.changed_settings(now, now) == []
+
+
 # ------------------------------ the summary ------------------------------
 
 

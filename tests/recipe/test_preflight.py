@@ -26,7 +26,7 @@ MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 
 
 def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
     for key, value in changes.items():
-        OmegaConf.update(config, key, value)
+        OmegaConf.update(config, key, value, force_add=True)
     return config
 
 
@@ -47,6 +47,13 @@ def test_demo_passes(config: DictConfig) -> None:
 
 RULES: list[tuple[dict[str, Any], str]] = [
     ({"reward_profile": "nope"}, "reward_profile must be one of azr_code, .*random; got 'nope'"),
+    ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
+    (
+        {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},
+        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has answer-diversity",
+    ),
+    ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
+    ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
     ({"azr.solve_on": "nope"}, "azr.solve_on must be one of fresh, previous, attempts; got 'nope'"),
     ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
     ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),
@@ -200,6 +207,15 @@ def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) ->
     (model / "config.json").write_text(json.dumps({"max_position_embeddings": 287}))
     message = refusal(config, {MODEL: str(model)})
     assert re.search(r"data\.max_prompt_length \+ .* = 288 must fit the model's context, 287", message)
+
+
+def test_lengths_must_fit_the_tiny_models_context(config: DictConfig) -> None:
+    longer = {
+        "data.max_prompt_length": 1000,
+        "actor_rollout_ref.rollout.max_model_len": None,
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 4096,
+    }
+    assert "= 1064 must fit the model's context, 1024" in refusal(config, longer)
 
 
 @pytest.mark.parametrize("path", ["/no/such/model", "./model", "~/no/such/model", "models/of/mine"])

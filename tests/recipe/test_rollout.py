@@ -66,6 +66,26 @@ def propose(pack: ArithmeticPack, model: Script, refusal: str = "", request: Req
 # ------------------------------ proposals ------------------------------
 
 
+class MeasuringPack(ArithmeticPack):
+    """Measures how long a task's question is."""
+
+    feature_names = ("length",)
+
+    def features(
+        self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+    ) -> dict[str, float]:
+        return {name: float(len(self.solve_prompt(record)[0]["content"])) for name in names}
+
+
+@pytest.mark.parametrize(("names", "expected"), [((), {}), (("length",), {"length": 43.0})])
+def test_only_the_features_asked_for_are_measured(names: Sequence[str], expected: dict[str, float]) -> None:
+    script = Script(["Calculate: 40 + 1 ="], ["41", "41", "40", None])
+    proposal = asyncio.run(propose_once(MeasuringPack(), PROPOSE, script, admit(), names))
+    assert proposal.outcome is Outcome.CORRECT
+    # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer." has 23, and a line break is between.
+    assert proposal.features == expected
+
+
 def test_accepted_task_is_attempted_in_one_call(arithmetic: ArithmeticPack) -> None:
     model = Script([arithmetic.gold_proposal(RECORD)], ["71", "70", "none", "71"])
     proposal = propose(arithmetic, model)

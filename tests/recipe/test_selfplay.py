@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from recipe.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
+from recipe.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
 from recipe.rollout import Attempt, Proposal, Request, Response
 from recipe.selfplay import PROPOSAL, SelfPlay, SelfPlayError, Settlement
 from recipe.uid import parse_uid
@@ -447,6 +448,71 @@ def test_accepted_records_enter_the_buffer_with_their_step(build: Build) -> None
     assert selfplay.buffer.added_at("deduction", 4) == [addition(70, 1)]
     sizes = {kind: selfplay.buffer.size(kind) for kind in KINDS}
     assert sizes == NUM_SEEDS | {"deduction": 5}
+
+
+@pytest.mark.parametrize(
+    ("keep_tasks", "kept"),
+    [("all", [70, 71, 72, 73]), ("non-one", [70, 71, 73]), ("non-extremes", [71, 73])],
+)
+def test_solve_rate_decides_which_tasks_are_kept(build: Build, keep_tasks: str, kept: list[int]) -> None:
+    selfplay = build(proposals_per_kind=4, keep_tasks=keep_tasks)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), WRONG, MALFORMED)
+    results[1] = accepted(addition(71, 1), RIGHT, WRONG)
+    results[2] = accepted(addition(72, 1), RIGHT, RIGHT)
+    results[3] = accepted(addition(73, 1))  # no attempt came back: its solve rate is not known
+    settlement = selfplay.settle(1, requests, results)
+    assert [record.payload["a"] for record in selfplay.buffer.added_at("deduction", 1)] == kept
+    assert (2, PROPOSAL) in settlement.priced  # priced all the same
+
+
+def test_frozen_proposer_is_asked_and_not_trained(build: Build) -> None:
+    selfplay = build(train_proposer=False)
+    requests = selfplay.begin_step(1)
+    settlement = selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
+    assert {parse_uid(priced.uid)[0] for priced in settlement.priced.values()} == {Role.SOLVE}
+    assert len(settlement.priced) == 2 * len(requests)
+    proposals = [line for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert len(proposals) == len(requests)
+    assert {line.reward for line in proposals} == {None}
+    assert selfplay.buffer.added_at("deduction", 1)
+
+
+def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
+    bonus = BonusConfig("sum", {"answer-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    selfplay = build(bonus=bonus)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = accepted(addition(6, 1), RIGHT, WRONG)
+    priced = rewards(selfplay.settle(1, requests, results))
+    # The buffer's four answers are 7, 4, 6 and -6: none is 71. 1 - 1/2 + 0.5 * (1 - 0/4) = 1.
+    assert priced[0, PROPOSAL] == pytest.approx(1.0)
+    # Now it holds 71 as well, and one 7: 1 - 1/2 + 0.5 * (1 - 1/5) = 0.9.
+    assert priced[1, PROPOSAL] == pytest.approx(0.9)
+
+
+def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) -> None:
+    bonus = BonusConfig("multiply", {"length": TermConfig(coefficient=2.0, maximum=1.5)})
+    selfplay = build(bonus=bonus, profile="azr_code")
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = replace(accepted(addition(70, 1), RIGHT, WRONG), features={"length": 0.6})
+    results[1] = replace(accepted(addition(71, 1), RIGHT, RIGHT), features={"length": 0.6})
+    priced = rewards(selfplay.settle(1, requests, results))
+    assert priced[0, PROPOSAL] == pytest.approx(0.5 * 2.0 * 0.6)
+    assert priced[1, PROPOSAL] == -0.5  # always solved: its price has no terms
+    assert priced[2, PROPOSAL] == -1.0
+
+
+def test_recent_sampling_reaches_the_buffer(build: Build) -> None:
+    drawn: list[int] = []
+    selfplay = build(buffer_sampling="recent", proposals_per_kind=50)
+    selfplay.buffer.add(addition(99, 1), "late", step=1000)
+    for request in selfplay.begin_step(1):
+        drawn += [request.references[0].payload["a"] == 99] if request.kind == "deduction" else []
+    assert sum(drawn) >= 45  # it weighs 1001, the four seeds 1 each
 
 
 def test_ledger_lines_stand_in_the_order_of_requests_and_attempts(build: Build) -> None:

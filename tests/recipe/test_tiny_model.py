@@ -17,11 +17,12 @@ from recipe.tiny_model import TinyModelConfig, cache, ensure_tiny_model
 from recipe.tiny_model.__main__ import main
 from recipe.tiny_model.cache import MANIFEST, model_path
 from recipe.tiny_model.tokenizer import build_tokenizer
-from recipe.tiny_model.transcripts import Transcript, stream_transcripts
+from recipe.tiny_model.transcripts import Transcript, stream_transcripts, stream_warmup
 from recipe.tiny_model.warmup import (
     IGNORED,
     MICROBATCH_TOKENS,
     Example,
+    average_gradients,
     build_model,
     collate,
     deterministic_torch,
@@ -84,8 +85,7 @@ def test_no_held_out_task_is_trained_on(pack: TaskPack, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("recipe.tiny_model.warmup.encode", watch)
     tokenizer = build_tokenizer(config.max_positions)
-    stream = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
-    warm_up(build_model(config, tokenizer), tokenizer, stream, config)
+    warm_up(build_model(config, tokenizer), tokenizer, stream_warmup(pack, config), config)
 
     assert len(trained) == config.steps * config.batch_size
     assert {transcript.role for transcript in trained} == {role}
@@ -132,6 +132,23 @@ def test_share_of_answers_that_show_their_working_is_kept(pack: TaskPack, worked
     respond = pack.worked_response if worked_share else pack.gold_response
     for transcript in islice(stream_transcripts(pack, 0.0, worked_share, 0), 100):
         assert transcript.response == respond(transcript.records[0])
+
+
+def test_share_of_answers_with_working_falls_in_the_last_part(pack: TaskPack) -> None:
+    config = replace(
+        SMALL,
+        steps=10,
+        batch_size=20,
+        propose_share=0.0,
+        worked_share=1.0,
+        last_worked_share=0.0,
+        last_part=0.3,
+    )
+    stream = stream_warmup(pack, config)
+    for transcript in islice(stream, 7 * 20):
+        assert transcript.response == pack.worked_response(transcript.records[0])
+    for transcript in islice(stream, 3 * 20):
+        assert transcript.response == pack.gold_response(transcript.records[0])
 
 
 def test_a_pack_that_draws_only_held_out_tasks_is_refused(
@@ -186,6 +203,20 @@ def test_padding_does_not_change_the_loss() -> None:
     together = summed_loss(model, *collate([short, long], pad_id=0))
     apart = sum(summed_loss(model, *collate([example], pad_id=0)) for example in (short, long))
     torch.testing.assert_close(together, apart)
+
+
+def test_a_step_follows_the_mean_over_response_tokens() -> None:
+    examples = [Example([1, 2, 3], 2), Example([4, 5, 6, 7, 8, 9], 1)]
+    inputs, targets = collate(examples, pad_id=0)
+    model = build_model(SMALL, build_tokenizer(64))
+    torch.nn.functional.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten()).backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    for example in examples:
+        summed_loss(model, *collate([example], pad_id=0)).backward()
+    average_gradients(model, torch.tensor(1 + 5))
+    averaged = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch.testing.assert_close(averaged, expected)
 
 
 def test_learning_rate_rises_then_falls() -> None:
@@ -294,7 +325,10 @@ def test_a_build_that_loses_the_race_uses_the_winners_model(
 
 @pytest.mark.parametrize("field", [field.name for field in fields(TinyModelConfig)])
 def test_every_field_of_the_config_is_part_of_the_name(pack: TaskPack, tmp_path: Path, field: str) -> None:
-    changed = replace(SMALL, **{field: getattr(SMALL, field) * 2 + (field == "seed")})
+    value = getattr(SMALL, field)
+    changed = replace(
+        SMALL, **{field: value / 2 if isinstance(value, float) else value * 2 + (field == "seed")}
+    )
     assert model_path(pack, changed, tmp_path) != model_path(pack, SMALL, tmp_path)
 
 

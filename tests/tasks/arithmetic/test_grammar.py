@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
-from tasks.contract import Accepted, Outcome, TaskRecord
+from tasks.contract import Accepted, Json, Outcome, TaskRecord
 
 PACK = ArithmeticPack(deduction_max=99, abduction_max=199)
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -32,6 +32,9 @@ PROPOSALS = [
     ("deduction", "12 + 5 =", "correct", ""),
     ("induction", "a+b+1: (1,2) (4,5) (7,1) (3,6)", "correct", ""),
     ("induction", "Pattern: (a-b)^2: (1,2) (4,6) (7,1) (3,6)", "correct", ""),
+    ("induction", "a+b+1: 1,2 4,5 7,1 3,6", "correct", ""),
+    ("induction", "a+b+1: 1,2 4,57,1 3,6", "malformed", "no-task"),
+    ("induction", "a+b+1: 1,2 (4,5) 7,1 3,6", "malformed", "no-task"),
     ("induction", "a+b+2: (1,2) (4,5) (7,1) (3,6)", "malformed", "no-task"),
     ("induction", "a+b: (1,2) (4,5)", "malformed", "number-of-examples"),
     ("induction", "a+b: (1,2) (4,5) (7,1) (3,60)", "malformed", "operand-out-of-range"),
@@ -111,7 +114,35 @@ ANSWERS = [
     (INDUCTION, "9", "correct", ""),
     (INDUCTION, "(3,6)->9", "malformed", "no-answer"),
     (INDUCTION, "10", "wrong", "wrong-value"),
+    (INDUCTION, "(1+2=3 1-2=-1 a+b 3+6):9", "correct", ""),
+    (INDUCTION, "(1+2=3 1-2=-1 a+b 3+6):8", "wrong", "wrong-value"),
 ]
+
+# Terse question, bare answer, answer behind its steps
+TRANSCRIPTS = [
+    ("deduction", {"a": 27, "op": "+", "b": 6}, "27 + 6 =", ":33", "(7+6=13 2+0+1=3):33"),
+    ("deduction", {"a": 27, "op": "-", "b": 9}, "27 - 9 =", ":18", "(17-9=8 2-0-1=1):18"),
+    ("deduction", {"a": 12, "op": "-", "b": 35}, "12 - 35 =", ":-23", "(5-2=3 3-1-0=2):-23"),
+    ("deduction", {"a": 7, "op": "*", "b": 12}, "7 * 12 =", ":84", ":84"),
+    ("abduction", {"op": "+", "result": 30, "max": 299, "drawn_from": [4, 26]}, "? + ? = 30", ":4 26",
+     "(0+30=30):0 30"),
+    ("abduction", {"op": "-", "result": -3, "max": 299}, "? - ? = -3", ":0 3", "(0-3=-3):0 3"),
+    ("induction", {"rule": "difference_squared", "shown": [[5, 2], [1, 3], [6, 1]], "query": [4, 8]},
+     "5,2>9 1,3>4 6,1>25 4,8>", ":16", "(5+2=7 5-2=3 (a-b)^2 4-8=-4):16"),
+    ("induction", {"rule": "sum_plus_one", "shown": [[1, 2], [4, 5], [7, 1]], "query": [3, 6]},
+     "1,2>4 4,5>10 7,1>9 3,6>", ":10", "(1+2=3 1-2=-1 a+b+1 3+6=9):10"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "payload", "question", "bare", "worked"), TRANSCRIPTS)
+def test_terse_question_and_both_ways_to_answer(
+    kind: str, payload: dict[str, Json], question: str, bare: str, worked: str
+) -> None:
+    pack = ArithmeticPack(terse=True)
+    record = TaskRecord(kind, payload)
+    assert pack.solve_prompt(record)[0]["content"] == question
+    assert pack.gold_response(record) == bare
+    assert pack.worked_response(record) == worked
 
 
 @pytest.mark.parametrize(("kind", "response", "outcome", "reason"), PROPOSALS)

@@ -1,0 +1,72 @@
+"""Extra rewards of a proposer, beside learnability: for long, unlike or rare programs, say.
+
+A pack measures (`TaskPack.features`), this file prices. Absolute Zero tried such terms without a clear gain
+(https://arxiv.org/abs/2505.03335, App. D.4); none is on unless a run asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+ANSWER_DIVERSITY = "answer-diversity"
+"""The one feature that the buffer gives and not the pack: 1 - share of its kind's tasks with this answer."""
+
+
+class Combine(StrEnum):
+    """How terms I_1, I_2, ... join the reward r (`azr.bonus.combine`)."""
+
+    SUM = "sum"
+    """r + sum of I."""
+
+    MULTIPLY = "multiply"
+    """r * product of I."""
+
+    SUM_MULTIPLY = "sum-multiply"
+    """r + product of I."""
+
+    MULTIPLY_SUM = "multiply-sum"
+    """r * sum of I."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One extra reward: min(coefficient * feature, maximum).
+
+    Attributes:
+        coefficient: Factor on the feature.
+        maximum: Most that the term can be.
+    """
+
+    coefficient: float
+    maximum: float
+
+
+def price_terms(terms: Mapping[str, Term], features: Mapping[str, float]) -> list[float]:
+    """The value of every term, in the order of `terms`.
+
+    Args:
+        terms: Terms by the name of the feature that they price.
+        features: What the pack measured, by name.
+
+    Raises:
+        KeyError: A feature was not measured.
+    """
+    return [min(term.coefficient * features[name], term.maximum) for name, term in terms.items()]
+
+
+def combine(reward: float, terms: Sequence[float], how: Combine) -> float:
+    """Join a proposal's reward with its terms; without terms it stays as it is."""
+    if not terms:
+        return reward
+    match how:
+        case Combine.SUM:
+            return reward + sum(terms)
+        case Combine.MULTIPLY:
+            return reward * math.prod(terms)
+        case Combine.SUM_MULTIPLY:
+            return reward + math.prod(terms)
+        case Combine.MULTIPLY_SUM:
+            return reward * sum(terms)
