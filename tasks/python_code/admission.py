@@ -145,6 +145,9 @@ def _induction_fault(draft: Draft, inputs: Sequence[str]) -> str:
         return "repeated-input"
     if len(draft.message) > MAX_MESSAGE_CHARS:
         return "message-too-big"
+    if any("\ud800" <= char <= "\udfff" for char in draft.message):
+        # Half a character could not be written into a ledger or given to a tokenizer.
+        return "message-not-unicode"
     return "message-gives-program" if "def f" in draft.message else ""
 
 

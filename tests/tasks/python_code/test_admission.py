@@ -232,6 +232,7 @@ def test_induction_rejects_state_between_calls_and_repeats() -> None:
     assert ask(returning("1 / x"), "1", "2", "0") == "raises"
     assert ask(returning("x"), "1", "2", "3", message="it is def f(x): return x") == "message-gives-program"
     assert ask(returning("x"), "1", "2", "3", message="m" * 2001) == "message-too-big"
+    assert ask(returning("x"), "1", "2", "3", message="half a \ud800") == "message-not-unicode"
 
 
 @pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
