@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.python_code.composite import composite_fault
 from tasks.python_code.execution import BUILT_IN_ERRORS, Runner, error_class, fault
-from tasks.python_code.program import Refusal, Rules, check_program
+from tasks.python_code.program import Refusal, Rules, check_program, parse_program
 from tasks.python_code.records import (
     ERROR,
     INDUCTION,
@@ -69,7 +69,8 @@ class Admission:
             if reason:
                 return _rejected(reason)
             program = f"{given}\n\n{program}"
-            if len(program) > self._rules.max_chars:
+            # Inside a function a program is a few levels deeper than it was at the top.
+            if len(program) > self._rules.max_chars or isinstance(parse_program(program), str):
                 return _rejected("composite-too-big")
         inputs: list[str] = []
         for text in draft.inputs:

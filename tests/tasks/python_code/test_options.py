@@ -201,6 +201,17 @@ def test_composite_proposals_call_all_that_they_are_given() -> None:
     assert ask("def f(g_0):\n    g_1 = g_0\n    return g_0(g_1(1))") == redefined
 
 
+@pytest.mark.parametrize("depth", [90, 93, 94, 95])
+def test_composites_of_deep_programs_have_a_key_or_are_refused(depth: int) -> None:
+    pack = PythonCodePack(composite_share=1.0)
+    references = [deduction(f"def f(x):\n    return {'-' * depth}x")]
+    found = asyncio.run(pack.accept("deduction", proposal("def f(x):\n    return g_0(x)"), references))
+    if isinstance(found, Rejected):
+        assert found.reason == "composite-too-big"
+    else:
+        assert pack.task_key(found.record)
+
+
 def test_share_of_composites_is_drawn_from_the_references() -> None:
     groups = [[deduction(f"def f(x):\n    return x + {n}")] for n in range(200)]
     for share, low, high in ((0.0, 0, 0), (0.3, 35, 85), (1.0, 200, 200)):
