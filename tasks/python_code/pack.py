@@ -115,6 +115,7 @@ class PythonCodePack(FilePack):
         check_count("num_inputs", num_inputs, 2, 64)
         check_count("max_program_chars", max_program_chars, *PROGRAM_CHARS)
         check_count("max_literal_chars", max_literal_chars, *LITERAL_CHARS)
+        limits = check_limits(time_limit_s, memory_mb)
         check_composite(composite_share, composite_max, num_references, terse)
         if tags not in list(Tags):
             raise ValueError(f"pack.tags must be one of {', '.join(Tags)}; got {tags!r}")
@@ -125,10 +126,12 @@ class PythonCodePack(FilePack):
         self._composite_share, self._composite_max = composite_share, composite_max
         self._seed_path = None if seed_path is None else Path(seed_path)
         self._terse = terse
-        self._form: Form = TerseForm() if terse else TaggedForm(Tags(tags), num_inputs, time_limit_s)
+        self._form: Form = TerseForm()
+        if not terse:
+            sizes = (max_program_chars, max_literal_chars)
+            self._form = TaggedForm(Tags(tags), num_inputs, *sizes, time_limit_s)
         # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
         rules = Rules(max_program_chars, keep_comments or terse, keep_globals or terse)
-        limits = check_limits(time_limit_s, memory_mb)
         self._runner = Runner(check_sandbox(sandbox or {}), limits)
         self._admission = Admission(rules, max_literal_chars, self._runner)
         self._grader = Grader(strict_equality, self._runner)

@@ -27,9 +27,10 @@ Rules:
 functions and classes are welcome.
 - Arguments and result are made of None, booleans, numbers, strings, bytes, lists, tuples, dicts and sets.
 - The result depends on the arguments alone. No randomness, no clock, no files, no network, no print, no \
-input, no eval or exec, no names with double underscores.
+input, no eval or exec, no names with double underscores but `__init__`.
 - The only modules you may import are {MODULES}.
-- `f` ends within {{seconds}} seconds of computing time.
+- `f` ends within {{seconds}} seconds of computing time. The program has at most {{program_chars}} \
+characters, the arguments and the result at most {{literal_chars}} each.
 - Write the arguments as Python literals separated by commas, such as: [1, 2], 'abc'. No expressions, no \
 names.
 - Make the solver think: several steps that have to be followed with care. But do not make it hopeless."""

@@ -31,24 +31,29 @@ class TaggedForm(Form):
     Args:
         tags: What a response is wrapped in.
         num_inputs: Inputs of an induction task.
-        time_limit_s: CPU seconds of an attempt's run, for the prompts.
+        max_program_chars: Longest program, for the prompts; so are the next two.
+        max_literal_chars: Longest input and output.
+        time_limit_s: CPU seconds of an attempt's run.
     """
 
-    def __init__(self, tags: Tags, num_inputs: int, time_limit_s: float) -> None:
+    def __init__(
+        self, tags: Tags, num_inputs: int, max_program_chars: int, max_literal_chars: int, time_limit_s: float
+    ) -> None:
         self.num_inputs = num_inputs
         self._tags = tags
-        self._time_limit_s = time_limit_s
+        self._rules = prompts.RULES.format(
+            seconds=f"{time_limit_s / 2:g}", program_chars=max_program_chars, literal_chars=max_literal_chars
+        )
 
     def request(self, kind: str, references: Sequence[TaskRecord], given: str) -> str:
         """See `Form.request`."""
-        rules = prompts.RULES.format(seconds=f"{self._time_limit_s / 2:g}")
         if kind == INDUCTION:
             program = block(PROGRAM, read_program(references[0]))
             body = block(INPUT, "<arguments>")
             reply = "\n".join([*[body] * self.num_inputs, block(MESSAGE, "<message>")])
             task = prompts.INDUCTION_REQUEST.format(num_inputs=self.num_inputs, program=program)
             return f"{task}\n\n{self._reply(reply)}"
-        parts = [prompts.REQUESTS[kind], rules]
+        parts = [prompts.REQUESTS[kind], self._rules]
         if given:
             parts.append(prompts.COMPOSITE.format(given=block(PROGRAM, given)))
         if references:

@@ -147,6 +147,8 @@ def test_comments_and_globals_are_kept_or_stripped() -> None:
 
 def test_sizes_are_limits_and_nothing_is_cut() -> None:
     pack = PythonCodePack(max_literal_chars=16, max_program_chars=64)
+    asked = prompt(pack, "abduction", [])
+    assert "at most 64 characters" in asked and "at most 16 each" in asked and "0.5 seconds" in asked
 
     def ask(program: str, argument: str) -> object:
         found = asyncio.run(pack.accept("deduction", proposal(program, argument), []))
