@@ -27,12 +27,12 @@ MARGIN_S = 10.0
 
 PRELOAD = (
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections",
-    "collections.abc", "contextlib", "copy", "copyreg", "csv", "dataclasses", "datetime", "decimal",
+    "collections.abc", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "decimal",
     "difflib", "enum", "fnmatch", "fractions", "functools", "graphlib", "hashlib", "heapq", "html",
     "inspect", "io", "ipaddress", "itertools", "json", "keyword", "locale", "math", "numbers", "operator",
     "pprint", "queue", "random", "re", "reprlib", "shlex", "statistics", "string", "struct", "sys",
     "textwrap", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "warnings",
-    "weakref", "zlib",
+    "weakref",
     # What the modules above load only when they need it.
     "_strptime", "encodings.ascii", "encodings.base64_codec", "encodings.cp1252", "encodings.hex_codec",
     "encodings.idna", "encodings.latin_1", "encodings.punycode", "encodings.raw_unicode_escape",
