@@ -136,16 +136,9 @@ class ForkSandbox(Sandbox):
 
     def _attempt(self, slot: _Slot, job: Job, inputs: list[str]) -> Attempt:
         """Run inputs in one child; on a failure of the machinery once more, in a new zygote."""
-        request = {
-            "source": job.program.source,
-            "entry": job.program.entry,
-            "inputs": inputs,
-            "result_bytes": job.limits.result_bytes,
-            "depth": job.limits.depth,
-        }
         for tries_left in reversed(range(NUM_TRIES)):
             try:
-                return self._zygote(slot, job.hash_seed).run(request, len(inputs), job.limits)
+                return self._zygote(slot, job.hash_seed).run(job.program, inputs, job.limits)
             except BackendFailure as failure:
                 self._discard(slot, job.hash_seed)
                 if not tries_left:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import json
+import marshal
 import os
 import signal
 import socket
@@ -12,11 +13,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.sandbox.contract import Limits, Outcome
+from tasks.sandbox.contract import Limits, Outcome, Program
 from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
 from tasks.sandbox.jobs import BackendFailure
 from tasks.sandbox.replies import Attempt, Ending, max_reply_bytes, read_replies
@@ -27,12 +27,12 @@ MARGIN_S = 10.0
 
 PRELOAD = (
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections",
-    "collections.abc", "contextlib", "copy", "copyreg", "csv", "dataclasses", "datetime", "decimal",
+    "collections.abc", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "decimal",
     "difflib", "enum", "fnmatch", "fractions", "functools", "graphlib", "hashlib", "heapq", "html",
     "inspect", "io", "ipaddress", "itertools", "json", "keyword", "locale", "math", "numbers", "operator",
     "pprint", "queue", "random", "re", "reprlib", "shlex", "statistics", "string", "struct", "sys",
     "textwrap", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "warnings",
-    "weakref", "zlib",
+    "weakref",
     # What the modules above load only when they need it.
     "_strptime", "encodings.ascii", "encodings.base64_codec", "encodings.cp1252", "encodings.hex_codec",
     "encodings.idna", "encodings.latin_1", "encodings.punycode", "encodings.raw_unicode_escape",
@@ -145,8 +145,8 @@ class ZygoteProcess:
         self._process.stderr.close()
         return Hello(**json.loads(message))
 
-    def run(self, request: Mapping[str, object], num_inputs: int, limits: Limits) -> Attempt:
-        """Run one request in a child.
+    def run(self, program: Program, inputs: list[str], limits: Limits) -> Attempt:
+        """Run a program on canonical inputs in one child.
 
         Raises:
             BackendFailure: The zygote is dead, late or could not confine the child. It has been killed.
@@ -154,9 +154,10 @@ class ZygoteProcess:
         header = REQUEST.pack(
             0, round(limits.wall_s * 1000), round(limits.cpu_s * 1000), limits.memory_mb << 20
         )
-        most = max_reply_bytes(num_inputs, limits)
+        request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
+        most = max_reply_bytes(len(inputs), limits)
         try:
-            data, overflow, reply = self._exchange(header, json.dumps(request).encode(), most, limits.wall_s)
+            data, overflow, reply = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
         except (OSError, struct.error) as error:
             self.kill()
             raise BackendFailure(f"the zygote failed: {error or type(error).__name__}") from error

@@ -27,7 +27,16 @@ _LANDLOCK_VERSION_FLAG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
-_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+
+PrctlArguments = tuple[int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+
+
+def _arguments(option: int, first: int, second: int = 0) -> PrctlArguments:
+    """Arguments of `prctl`, converted once: converting them in each child touches 25 pages more."""
+    return option, ctypes.c_ulong(first), ctypes.c_ulong(second), ctypes.c_ulong(0), ctypes.c_ulong(0)
+
+
+_DIE_WITH_PARENT = _arguments(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _LandlockRuleset(ctypes.Structure):
@@ -45,7 +54,7 @@ class SeccompFilter:
         """Keep the BPF program `code`, 8 bytes an instruction."""
         self._code = ctypes.create_string_buffer(code, len(code))
         self._program = _FilterProgram(len(code) // 8, ctypes.addressof(self._code))
-        self._address = ctypes.addressof(self._program)
+        self._install = _arguments(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program))
 
     def install(self) -> None:
         """Put the filter on this process; there is no way back.
@@ -53,22 +62,22 @@ class SeccompFilter:
         Raises:
             OSError: The kernel refuses.
         """
-        _check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._address, 0, 0))
+        _check(_prctl(*self._install))
 
 
 def forbid_new_privileges() -> None:
     """No set-uid program can give rights back; both filters below demand this first."""
-    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _check(_prctl(*_arguments(_PR_SET_NO_NEW_PRIVS, 1)))
 
 
 def hide_memory() -> None:
     """Nobody of the same user may trace this process or read its memory, and it leaves no core file."""
-    _check(_prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    _check(_prctl(*_arguments(_PR_SET_DUMPABLE, 0)))
 
 
 def adopt_orphans() -> None:
     """Become the parent of what a child leaves behind, so that no process escapes by losing its parent."""
-    _check(_prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+    _check(_prctl(*_arguments(_PR_SET_CHILD_SUBREAPER, 1)))
 
 
 def die_first() -> None:
@@ -137,7 +146,7 @@ def confine_child(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: SeccompF
     Raises:
         OSError: A layer was refused; the caller must not go on.
     """
-    _check(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    _check(_prctl(*_DIE_WITH_PARENT))
     if os.getppid() != zygote:
         # It died before the line above, and its death signal will never come.
         os._exit(1)

@@ -8,12 +8,14 @@ the next one. A request is a header and that socket; the answer is how the kerne
 
 from __future__ import annotations
 
+# `_socket` is what `socket` wraps; the wrapper would load two more libraries (see `_LEFT_OUT`).
+import _socket
 import gc
 import importlib
 import json
+import marshal
 import os
 import signal
-import socket
 import struct
 import sys
 import time
@@ -34,7 +36,7 @@ def main(control: int) -> None:
     if control != CONTROL:
         os.dup2(control, CONTROL)
     os.closerange(CONTROL + 1, 256)
-    channel = socket.socket(fileno=CONTROL)
+    channel = _socket.socket(-1, -1, -1, CONTROL)
     options = json.loads(channel.recv(1 << 16))
     python = ".".join(map(str, sys.version_info[:3]))
     preload(options["preload"])
@@ -80,11 +82,16 @@ def preload(modules: list[str]) -> None:
     # `random` and `threading` have every child reseed and rebuild locks: 160 page faults for nothing, since
     # a child has one thread, and unseeded random numbers must differ between zygotes only.
     os.register_at_fork = lambda **_: None
-    # OpenSSL's libraries would make every fork dearer; `hashlib` does without them.
-    sys.modules["_hashlib"] = None  # type: ignore[assignment]
+    for name in _LEFT_OUT:
+        sys.modules[name] = None  # type: ignore[assignment]
     for name in modules:
         importlib.import_module(name)
     os.register_at_fork = register
+
+
+# Every shared library makes every fork some 15 us dearer. The standard library does without these: `hashlib`
+# has its own code beside OpenSSL's, and the others only hasten what their Python twins do as well.
+_LEFT_OUT = ("_hashlib", "_opcode", "_queue", "_statistics", "_typing")
 
 
 class _NoImport:
@@ -133,12 +140,12 @@ _HIDDEN = (
 )
 
 
-def serve(channel: socket.socket, seccomp: confine.SeccompFilter | None) -> None:
+def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> None:
     """Answer one request after the other; leave when the supervisor closes its end."""
     # Waiting for a child is one call then: its end is a signal that stays pending until it is asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     zygote = os.getpid()
-    space = socket.CMSG_SPACE(MAX_HANDED_OVER * 4)
+    space = _socket.CMSG_SPACE(MAX_HANDED_OVER * 4)
     while True:
         header, ancillary, _, _ = channel.recvmsg(REQUEST.size, space)
         if not header:
@@ -183,20 +190,14 @@ def _run_request() -> None:
     chunks = []
     while chunk := read(CONTROL, 1 << 16):
         chunks.append(chunk)
-    request = json.loads(b"".join(chunks))
+    # From our own supervisor, which runs this very interpreter. JSON would touch 40 pages more.
+    source, entry, inputs, result_bytes, depth = marshal.loads(b"".join(chunks))
 
     def emit(line: bytes) -> None:
         while line:
             line = line[write(CONTROL, line) :]
 
-    harness.run_program(
-        request["source"],
-        request["entry"],
-        request["inputs"],
-        request["result_bytes"],
-        request["depth"],
-        emit,
-    )
+    harness.run_program(source, entry, inputs, result_bytes, depth, emit)
 
 
 def _wait(pid: int, wall_s: float) -> tuple[int, bool, int]:
@@ -253,7 +254,7 @@ def _read_environment() -> None:
 # In the order of `protocol.ATTACKS`.
 _ATTACKS: tuple[Callable[[], int], ...] = (
     _succeeds(lambda: os.open("/", os.O_RDONLY)),
-    _succeeds(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)),
+    _succeeds(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)),
     _succeeds(os.fork),
     _succeeds(lambda: os.kill(os.getppid(), 0)),
     _succeeds(lambda: os.execv(sys.executable, [sys.executable, "-c", ""])),

@@ -45,7 +45,7 @@ def find(name):
             seen.add(sub)
             todo.append(sub)
             for function in vars(sub).values():
-                space = getattr(function, "__globals__", None)
+                space = getattr(getattr(function, "__func__", function), "__globals__", None)
                 if space is None:
                     continue
                 if space.get("__name__") == name:

@@ -94,7 +94,7 @@ BREAKING = {
     "broken_bytecode": (
         "def f(x):\n def g(): return 1\n"
         " g.__code__ = g.__code__.replace(co_code=bytes([100, 200, 83, 0] * 9), co_stacksize=1)\n return g()",
-        {CRASHED, RAISED, TIMEOUT, EXITED, UNSUPPORTED, MEMORY, Outcome.VIOLATION},
+        set(Outcome) - {Outcome.BACKEND_ERROR},  # it reads stray memory, so anything may come of it
     ),
     "exit_now": ("def f(x): find('os')._exit(0)", {EXITED}),
     "exit_now_with_code": ("def f(x): find('os')._exit(121)", {EXITED}),

