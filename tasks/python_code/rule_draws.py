@@ -24,9 +24,9 @@ TERSE_INPUTS = 6
 
 TERSE_MESSAGE = "a rule"
 PARTS = ("", "[::-1]", "[1:]", "[:-1]")
-MAX_FACTOR = 9
+MAX_FACTOR = 5
 MAX_SHIFT = 9
-MAX_NUMBER = {False: 9, True: 49}
+MAX_NUMBER = {False: 9, True: 29}
 """Largest input of a rule, by whether it only adds: a product of two digits is one fact."""
 
 ERRORS = (
@@ -81,7 +81,7 @@ def _draw_input(rule: Rule, domain: str, rng: random.Random) -> object:
         assert isinstance(rule, Line)
         return rng.randint(0, MAX_NUMBER[rule.factor == 1])
     if domain == "strings":
-        return "".join(rng.choices(LETTERS, k=rng.randint(2, 4)))
+        return "".join(rng.choices(LETTERS, k=rng.randint(2, 3)))
     return [rng.randint(0, 9) for _ in range(rng.randint(2, 3))]
 
 
