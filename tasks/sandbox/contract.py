@@ -71,7 +71,7 @@ class Limits:
     Attributes:
         cpu_s: CPU seconds. This is the limit that decides: it does not depend on the machine's load.
         wall_s: Seconds by the clock, against sleeping. At least `cpu_s`.
-        memory_mb: Address space of the process in MiB; the bare interpreter needs about 45.
+        memory_mb: Address space of the process in MiB; the bare interpreter needs about 25.
         result_bytes: Longest result, written out as UTF-8.
         depth: Deepest nesting of a result.
 

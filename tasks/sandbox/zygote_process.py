@@ -28,7 +28,7 @@ MARGIN_S = 10.0
 PRELOAD = (
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections",
     "collections.abc", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "decimal",
-    "difflib", "enum", "fnmatch", "fractions", "functools", "graphlib", "hashlib", "heapq", "html",
+    "difflib", "enum", "fnmatch", "fractions", "functools", "graphlib", "heapq", "html",
     "inspect", "io", "ipaddress", "itertools", "json", "keyword", "locale", "math", "numbers", "operator",
     "pprint", "queue", "random", "re", "reprlib", "shlex", "statistics", "string", "struct", "sys",
     "textwrap", "time", "timeit", "traceback", "types", "typing", "unicodedata", "urllib.parse", "warnings",

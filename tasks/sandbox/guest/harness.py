@@ -76,7 +76,9 @@ def run_program(
     except _base as error:  # the boundary to untrusted code: whatever leaves the program is its result
         emit(_line(-1, *_describe(error)))
         return
-    emit(_line(-1, "loaded", ""))
+    if _len(inputs) > 1:
+        # Only then does it matter where a process died; and each line wakes its reader.
+        emit(_line(-1, "loaded", ""))
     for index, text in enumerate(inputs):
         try:
             arguments = _eval(f"({text},)" if text else "()", _LITERAL_NAMES)

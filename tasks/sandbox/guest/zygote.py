@@ -89,9 +89,9 @@ def preload(modules: list[str]) -> None:
     os.register_at_fork = register
 
 
-# Every shared library makes every fork some 15 us dearer. The standard library does without these: `hashlib`
-# has its own code beside OpenSSL's, and the others only hasten what their Python twins do as well.
-_LEFT_OUT = ("_hashlib", "_opcode", "_queue", "_statistics", "_typing")
+# Every shared library makes every fork some 15 us dearer. The standard library does without these: they
+# only hasten what their Python twins do as well.
+_LEFT_OUT = ("_opcode", "_queue", "_statistics", "_typing")
 
 
 class _NoImport:

@@ -43,7 +43,7 @@ TEXTS = [
     "'abc'", "str(NUM)", "TEXT[::-1]", "TEXT.upper()", "TEXT + TEXT", "','.join(map(str, LIST))", "TEXT[:A]",
     "TEXT.replace('a', 'xy')", "format(NUM, '5')", "re.sub('[0-4]', '#', TEXT)", "TEXT.center(A, '*')",
     "chr(97 + abs(NUM) % 26)",
-    "hashlib.md5(TEXT.encode()).hexdigest()[:6]", "string.ascii_lowercase[:A]", "textwrap.shorten(TEXT, 12)",
+    "TEXT.encode().hex()[:6]", "string.ascii_lowercase[:A]", "textwrap.shorten(TEXT, 12)",
     "str(decimal.Decimal(A) / B)", "str(fractions.Fraction(NUM, A))", "json.dumps(LIST)", "repr(TEXT)",
     "datetime.date(2024, A % 12 + 1, 3).isoformat()", "calendar.month_name[A % 12 + 1]",
 ]  # fmt: skip
@@ -77,7 +77,7 @@ STATEMENTS = [
     "del y[A:]",
 ]  # fmt: skip
 HEAD = """\
-import base64, bisect, calendar, collections, datetime, decimal, fractions, functools, hashlib, heapq
+import base64, bisect, calendar, collections, datetime, decimal, fractions, functools, heapq
 import itertools, json, math, random, re, statistics, string, struct, textwrap
 from dataclasses import dataclass
 
