@@ -8,7 +8,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 
 # What `make demo` runs; any of them can be given: make demo PACK=prime_inversion RUN=runs/mine
-PACK ?= arithmetic
+# Without PACK the experiment says which pack: python_code for cpu_code, arithmetic for demo.
+PACK ?=
 EXPERIMENT ?= demo
 RUN ?= runs/demo
 
@@ -24,7 +25,7 @@ $(VENV)/installed: $(LOCKS) setup.py requirements/install.sh
 	@bash requirements/install.sh $(VENV) $(LOCKS)
 
 demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
-	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT) pack=$(PACK) run.dir=$(RUN)
+	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT) $(if $(PACK),pack=$(PACK) )run.dir=$(RUN)
 
 test: env  ## Run all tests, the fast ones first
 	$(PYTHON) -m pytest -m "not slow and not gpu"
@@ -45,7 +46,7 @@ format: env  ## Let ruff rewrite what `make lint` complains of and ruff can mend
 lock: build/lock  ## Resolve setup.py anew and rewrite the locks for the CPU
 	build/lock/bin/python requirements/lock.py cpu
 
-lock-gpu: build/lock  ## Resolve setup.py anew and rewrite the lock for GPUs (installs nothing)
+lock-gpu: build/lock  ## Resolve setup.py anew and rewrite the lock for GPUs (downloads no GPU package)
 	build/lock/bin/python requirements/lock.py gpu
 
 # With the newest pip: older ones download every package, GPU packages too, to learn what it needs.

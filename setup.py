@@ -26,6 +26,9 @@ INSTALL_REQUIRES = [
     "numpy>=2.0.0",
     # Event files of a run, written through verl's Tracking.
     "tensorboard",
+    # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
+    "complexipy>=5",
+    "radon>=6",
 ]
 
 EXTRAS_REQUIRE = {
@@ -82,6 +85,7 @@ setup(
         "azr.packs": [
             "arithmetic = tasks.arithmetic:ArithmeticPack",
             "prime_inversion = tasks.prime_inversion:PrimeInversionPack",
+            "python_code = tasks.python_code:PythonCodePack",
         ],
     },
 )

@@ -48,8 +48,10 @@ def check(config: DictConfig) -> TaskPack:
     Raises:
         ValueError: A rule is broken; the message names the key, says why, and what to do.
         FileNotFoundError: The pack's held-out file is missing.
+        PackUnavailableError: The pack cannot check tasks on this machine.
     """
     pack = load_pack(config.pack)
+    pack.check()
     pack.held_out()
     load_profile(config.reward_profile)
     _check_sizes(config)

@@ -105,6 +105,10 @@ class Verdict:
     reason: str
 
 
+class PackUnavailableError(RuntimeError):
+    """What a pack checks with cannot run on this machine; the message says why and what to do."""
+
+
 class TaskPack(ABC):
     """A domain in which a model can propose tasks and solve them.
 
@@ -118,6 +122,14 @@ class TaskPack(ABC):
 
     held_out_version: ClassVar[int]
     """Version of the held-out set that this code was written for."""
+
+    def check(self) -> None:
+        """Find out, before anything is started, whether this pack can check tasks on this machine.
+
+        Raises:
+            PackUnavailableError: It cannot.
+        """
+        return None
 
     @property
     @abstractmethod

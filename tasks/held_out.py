@@ -1,4 +1,4 @@
-"""Write or check a pack's held-out set: `python -m tasks.held_out PACK [--check]`.
+"""Write or check a pack's held-out set: `python -m tasks.held_out PACK [--terse] [--check]`.
 
 The set is drawn from the pack's default knobs and its own seed, so the file comes out the same bit for bit.
 """
@@ -20,16 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tasks.held_out", description="Write a held-out set.")
     parser.add_argument("pack", help="name of a pack, such as arithmetic")
+    parser.add_argument("--terse", action="store_true", help="the set for terse prompts, if it differs")
     parser.add_argument("--check", action="store_true", help="compare with the file and write nothing")
     options = parser.parse_args(arguments)
     try:
-        pack = load_pack(options.pack)
+        pack = load_pack({"_target_": options.pack, "terse": True} if options.terse else options.pack)
     except ValueError as error:
         parser.error(str(error))
     if not isinstance(pack, FilePack):
         parser.error(f"pack {pack.name} keeps no held-out file")
     text = render(pack, build(pack))
-    path = pack.default_held_out_path
+    path = pack.held_out_path
     if options.check:
         same = path.is_file() and path.read_text(encoding="utf-8") == text
         print(f"{path}: {'as drawn' if same else 'differs from what its seed draws'}")

@@ -57,6 +57,11 @@ class FilePack(TaskPack):
     def held_out_strata(self) -> Sequence[Stratum]:
         """The parts of the held-out set, in the order of the file."""
 
+    @property
+    def held_out_path(self) -> Path:
+        """The file that this instance reads."""
+        return self._held_out_path
+
     def held_out(self) -> Sequence[TaskRecord]:
         """See `TaskPack.held_out`."""
         return load(self._held_out_path, self.name, self.held_out_version)

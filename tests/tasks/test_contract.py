@@ -185,4 +185,5 @@ def test_importing_the_pack_loads_no_training_stack(name: str) -> None:
 
 
 def test_name_alone_and_file_build_the_same_pack(name: str) -> None:
-    assert samples(load_pack(name.removesuffix(TERSE))) == samples(build(name))
+    by_name = load_pack({"_target_": name.removesuffix(TERSE), "terse": name.endswith(TERSE)})
+    assert samples(by_name) == samples(build(name))

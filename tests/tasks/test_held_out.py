@@ -17,9 +17,15 @@ from tasks.registry import load_pack
 SIZES = {
     "arithmetic": {"deduction": 380, "abduction": 220, "induction": 450},
     "prime_inversion": {"deduction": 460, "abduction": 460, "induction": 460},
+    "python_code": {"deduction": 225, "abduction": 225, "induction": 225},
 }
 
-pytestmark = pytest.mark.parametrize("name", sorted(SIZES))
+# Its set is drawn by running some thousand programs, once a test.
+SLOW = pytest.param("python_code", marks=pytest.mark.slow)
+
+pytestmark = pytest.mark.parametrize(
+    "name", [SLOW if name == "python_code" else name for name in sorted(SIZES)]
+)
 
 
 def file_pack(name: str, **knobs: object) -> FilePack:
@@ -62,7 +68,11 @@ def test_program_tells_a_file_that_differs(
 
 
 def test_gold_solves_every_task_whatever_the_knobs(name: str) -> None:
-    smallest = {"arithmetic": {"abduction_max": 9, "deduction_max": 9}, "prime_inversion": {"max_prime": 23}}
+    smallest: dict[str, dict[str, object]] = {
+        "arithmetic": {"abduction_max": 9, "deduction_max": 9},
+        "prime_inversion": {"max_prime": 23},
+        "python_code": {"max_literal_chars": 16, "max_program_chars": 64, "keep_globals": False},
+    }
 
     async def solve(pack: FilePack) -> list[Outcome]:
         return [(await pack.judge(r, pack.gold_response(r))).outcome for r in pack.held_out()]

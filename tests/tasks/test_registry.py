@@ -20,7 +20,7 @@ def test_a_mapping_sets_the_knobs() -> None:
 
 
 def test_own_packs_are_available() -> None:
-    assert {"arithmetic", "prime_inversion"} <= set(available_packs())
+    assert {"arithmetic", "prime_inversion", "python_code"} <= set(available_packs())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Composite programs: a proposal that has to call programs that self-play found earlier.
+
+Which references are to be called is drawn from the references themselves, not from a generator: the prompt
+and the check of the response see the same references at different times, maybe in different processes.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections.abc import Sequence
+
+from tasks.contract import TaskRecord
+from tasks.python_code.program import ENTRY, canonical_program, parse_program
+from tasks.python_code.records import read_program
+
+
+def choose_given(references: Sequence[TaskRecord], share: float, maximum: int) -> list[str]:
+    """Return the programs that a proposal with these references has to call; none outside the share.
+
+    Args:
+        references: The records in the prompt.
+        share: Share of the proposals that have to call any.
+        maximum: Most programs to call.
+    """
+    programs = list(dict.fromkeys(canonical_program(read_program(record)) for record in references))
+    programs = [program for program in programs if _can_be_given(program)]
+    rng = random.Random("composite " + "\n".join(programs))
+    if not programs or rng.random() >= share:
+        return []
+    return rng.sample(programs, rng.randint(1, min(maximum, len(programs))))
+
+
+def define_given(programs: Sequence[str]) -> str:
+    """Python definitions of `g_0`, `g_1` and so on.
+
+    Each program as a whole becomes the body of its function, so that none can touch another's names.
+    """
+    return "\n\n".join(_define(f"g_{number}", program) for number, program in enumerate(programs))
+
+
+def composite_fault(program: str, num_given: int) -> str:
+    """Why a program is no composite of `g_0` to `g_<num_given - 1>`; "" if it is one."""
+    tree = parse_program(program)
+    assert isinstance(tree, ast.Module), program
+    wanted = {f"g_{number}" for number in range(num_given)}
+    called: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called.add(node.func.id)
+        bound = getattr(node, "name", None) or getattr(node, "arg", None)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            bound = node.id
+        if bound in wanted:
+            return "given-function-redefined"
+    return "" if wanted <= called else "given-function-not-called"
+
+
+def _can_be_given(program: str) -> bool:
+    # Inside a function, `global` no longer names what stands beside it.
+    return not any(isinstance(node, ast.Global) for node in ast.walk(ast.parse(program)))
+
+
+def _define(name: str, program: str) -> str:
+    tree = ast.parse(f"def {name}(*args):\n    return {ENTRY}(*args)")
+    wrapper = tree.body[0]
+    assert isinstance(wrapper, ast.FunctionDef)
+    wrapper.body = [*ast.parse(program).body, *wrapper.body]
+    return ast.unparse(tree)

@@ -1,0 +1,115 @@
+"""Run programs in the sandbox of this process, and name in one word what went wrong.
+
+The sandbox is opened at the first run, one a process and configuration, and shared by all packs in the
+process: its workers take longer to start than a thousand programs take to run. It ends with the process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasks.contract import PackUnavailableError
+from tasks.sandbox import (
+    Call,
+    Limits,
+    Outcome,
+    Program,
+    Sandbox,
+    SandboxConfig,
+    SandboxUnavailable,
+    open_sandbox,
+)
+
+BUILT_IN_ERRORS = frozenset(
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+)
+"""Names of the exception classes that every program has."""
+
+_NOT_EXCEPTIONS = frozenset({"BaseException", "BaseExceptionGroup", "GeneratorExit", "KeyboardInterrupt"})
+
+_FAULTS = {
+    Outcome.TIMEOUT: "times-out",
+    Outcome.MEMORY: "too-much-memory",
+    Outcome.OUTPUT_LIMIT: "output-too-big",
+    Outcome.UNSUPPORTED_RESULT: "output-not-a-literal",
+    Outcome.VIOLATION: "forbidden-system-call",
+    Outcome.CRASHED: "crashes",
+    Outcome.EXITED: "exits",
+}
+
+_sandboxes: dict[SandboxConfig, Sandbox] = {}
+_opening = threading.Lock()
+
+
+class SandboxBroken(RuntimeError):
+    """The sandbox gave no answer. Says nothing about the program, so it is no outcome of a response."""
+
+
+def process_sandbox(config: SandboxConfig) -> Sandbox:
+    """Return this process's sandbox for `config`, opened at the first call."""
+    with _opening:
+        if config not in _sandboxes:
+            _sandboxes[config] = open_sandbox(config)
+        return _sandboxes[config]
+
+
+class Runner:
+    """Runs programs within limits. Pickles; the sandbox itself stays behind.
+
+    Args:
+        config: Which sandbox.
+        limits: What a call may use.
+    """
+
+    def __init__(self, config: SandboxConfig, limits: Limits) -> None:
+        self._config = config
+        self._limits = limits
+
+    def run(self, program: str, inputs: Sequence[str], hash_seed: int = 0) -> list[Call]:
+        """Call a program's `f` once for every input, and wait.
+
+        Raises:
+            SandboxBroken: The sandbox itself failed.
+        """
+        calls = process_sandbox(self._config).run(Program(program), inputs, self._limits, hash_seed=hash_seed)
+        for call in calls:
+            if call.outcome is Outcome.BACKEND_ERROR:
+                raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")
+        return calls
+
+    def check(self) -> None:
+        """Open a small sandbox like the one that will be needed, and close it.
+
+        Raises:
+            PackUnavailableError: There is none to be had.
+        """
+        try:
+            open_sandbox(replace(self._config, num_zygotes=1)).close()
+        except SandboxUnavailable as error:
+            raise PackUnavailableError(str(error)) from error
+
+    def is_slow(self, call: Call) -> bool:
+        """Whether a call took so long that on a busier day it could run out of time."""
+        return call.cpu_ms > 500 * self._limits.cpu_s
+
+
+def fault(call: Call) -> str:
+    """Slug of what went wrong with a call; "" if it returned a value."""
+    if call.outcome is Outcome.OK:
+        return ""
+    if call.outcome is not Outcome.RAISED:
+        return _FAULTS[call.outcome]
+    error = error_class(call)
+    if error == "RecursionError":
+        return "recursion-limit"
+    return "raises-base-exception" if error in _NOT_EXCEPTIONS else "raises"
+
+
+def error_class(call: Call) -> str:
+    """Name of the exception class that left the program; in part the program's own words."""
+    return (call.error or "").split(":")[0].strip()

@@ -1,0 +1,94 @@
+"""Grade answers: by value, and where a program has to run, by its results outside the sandbox.
+
+No expected value ever enters the sandbox, so no program can look it up or compare itself right.
+"""
+
+from __future__ import annotations
+
+from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
+from tasks.payload import read_str
+from tasks.python_code.admission import read_input
+from tasks.python_code.execution import BUILT_IN_ERRORS, Runner, fault
+from tasks.python_code.knobs import LITERAL_CHARS, PROGRAM_CHARS
+from tasks.python_code.program import Refusal, Rules, check_program
+from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, read_examples, read_program
+from tasks.sandbox import Call
+from tasks.sandbox.literals import LiteralError, equal, parse_literal
+
+CORRECT = Verdict(Outcome.CORRECT, "")
+
+
+class Grader:
+    """Compares answers with tasks. Blocks while programs run.
+
+    Sizes are the largest that any knob allows, so that a task of another run keeps its right answers.
+
+    Args:
+        strict: Tell `1`, `1.0` and `True` apart.
+        runner: Runs the programs.
+    """
+
+    def __init__(self, strict: bool, runner: Runner) -> None:
+        self._rules = Rules(PROGRAM_CHARS[1], keep_comments=True, keep_globals=True)
+        self._strict = strict
+        self._runner = runner
+
+    def grade(self, record: TaskRecord, answer: str) -> Verdict:
+        """Compare an answer (a value, an argument list, a program or a class name) with its task."""
+        if record.kind == DEDUCTION:
+            return self._grade_output(record, answer)
+        if record.kind == ABDUCTION:
+            return self._grade_input(record, answer)
+        if record.kind == ERROR:
+            return _grade_error(record, answer)
+        return self._grade_program(record, answer)
+
+    def _grade_output(self, record: TaskRecord, answer: str) -> Verdict:
+        if len(answer) > LITERAL_CHARS[1]:
+            return _malformed("answer-too-big")
+        try:
+            value = parse_literal(answer)
+        except LiteralError:
+            return _malformed("answer-not-a-literal")
+        right = parse_literal(read_str(record.payload, "output"))
+        return CORRECT if equal(value, right, self._strict) else _wrong("wrong-output")
+
+    def _grade_input(self, record: TaskRecord, answer: str) -> Verdict:
+        arguments = read_input(answer, LITERAL_CHARS[1])
+        if isinstance(arguments, Rejected):
+            return Verdict(arguments.outcome, arguments.reason)
+        (call,) = self._runner.run(read_program(record), [arguments])
+        return self._compare(call, read_str(record.payload, "output"), "wrong-input")
+
+    def _grade_program(self, record: TaskRecord, answer: str) -> Verdict:
+        program = check_program(answer, self._rules)
+        if isinstance(program, Refusal):
+            return _malformed(program.reason) if program.is_malformed else _wrong(program.reason)
+        _, hidden = read_examples(record.payload)
+        calls = self._runner.run(program, [example.input for example in hidden])
+        for call, example in zip(calls, hidden, strict=True):
+            verdict = self._compare(call, example.output, "wrong-program")
+            if verdict.outcome is not Outcome.CORRECT:
+                return verdict
+        return CORRECT
+
+    def _compare(self, call: Call, right: str, reason: str) -> Verdict:
+        if call.literal is None:
+            return _wrong(fault(call))
+        same = equal(parse_literal(call.literal), parse_literal(right), self._strict)
+        return CORRECT if same else _wrong(reason)
+
+
+def _grade_error(record: TaskRecord, answer: str) -> Verdict:
+    name = answer.strip()
+    if name not in BUILT_IN_ERRORS:
+        return _malformed("answer-not-an-error")
+    return CORRECT if name == read_str(record.payload, "error") else _wrong("wrong-error")
+
+
+def _malformed(reason: str) -> Verdict:
+    return Verdict(Outcome.MALFORMED, reason)
+
+
+def _wrong(reason: str) -> Verdict:
+    return Verdict(Outcome.WRONG, reason)

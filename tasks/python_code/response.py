@@ -1,0 +1,111 @@
+"""Cut a response into its answer and the fenced blocks inside, by one pass over its lines.
+
+Nothing is guessed: a response that lacks a tag or a block is told so by a reason, because a model learns a
+format that is asked for, and a lenient reader would make the solve rate count answers that training does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_CHARS = 131_072
+"""Longest response that is read; a model's longest is a few ten thousand."""
+
+FENCE = "```"
+THINK, THINK_END = "<think>", "</think>"
+ANSWER, ANSWER_END = "<answer>", "</answer>"
+
+
+class Tags(StrEnum):
+    """What a response is wrapped in."""
+
+    THINK_ANSWER = "think_answer"
+    """`<think>...</think>`, then `<answer>...</answer>`. The opening `<think>` may stand in the prompt."""
+
+    ANSWER = "answer"
+    """`<answer>...</answer>`, after any text: for models that think in tags of their own."""
+
+    NONE = "none"
+    """No tags: the blocks of the whole response, or of what follows a last `</think>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        label: The word behind the opening fence, in lower case.
+        text: The lines between the fences.
+    """
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a response has no answer that could be read; a slug."""
+
+    reason: str
+
+
+def read_blocks(response: str, tags: Tags) -> list[Block] | Unread:
+    """Return the fenced blocks of a response's answer, or why there are none."""
+    if len(response) > MAX_CHARS:
+        return Unread("response-too-big")
+    answer = _cut_answer(response, tags)
+    return answer if isinstance(answer, Unread) else _cut_blocks(answer)
+
+
+def wrap(answer: str, tags: Tags, thought: str) -> str:
+    """The response that `read_blocks` reads as `answer`."""
+    if tags is Tags.NONE:
+        return answer
+    wrapped = f"{ANSWER}\n{answer}\n{ANSWER_END}"
+    return f"{THINK}\n{thought}\n{THINK_END}\n{wrapped}" if tags is Tags.THINK_ANSWER else wrapped
+
+
+def block(label: str, text: str) -> str:
+    """A fenced block."""
+    return f"{FENCE}{label}\n{text}\n{FENCE}"
+
+
+def _cut_answer(response: str, tags: Tags) -> str | Unread:
+    if tags is Tags.NONE:
+        return response[_after(response, THINK_END) :]
+    if tags is Tags.THINK_ANSWER:
+        thought_end = response.find(THINK_END)
+        if thought_end < 0:
+            return Unread("no-think-tags")
+        response = response[thought_end + len(THINK_END) :]
+    end = response.rfind(ANSWER_END)
+    start = response.rfind(ANSWER, 0, end) if end >= 0 else -1
+    if start < 0:
+        return Unread("no-answer-tags")
+    return response[start + len(ANSWER) : end]
+
+
+def _after(text: str, mark: str) -> int:
+    place = text.rfind(mark)
+    return 0 if place < 0 else place + len(mark)
+
+
+def _cut_blocks(answer: str) -> list[Block] | Unread:
+    blocks: list[Block] = []
+    label: str | None = None
+    lines: list[str] = []
+    # Not `splitlines`: it would also break at marks that may stand inside a string literal.
+    for line in answer.replace("\r\n", "\n").split("\n"):
+        stripped = line.strip()
+        if label is None:
+            if stripped.startswith(FENCE):
+                label, lines = stripped[len(FENCE) :].strip().lower(), []
+        elif stripped.startswith(FENCE):
+            if stripped != FENCE:
+                break
+            blocks.append(Block("python" if label == "py" else label, "\n".join(lines)))
+            label = None
+        else:
+            lines.append(line)
+    return blocks if label is None else Unread("unclosed-block")

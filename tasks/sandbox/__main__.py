@@ -1,0 +1,72 @@
+"""Look at the sandbox of this machine, or run one program in it.
+
+python -m tasks.sandbox                               which layers are active, and the self-test
+python -m tasks.sandbox FILE --input '[1, 2], "a"'    call FILE's function, once for every --input
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tasks.sandbox.config import BACKENDS, SandboxConfig
+from tasks.sandbox.contract import Limits, Outcome, Program, Sandbox, SandboxUnavailable
+from tasks.sandbox.literals import LiteralError
+from tasks.sandbox.opening import open_sandbox
+
+
+def main() -> int:
+    """Run the command; 0 if all went well, 1 if a call did not, 2 if there is no sandbox."""
+    arguments = _parse_arguments()
+    try:
+        config = SandboxConfig(
+            backend=arguments.backend,
+            num_zygotes=1 if arguments.backend == "fork" else 0,
+            allow_unsafe=arguments.allow_unsafe,
+            http_url=arguments.http_url,
+        )
+        limits = Limits(cpu_s=arguments.cpu_s, wall_s=4 * arguments.cpu_s, memory_mb=arguments.memory_mb)
+        with open_sandbox(config) as sandbox:
+            if arguments.file is None:
+                return _show(sandbox)
+            program = Program(arguments.file.read_text(encoding="utf-8"), arguments.entry)
+            return _run(sandbox, program, arguments.inputs or [""], limits)
+    except (SandboxUnavailable, LiteralError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.sandbox", description="Look at the sandbox, or use it."
+    )
+    parser.add_argument("file", nargs="?", type=Path, help="program to run; without one, show the layers")
+    parser.add_argument("--input", action="append", dest="inputs", help="an argument list; may be repeated")
+    parser.add_argument("--entry", default="f", help="function to call (default: f)")
+    parser.add_argument("--cpu-s", type=float, default=1.0, help="CPU seconds a call (default: 1)")
+    parser.add_argument("--memory-mb", type=int, default=512, help="address space in MiB (default: 512)")
+    parser.add_argument("--backend", choices=BACKENDS, default="fork")
+    parser.add_argument("--http-url", default="", help="the server's /run_code, for --backend http")
+    parser.add_argument("--allow-unsafe", action="store_true", help="go on without a system call filter")
+    return parser.parse_args()
+
+
+def _show(sandbox: Sandbox) -> int:
+    found = sandbox.capabilities()
+    print(found.summary())
+    for attack, stopped in found.selftest.items():
+        print(f"  {attack:8s}{'stopped' if stopped else 'GOT THROUGH'}")
+    return 0 if all(found.selftest.values()) else 1
+
+
+def _run(sandbox: Sandbox, program: Program, inputs: list[str], limits: Limits) -> int:
+    calls = sandbox.run(program, inputs, limits)
+    for text, call in zip(inputs, calls, strict=True):
+        said = call.literal if call.outcome is Outcome.OK else f"{call.outcome}: {call.error}"
+        print(f"{program.entry}({text}) -> {said}   [{call.cpu_ms} ms]")
+    return 0 if all(call.outcome is Outcome.OK for call in calls) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

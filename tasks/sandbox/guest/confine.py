@@ -1,0 +1,168 @@
+"""Take rights away from a process, for good: the kernel layers of the sandbox.
+
+Each function is one layer and fails by OSError where the kernel refuses it; who calls decides what then.
+Linux only. Standard library only, and no shell, no library beyond libc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+
+NOBODY = 65_534
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP_MODE_FILTER = 2
+# The numbers of these two are the same on every architecture.
+_LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_RESTRICT_SELF = 446
+_LANDLOCK_VERSION_FLAG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
+
+PrctlArguments = tuple[int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+
+
+def _arguments(option: int, first: int, second: int = 0) -> PrctlArguments:
+    """Arguments of `prctl`, converted once: converting them in each child touches 25 pages more."""
+    return option, ctypes.c_ulong(first), ctypes.c_ulong(second), ctypes.c_ulong(0), ctypes.c_ulong(0)
+
+
+_DIE_WITH_PARENT = _arguments(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _LandlockRuleset(ctypes.Structure):
+    _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+class SeccompFilter:
+    """A system call filter, laid out in memory once so that a forked child only has to name it."""
+
+    def __init__(self, code: bytes) -> None:
+        """Keep the BPF program `code`, 8 bytes an instruction."""
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._program = _FilterProgram(len(code) // 8, ctypes.addressof(self._code))
+        self._install = _arguments(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program))
+
+    def install(self) -> None:
+        """Put the filter on this process; there is no way back.
+
+        Raises:
+            OSError: The kernel refuses.
+        """
+        _check(_prctl(*self._install))
+
+
+def forbid_new_privileges() -> None:
+    """No set-uid program can give rights back; both filters below demand this first."""
+    _check(_prctl(*_arguments(_PR_SET_NO_NEW_PRIVS, 1)))
+
+
+def hide_memory() -> None:
+    """Nobody of the same user may trace this process or read its memory, and it leaves no core file."""
+    _check(_prctl(*_arguments(_PR_SET_DUMPABLE, 0)))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what a child leaves behind, so that no process escapes by losing its parent."""
+    _check(_prctl(*_arguments(_PR_SET_CHILD_SUBREAPER, 1)))
+
+
+def die_first() -> None:
+    """Let the kernel end this process before any other when memory runs out; a help, not a wall."""
+    # A container may have no /proc, or one that cannot be written.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def drop_user() -> int:
+    """Become nobody if this is root and root may; return the user that this process now is."""
+    if os.geteuid() == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        except PermissionError:
+            # Root of a container without the right to change users. The filters hold all the same.
+            return os.geteuid()
+    return os.geteuid()
+
+
+def enter_landlock() -> int:
+    """Enter a Landlock domain that allows nothing: no file, no TCP port, no signal or socket to the outside.
+
+    Returns:
+        The ABI version, at least 1.
+
+    Raises:
+        OSError: The kernel has no Landlock, or refuses.
+    """
+    abi = int(
+        _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG))
+    )
+    rights = (1 << 13) - 1  # all file rights of ABI 1
+    rights |= 1 << 13 if abi >= 2 else 0  # REFER
+    rights |= 1 << 14 if abi >= 3 else 0  # TRUNCATE
+    rights |= 1 << 15 if abi >= 5 else 0  # IOCTL_DEV
+    ruleset = _LandlockRuleset(rights, 0b11 if abi >= 4 else 0, 0b11 if abi >= 6 else 0)
+    # An older kernel takes a shorter structure.
+    size = 8 if abi < 4 else 16 if abi < 6 else 24
+    handle = int(
+        _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0))
+    )
+    _check(_libc.syscall(_LANDLOCK_RESTRICT_SELF, handle, 0))
+    os.close(handle)
+    return abi
+
+
+def limit_zygote() -> None:
+    """The resource limits that the zygote and its children share."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+
+
+def confine_child(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: SeccompFilter | None) -> None:
+    """Confine a forked child, which from here on can only compute, and read and write its descriptor 3.
+
+    Args:
+        zygote: Process id of the parent.
+        cpu_ms: CPU time after which the kernel kills this process.
+        memory_bytes: Largest address space.
+        seccomp: The system call filter; None only where an unsafe sandbox was asked for.
+
+    Raises:
+        OSError: A layer was refused; the caller must not go on.
+    """
+    _check(_prctl(*_DIE_WITH_PARENT))
+    if os.getppid() != zygote:
+        # It died before the line above, and its death signal will never come.
+        os._exit(1)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    # Behind the timer, in case: whole seconds only.
+    cpu_s = cpu_ms // 1000 + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    # Its signal's default action is death, and the filter allows neither a handler nor another timer.
+    signal.setitimer(signal.ITIMER_PROF, cpu_ms / 1000)
+    if seccomp is not None:
+        seccomp.install()
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

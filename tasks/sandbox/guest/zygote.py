@@ -1,0 +1,262 @@
+"""The warm interpreter that forks one child a program.
+
+It is started by exec, never by fork from the trainer: nothing of the trainer's memory, threads, files or
+environment is in it. Program text and results travel over a socket pair of their own whose far end is handed
+to the child, so that no byte a model wrote ever enters this process, and nothing of one program is left for
+the next one. A request is a header and that socket; the answer is how the kernel says the child ended.
+"""
+
+from __future__ import annotations
+
+# `_socket` is what `socket` wraps; the wrapper would load two more libraries (see `_LEFT_OUT`).
+import _socket
+import gc
+import importlib
+import json
+import marshal
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from tasks.sandbox.guest import confine, harness
+from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
+
+CONTROL = 3
+"""The control socket in the zygote; in a child, its private socket takes this number."""
+
+MAX_HANDED_OVER = 8
+
+
+def main(control: int) -> None:
+    """Serve requests from the descriptor `control` until its other end is closed."""
+    if control != CONTROL:
+        os.dup2(control, CONTROL)
+    os.closerange(CONTROL + 1, 256)
+    channel = _socket.socket(-1, -1, -1, CONTROL)
+    options = json.loads(channel.recv(1 << 16))
+    python = ".".join(map(str, sys.version_info[:3]))
+    preload(options["preload"])
+    confine.die_first()
+    confine.adopt_orphans()
+    uid = confine.drop_user()
+    confine.forbid_new_privileges()
+    confine.hide_memory()
+    confine.limit_zygote()
+    landlock, landlock_errno = 0, 0
+    try:
+        landlock = confine.enter_landlock()
+    except OSError as error:
+        landlock_errno = error.errno or -1
+    seccomp = confine.SeccompFilter(bytes.fromhex(options["filter"]))
+    seccomp_errno = _errno_of(seccomp.install)
+    harness.prepare()
+    os.environ.clear()
+    if options["guards"]:
+        hide_modules(set(options["preload"]))
+    channel.send(
+        json.dumps(
+            {
+                "python": python,
+                "uid": uid,
+                "landlock": landlock,
+                "landlock_errno": landlock_errno,
+                "seccomp_errno": seccomp_errno,
+            }
+        ).encode()
+    )
+    # Errors of the start went to a pipe that the supervisor closes now.
+    os.dup2(1, 2)
+    # What is here now is here in every child: never look at it again, or each child copies its pages.
+    gc.collect()
+    gc.freeze()
+    serve(channel, None if seccomp_errno else seccomp)
+
+
+def preload(modules: list[str]) -> None:
+    """Import all that a program may import: once confined, a process can open no file."""
+    register = os.register_at_fork
+    # `random` and `threading` have every child reseed and rebuild locks: 160 page faults for nothing, since
+    # a child has one thread, and unseeded random numbers must differ between zygotes only.
+    os.register_at_fork = lambda **_: None
+    for name in _LEFT_OUT:
+        sys.modules[name] = None  # type: ignore[assignment]
+    for name in modules:
+        importlib.import_module(name)
+    os.register_at_fork = register
+
+
+# Every shared library makes every fork some 15 us dearer. The standard library does without these: they
+# only hasten what their Python twins do as well.
+_LEFT_OUT = ("_opcode", "_queue", "_statistics", "_typing")
+
+
+class _NoImport:
+    """Stands alone in `sys.meta_path`: what is not loaded does not exist."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Find nothing, in the words of Python's own error."""
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def hide_modules(allowed: set[str]) -> None:
+    """Take from `sys.modules` what a program has no business with.
+
+    This keeps honest programs honest and gives them a clear error; a hostile one finds its way around it and
+    then meets the kernel's layers, which do not depend on it.
+    """
+    for name in _HIDDEN:
+        for module in list(sys.modules):
+            if (module == name or module.startswith(f"{name}.")) and module not in allowed:
+                del sys.modules[module]
+    sys.meta_path[:] = [_NoImport]
+    sys.path.clear()
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+
+
+# Not `resource`: `os.wait4` imports it at every call, and under the filter it can raise no limit.
+_HIDDEN = (
+    "_ctypes",
+    "_posixsubprocess",
+    "_signal",
+    "_socket",
+    "ctypes",
+    "importlib",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "posix",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "subprocess",
+    "tasks",
+)
+
+
+def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> None:
+    """Answer one request after the other; leave when the supervisor closes its end."""
+    # Waiting for a child is one call then: its end is a signal that stays pending until it is asked for.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    zygote = os.getpid()
+    space = _socket.CMSG_SPACE(MAX_HANDED_OVER * 4)
+    while True:
+        header, ancillary, _, _ = channel.recvmsg(REQUEST.size, space)
+        if not header:
+            os._exit(0)
+        (private,) = struct.unpack("=i", ancillary[0][2])
+        attack, wall_ms, cpu_ms, memory_bytes = REQUEST.unpack(header)
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(private, CONTROL)
+            os.closerange(CONTROL + 1, 16)
+            _confine(zygote, cpu_ms, memory_bytes, seccomp)
+            _be_child(attack)
+        os.close(private)
+        status, timed_out, cpu = _wait(pid, wall_ms / 1000)
+        channel.send(REPLY.pack(status, timed_out, cpu))
+
+
+def _confine(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: confine.SeccompFilter | None) -> None:
+    """Confine this child, or end it in the one way that says that it could not be."""
+    try:
+        confine.confine_child(zygote, cpu_ms, memory_bytes, seccomp)
+    except OSError:
+        os.kill(os.getpid(), SETUP_FAILED)
+
+
+def _be_child(attack: int) -> NoReturn:
+    """Run one program, or one attack of the self-test."""
+    code = 1
+    try:
+        if attack:
+            code = _ATTACKS[attack - 1]()
+        else:
+            _run_request()
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def _run_request() -> None:
+    """Read the request from the private socket and write the results to it."""
+    read, write = os.read, os.write
+    chunks = []
+    while chunk := read(CONTROL, 1 << 16):
+        chunks.append(chunk)
+    # From our own supervisor, which runs this very interpreter. JSON would touch 40 pages more.
+    source, entry, inputs, result_bytes, depth = marshal.loads(b"".join(chunks))
+
+    def emit(line: bytes) -> None:
+        while line:
+            line = line[write(CONTROL, line) :]
+
+    harness.run_program(source, entry, inputs, result_bytes, depth, emit)
+
+
+def _wait(pid: int, wall_s: float) -> tuple[int, bool, int]:
+    """Wait for a child, and kill it when its time is over: wait status, whether it was, CPU ms."""
+    deadline = time.monotonic() + wall_s
+    timed_out = False
+    while True:
+        left = deadline - time.monotonic()
+        # A pending signal may be that of an earlier child; then there is nothing to collect yet.
+        signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.0))
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done == 0 and time.monotonic() >= deadline:
+            timed_out = True
+            os.kill(pid, signal.SIGKILL)
+            done, status, usage = os.wait4(pid, 0)
+        if done:
+            return status, timed_out, round((usage.ru_utime + usage.ru_stime) * 1000)
+
+
+def _errno_of(action: Callable[[], None]) -> int:
+    """The error number of an action, tried in a child that ends with it; 0 if it works."""
+    pid = os.fork()
+    if pid == 0:
+        code = 0
+        try:
+            action()
+        except OSError as error:
+            code = error.errno or 255
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 255
+
+
+def _succeeds(attack: Callable[[], object]) -> Callable[[], int]:
+    """Wrap an attack of the self-test: 0 if it gets through, 1 if it is refused."""
+
+    def attempt() -> int:
+        try:
+            attack()
+        except (OSError, ValueError):
+            return 1
+        return 0
+
+    return attempt
+
+
+def _read_environment() -> None:
+    if os.environ:
+        return
+    os.close(os.open("/proc/self/environ", os.O_RDONLY))
+
+
+# In the order of `protocol.ATTACKS`.
+_ATTACKS: tuple[Callable[[], int], ...] = (
+    _succeeds(lambda: os.open("/", os.O_RDONLY)),
+    _succeeds(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)),
+    _succeeds(os.fork),
+    _succeeds(lambda: os.kill(os.getppid(), 0)),
+    _succeeds(lambda: os.execv(sys.executable, [sys.executable, "-c", ""])),
+    _succeeds(_read_environment),
+)

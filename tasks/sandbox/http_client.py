@@ -1,0 +1,224 @@
+"""The backend "http": a server with SandboxFusion's `POST /run_code`.
+
+Isolation is the server's duty here. What stays here is the protocol: the code that is sent is always our own
+harness, program and inputs travel as data, and what comes back is read like any untrusted process's lines. So
+a careless server can lose its own files, not a reward.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.sandbox.contract import (
+    Call,
+    Capabilities,
+    Job,
+    Limits,
+    Outcome,
+    Program,
+    Sandbox,
+    SandboxUnavailable,
+)
+from tasks.sandbox.jobs import BackendFailure, canonical_inputs, run_job
+from tasks.sandbox.replies import Attempt, Ending, read_replies
+
+MAX_STDOUT_BYTES = 190_000
+"""SandboxFusion cuts stdout at 219,264 bytes and still says Success."""
+
+MAX_RESULT_BYTES = 65_536
+"""So that the longest result, every character of it escaped, still fits into one answer."""
+
+MAX_ANSWER_BYTES = 4 << 20
+MARGIN_S = 15.0
+"""For the server to queue and start a process, beyond the program's own time."""
+
+PAUSES_S = (0.2, 1.0)
+"""Before the second and the third try of a request that failed."""
+
+HARNESS = (Path(__file__).resolve().parent / "guest" / "harness.py").read_text(
+    encoding="utf-8"
+) + "\nmain()\n"
+
+_TIMER_CODES = {
+    code for number in (signal.SIGPROF, signal.SIGXCPU) for code in (-number, 128 + number)
+}  # as Popen says it, and as a shell does
+
+
+class HttpSandbox(Sandbox):
+    """Runs programs on a server. See `Sandbox` for the methods.
+
+    `hash_seed` changes nothing here: every process of the server draws its own, so any two runs differ in it.
+    """
+
+    def __init__(self, url: str, max_concurrent: int) -> None:
+        """Ask the server for one run, to see that it is there and does what it should.
+
+        Args:
+            url: Address of its `/run_code`, http or https.
+            max_concurrent: Requests in flight at once.
+
+        Raises:
+            SandboxUnavailable: It does not answer as it should.
+        """
+        self._url = urlsplit(url)
+        self._free = threading.BoundedSemaphore(max_concurrent)
+        self._threads = ThreadPoolExecutor(max_concurrent, thread_name_prefix="sandbox-http")
+        self._closed = False
+        probe = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_info[:3]))")
+        (call,) = self.run(probe, [""], Limits(cpu_s=5.0, wall_s=10.0))
+        if call.outcome is not Outcome.OK or call.literal is None:
+            self.close()
+            raise SandboxUnavailable(
+                f"the server at sandbox.http_url={url} does not run programs: {call.outcome}: {call.error}. "
+                "It must offer SandboxFusion's POST /run_code, with Python 3.11 or later."
+            )
+        self._python = call.literal.strip("'")
+
+    def run(
+        self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
+    ) -> list[Call]:
+        """Run a program; see `Sandbox.run`.
+
+        Raises:
+            ValueError: `limits.result_bytes` is more than the server passes on.
+        """
+        bounds = limits or Limits()
+        if bounds.result_bytes > MAX_RESULT_BYTES:
+            raise ValueError(
+                f"limits.result_bytes must be at most {MAX_RESULT_BYTES} with sandbox.backend=http; "
+                f"got {bounds.result_bytes}"
+            )
+        canonical = canonical_inputs(inputs)
+        with self._free:
+            if self._closed:
+                raise RuntimeError("the sandbox is closed")
+            return run_job(lambda rest: self._attempt(program, rest, bounds), canonical, bounds)
+
+    def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
+        """Run jobs side by side; see `Sandbox.run_many`."""
+        for job in jobs:
+            canonical_inputs(job.inputs)
+        return list(self._threads.map(lambda job: self.run(job.program, job.inputs, job.limits), jobs))
+
+    def capabilities(self) -> Capabilities:
+        """What is known of the server; see `Sandbox.capabilities`."""
+        return Capabilities("http", self._python, None, None, None, {}, False)
+
+    def close(self) -> None:
+        """Send nothing any more; what is in flight ends by itself."""
+        self._closed = True
+        self._threads.shutdown(wait=True)
+
+    def _attempt(self, program: Program, inputs: list[str], limits: Limits) -> Attempt:
+        """One process on the server; failures of the server are tried again."""
+        marker = secrets.token_hex(16)
+        request = {
+            "source": program.source,
+            "entry": program.entry,
+            "inputs": inputs,
+            "result_bytes": limits.result_bytes,
+            "depth": limits.depth,
+            "cpu_s": limits.cpu_s,
+            "marker": marker,
+            "max_output_bytes": MAX_STDOUT_BYTES,
+        }
+        body = json.dumps(
+            {
+                "code": HARNESS,
+                "language": "python",
+                "run_timeout": limits.wall_s,
+                "compile_timeout": limits.wall_s,
+                "memory_limit_MB": limits.memory_mb,
+                "stdin": json.dumps(request),
+                "files": {},
+                "fetch_files": [],
+            }
+        ).encode()
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return _read_answer(self._post(body, limits.wall_s), marker, limits)
+            except BackendFailure:
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
+        raise AssertionError("the loop above returns or raises")
+
+    def _post(self, body: bytes, wall_s: float) -> Mapping[str, object]:
+        """Send a request and read the answer's JSON object.
+
+        Raises:
+            BackendFailure: There is no such answer.
+        """
+        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._url.hostname or "", self._url.port, timeout=wall_s + MARGIN_S)
+        target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+        try:
+            connection.request("POST", target, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            data = response.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise BackendFailure(f"no answer: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise BackendFailure(f"HTTP status {response.status}")
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise BackendFailure("the answer is no JSON") from error
+        if not isinstance(answer, dict):
+            raise BackendFailure("the answer is no JSON object")
+        return answer
+
+
+def _read_answer(answer: Mapping[str, object], marker: str, limits: Limits) -> Attempt:
+    """Read a server's account of one run.
+
+    Raises:
+        BackendFailure: It says that the server failed, or says nothing that makes sense.
+    """
+    if answer.get("status") not in ("Success", "Failed"):
+        raise BackendFailure(f"the server's status is {answer.get('status')!r}")
+    run = answer.get("run_result")
+    if not isinstance(run, dict):
+        raise BackendFailure("the answer has no run_result")
+    stdout, seconds = run.get("stdout"), run.get("execution_time")
+    if not isinstance(stdout, str):
+        raise BackendFailure("the answer has no stdout")
+    # The server does not tell CPU time; what it tells is an upper bound of it.
+    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
+    ending = _to_ending(run.get("status"), run.get("return_code"), cpu_ms, limits)
+    lines = [line[len(marker) :] for line in stdout.split("\n") if line.startswith(marker)]
+    if not lines and ending.outcome is not Outcome.TIMEOUT:
+        # The harness says that it has started before it looks at the program. Of a run that was cut off, the
+        # server may pass on nothing.
+        raise BackendFailure("our harness did not start on the server")
+    return Attempt(ending, read_replies("\n".join(lines).encode("utf-8", "surrogatepass")))
+
+
+def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> Ending:
+    """Say what the server's account of a process means.
+
+    Raises:
+        BackendFailure: It is none.
+    """
+    if status == "TimeLimitExceeded" or code in _TIMER_CODES:
+        return Ending(
+            Outcome.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s", cpu_ms
+        )
+    if status != "Finished" or not isinstance(code, int):
+        raise BackendFailure(f"the server's run status is {status!r}, return code {code!r}")
+    if code < 0 or code > 128:
+        return Ending(Outcome.CRASHED, f"return code {code}", cpu_ms)
+    if code:
+        return Ending(Outcome.EXITED, f"exit status {code}", cpu_ms)
+    return Ending(None, "the process ended without a result", cpu_ms)

@@ -1,0 +1,225 @@
+"""Literals: the only thing that enters or leaves a sandbox, and how two of them are compared.
+
+Text from a model or from a sandbox is read by Python's parser and rebuilt from its syntax tree, node by node:
+nothing is called, nothing is looked up, and what comes out is made of exact built-in types. Everything here
+runs in the trusted process.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import warnings
+from collections.abc import Hashable
+
+MAX_INPUT_BYTES = 65_536
+MAX_INPUT_DEPTH = 40
+MAX_INTEGER_BITS = 14_000
+"""Python writes no integer of more than 4,300 digits, but reads one in hexadecimal: `render` would fail."""
+
+# What CPython's parser and the conversion below raise on hostile text, and nothing else. ValueError: null
+# bytes, integers of more than 4,300 digits. MemoryError: the parser's own stack. TypeError: unhashable keys.
+_HOSTILE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+
+_FILENAME = "<literal>"
+# The parser warns of `"\d"` and the like, on our stderr, about a model's text. `catch_warnings` around each
+# call would not do: it is not thread-safe.
+warnings.filterwarnings("ignore", module=_FILENAME)
+
+_ORDERED = (int, str, bytes)
+"""Types whose values have one natural order."""
+
+
+class LiteralError(ValueError):
+    """The text is no literal, or a larger one than allowed."""
+
+
+def parse_literal(text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int = MAX_INPUT_DEPTH) -> object:
+    """Rebuild the value that a literal stands for.
+
+    Literals are None, bool, int, finite float and complex, str, bytes, list, tuple, dict, set and frozenset,
+    nested at will. `set()`, `frozenset()` and `frozenset({...})` count, having no other spelling.
+
+    Args:
+        text: The literal.
+        max_bytes: Longest text, in UTF-8.
+        max_depth: Deepest nesting; a bare number has depth 0.
+
+    Raises:
+        LiteralError: It is no literal, or too long, or too deep.
+    """
+    _check_size(text, max_bytes)
+    try:
+        return _rebuild(_parse(text.strip()), max_depth)
+    except _HOSTILE as error:
+        raise LiteralError(_describe(error)) from None
+
+
+def parse_arguments(
+    text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int = MAX_INPUT_DEPTH
+) -> tuple[object, ...]:
+    """Rebuild an argument list such as `"[1, 2], 'a'"`; blank text is an empty one.
+
+    Raises:
+        LiteralError: It is no list of literals (keywords are none), or too long, or too deep.
+    """
+    _check_size(text, max_bytes)
+    try:
+        call = _parse(f"f({text}\n)")
+        # `1)(2` and `1), (2` close the parenthesis themselves: then this is no plain call any more.
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
+            raise LiteralError("not a list of literals")
+        return tuple(_rebuild(node, max_depth) for node in call.args)
+    except _HOSTILE as error:
+        raise LiteralError(_describe(error)) from None
+
+
+def render(value: object) -> str:
+    """Write a value that `parse_literal` made, in canonical form: equal sets give equal text.
+
+    Dictionaries keep their order, which a program can see; sets are sorted, because their order is an
+    accident of hashing.
+    """
+    if isinstance(value, list):
+        return "[" + ", ".join(map(render, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(render, value)) + (",)" if len(value) == 1 else ")")
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{render(key)}: {render(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, frozenset):
+        return "frozenset({" + _render_items(value) + "})" if value else "frozenset()"
+    if isinstance(value, set):
+        return "{" + _render_items(value) + "}" if value else "set()"
+    if isinstance(value, complex):
+        # The sign of a zero part does not survive Python's own spelling: `-0j` reads as `(-0-0j)`.
+        return repr(value + 0j)
+    return repr(value)
+
+
+def render_arguments(arguments: tuple[object, ...]) -> str:
+    """Write an argument list in canonical form, such as `"[1, 2], 'a'"`."""
+    return ", ".join(map(render, arguments))
+
+
+def equal(left: object, right: object, strict: bool = False) -> bool:
+    """Compare two values that `parse_literal` or `parse_arguments` made.
+
+    Args:
+        left: One value.
+        right: The other.
+        strict: Tell types apart: `1`, `1.0` and `True` are then three values, at any depth. Otherwise this is
+            Python's `==`.
+    """
+    return _tagged(left) == _tagged(right) if strict else left == right
+
+
+def _check_size(text: str, max_bytes: int) -> None:
+    # Characters first: encoding megabytes only to refuse them would be work for nothing.
+    if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        raise LiteralError(f"longer than {max_bytes} bytes")
+
+
+def _parse(text: str) -> ast.expr:
+    return ast.parse(text, filename=_FILENAME, mode="eval").body
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, LiteralError):
+        return str(error)
+    return f"not a literal ({type(error).__name__})"
+
+
+def _rebuild(node: ast.expr, depth: int) -> object:
+    """Turn a syntax tree into the value it stands for; `depth` levels of nesting are left."""
+    if isinstance(node, ast.Constant):
+        return _check_scalar(node.value)
+    if isinstance(node, ast.UnaryOp | ast.BinOp):
+        return _check_scalar(_rebuild_number(node))
+    if depth == 0:
+        raise LiteralError("nested too deeply")
+    depth -= 1
+    if isinstance(node, ast.List):
+        return [_rebuild(item, depth) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple([_rebuild(item, depth) for item in node.elts])
+    if isinstance(node, ast.Set):
+        return {_rebuild(item, depth) for item in node.elts}
+    if isinstance(node, ast.Dict):
+        if None in node.keys:
+            raise LiteralError("`**` is not a literal")
+        keys = [_rebuild(key, depth) for key in node.keys if key is not None]
+        return dict(zip(keys, [_rebuild(value, depth) for value in node.values], strict=True))
+    if isinstance(node, ast.Call):
+        return _rebuild_set(node, depth)
+    raise LiteralError(f"not a literal ({type(node).__name__})")
+
+
+def _rebuild_set(node: ast.Call, depth: int) -> object:
+    """Rebuild `set()`, `frozenset()` and `frozenset({...})`."""
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    if name not in ("set", "frozenset") or node.keywords:
+        raise LiteralError("a call is not a literal")
+    if not node.args:
+        return set() if name == "set" else frozenset()
+    if name == "frozenset" and len(node.args) == 1 and isinstance(node.args[0], ast.Set):
+        return frozenset([_rebuild(item, depth) for item in node.args[0].elts])
+    raise LiteralError("a call is not a literal")
+
+
+def _rebuild_number(node: ast.expr) -> int | float | complex:
+    """Rebuild a signed number, or a complex one written as a sum."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        real, imaginary = _rebuild_signed(node.left), _rebuild_signed(node.right)
+        if type(real) in (int, float) and type(imaginary) is complex:
+            return real + imaginary if isinstance(node.op, ast.Add) else real - imaginary
+        raise LiteralError("arithmetic is not a literal")
+    return _rebuild_signed(node)
+
+
+def _rebuild_signed(node: ast.expr) -> int | float | complex:
+    negative = False
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        negative, node = isinstance(node.op, ast.USub), node.operand
+    if isinstance(node, ast.Constant):
+        value = node.value
+        if isinstance(value, int | float | complex) and not isinstance(value, bool):
+            return -value if negative else value
+    raise LiteralError("arithmetic is not a literal")
+
+
+def _check_scalar(value: object) -> object:
+    if value is Ellipsis:
+        raise LiteralError("`...` is not a literal")
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise LiteralError("an integer of more than 4,200 digits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise LiteralError("a number that is not finite is not a literal")
+    if isinstance(value, complex) and not (math.isfinite(value.real) and math.isfinite(value.imag)):
+        raise LiteralError("a number that is not finite is not a literal")
+    return value
+
+
+def _render_items(items: set[object] | frozenset[object]) -> str:
+    kinds = {type(item) for item in items}
+    if len(kinds) == 1 and kinds <= set(_ORDERED):
+        return ", ".join(map(repr, sorted(items, key=_ordered)))
+    # By their text: sets among the items have no total order, and numbers no order beside strings.
+    return ", ".join(sorted(map(render, items)))
+
+
+def _ordered(item: object) -> int | str | bytes:
+    assert isinstance(item, _ORDERED)
+    return item
+
+
+def _tagged(value: object) -> Hashable:
+    """A value with its types written into it, so that `==` tells `1` from `1.0` and from `True`."""
+    kind = type(value).__name__
+    if isinstance(value, list | tuple):
+        return kind, tuple([_tagged(item) for item in value])
+    if isinstance(value, set | frozenset):
+        return kind, frozenset([_tagged(item) for item in value])
+    if isinstance(value, dict):
+        return kind, frozenset([(_tagged(key), _tagged(item)) for key, item in value.items()])
+    assert isinstance(value, Hashable)
+    return kind, value

@@ -1,0 +1,19 @@
+"""From configuration to an open sandbox."""
+
+from __future__ import annotations
+
+from tasks.sandbox.config import SandboxConfig
+from tasks.sandbox.contract import Sandbox
+from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox.http_client import HttpSandbox
+
+
+def open_sandbox(config: SandboxConfig) -> Sandbox:
+    """Open the sandbox that `config` describes; the caller closes it.
+
+    Raises:
+        SandboxUnavailable: It cannot be had here. The text says why and what to do.
+    """
+    if config.backend == "http":
+        return HttpSandbox(config.http_url, config.http_max_concurrent)
+    return ForkSandbox(config.count_zygotes(), allow_unsafe=config.allow_unsafe)

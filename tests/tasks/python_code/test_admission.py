@@ -1,0 +1,301 @@
+"""Which proposals become tasks, and the reason that the ledger shows for those that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
+from tasks.python_code import PythonCodePack
+from tasks.python_code.program import ALLOWED_MODULES
+from tasks.python_code.response import Tags, block, wrap
+from tasks.sandbox import Call
+from tasks.sandbox import Outcome as RunOutcome
+
+PACK = PythonCodePack(num_inputs=3, kinds=["deduction", "abduction", "induction", "error"])
+QUICK = PythonCodePack(time_limit_s=0.2, memory_mb=128)
+
+
+def proposal(program: str, *inputs: str, message: str | None = None) -> str:
+    """A proposer's response."""
+    parts = [block("python", program), *(block("input", text) for text in inputs)]
+    if message is not None:
+        parts.append(block("message", message))
+    return wrap("\n".join(parts), Tags.THINK_ANSWER, "thinking")
+
+
+def accept(kind: str, response: str, pack: PythonCodePack = PACK) -> Accepted | Rejected:
+    """What the pack says of a proposal without references."""
+    return asyncio.run(pack.accept(kind, response, []))
+
+
+def returning(expression: str) -> str:
+    """A program."""
+    return f"def f(x):\n    return {expression}"
+
+
+def test_deduction_stores_the_triplet_in_canonical_form() -> None:
+    found = accept("deduction", proposal(returning("x[::-1], {3, 1, 2}"), "  [1,2,\n 'a'] "))
+    assert found == Accepted(
+        TaskRecord(
+            "deduction",
+            {
+                "program": returning("x[::-1], {3, 1, 2}"),
+                "input": "[1, 2, 'a']",
+                "output": "(['a', 2, 1], {1, 2, 3})",
+            },
+        )
+    )
+
+
+def test_several_arguments_and_every_literal_pass() -> None:
+    program = "def f(a, b, *rest):\n    return [a, b, rest]"
+    inputs = "None, True, -1.5, b'x', (1,), {'k': {2}}, frozenset({1}), 1+2j, set()"
+    found = accept("abduction", proposal(program, inputs))
+    assert isinstance(found, Accepted)
+    assert (
+        found.record.payload["input"]
+        == "None, True, -1.5, b'x', (1,), {'k': {2}}, frozenset({1}), (1+2j), set()"
+    )
+
+
+def test_induction_hides_the_second_half() -> None:
+    found = accept("induction", proposal(returning("x + 1"), "1", "2", "5", message=" adds one \n"))
+    assert isinstance(found, Accepted)
+    assert found.record.payload == {
+        "program": returning("x + 1"),
+        "inputs": ["1", "2", "5"],
+        "outputs": ["2", "3", "6"],
+        "num_shown": 2,
+        "message": "adds one",
+    }
+    prompt = PACK.solve_prompt(found.record)[0]["content"]
+    assert "adds one" in prompt and "\n3\n" in prompt and "\n6\n" not in prompt and "x + 1" not in prompt
+
+
+def test_induction_takes_the_program_of_its_reference() -> None:
+    seed = next(record for record in PACK.seeds() if record.kind == "deduction")
+    inputs = [block("input", text) for text in ("1", "2", "3")]
+    bare = wrap("\n".join([*inputs, block("message", "same")]), Tags.THINK_ANSWER, "")
+
+    def ask(response: str, references: list[TaskRecord]) -> Accepted | Rejected:
+        return asyncio.run(PACK.accept("induction", response, references))
+
+    found = ask(bare, [seed])
+    assert isinstance(found, Accepted)
+    assert found.record.payload["program"] == seed.payload["program"]
+    same = proposal("def f(x):\n    # again\n    return x", "1", "2", "3", message="same")
+    assert ask(same, [seed]) == found
+    other = proposal(returning("x + 1"), "1", "2", "3", message="same")
+    assert ask(other, [seed]) == Rejected(Outcome.MALFORMED, "other-program")
+    assert ask(bare, []) == Rejected(Outcome.MALFORMED, "no-program")
+    assert PACK.spec("induction").reference_kinds == ("deduction", "abduction")
+
+
+def test_error_tasks_store_the_class() -> None:
+    found = accept("error", proposal(returning("x['k']"), "{}"))
+    assert isinstance(found, Accepted)
+    assert found.record.payload == {"program": returning("x['k']"), "input": "{}", "error": "KeyError"}
+
+
+GRAMMAR = [
+    ("deduction", "", "no-think-tags"),
+    ("deduction", wrap("", Tags.THINK_ANSWER, ""), "no-program"),
+    ("deduction", wrap(block("input", "1"), Tags.THINK_ANSWER, ""), "no-program"),
+    ("deduction", proposal(returning("x")), "no-input"),
+    ("deduction", proposal(returning("x"), "1", "2"), "several-inputs"),
+    ("deduction", proposal(returning("x"), "1") * 2, ""),
+    ("deduction", proposal(returning("x") + "\n```\n```python\n" + returning("x"), "1"), "several-programs"),
+    ("deduction", proposal(returning("x"), ""), "no-input"),
+    ("deduction", proposal(returning("x"), "x"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "1 + 1"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "x=1"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "1) or (2"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "__import__('os').getpid()"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "f'{1}'"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "..."), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "1e999"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "'\0'"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "'\ud800'"), "input-not-a-literal"),
+    ("deduction", proposal(returning("x"), "[" * 60 + "]" * 60), "input-too-deep"),
+    ("deduction", proposal(returning("x"), "'" + "a" * 1000 + "'"), "input-too-big"),
+    ("deduction", proposal(returning("x"), "0x" + "f" * 950), "input-too-big"),
+    ("abduction", proposal("def f(x) return x", "1"), "syntax-error"),
+    ("abduction", proposal("def g(x): return x", "1"), "no-entry-function"),
+    ("induction", proposal(returning("x"), "1", "2", message="m"), "number-of-inputs"),
+    ("induction", proposal(returning("x"), "1", "2", "3"), "no-message"),
+    (
+        "induction",
+        proposal(returning("x"), "1", "2", "3", message="a\n```\n```message\nb"),
+        "several-messages",
+    ),
+    ("induction", proposal(returning("x"), "1", "2", "y", message="m"), "input-not-a-literal"),
+]
+
+
+@pytest.mark.parametrize(("kind", "response", "reason"), GRAMMAR, ids=range(len(GRAMMAR)))
+def test_what_is_outside_the_grammar_is_malformed(kind: str, response: str, reason: str) -> None:
+    found = accept(kind, response)
+    assert found == Rejected(Outcome.MALFORMED, reason) if reason else isinstance(found, Accepted)
+
+
+RUN = [
+    ("deduction", returning("x['a']"), "{}", "raises"),
+    ("deduction", returning("x"), "1, 2", "raises"),
+    ("deduction", "def f(x):\n    return x\nreturn 1", "1", "raises"),
+    ("deduction", "def f(x):\n    raise KeyboardInterrupt", "1", "raises-base-exception"),
+    ("deduction", "def f(x):\n    raise BaseException('x')", "1", "raises-base-exception"),
+    ("deduction", "def f(x):\n    raise SystemExit(0)", "1", "exits"),
+    ("deduction", "def f(x):\n    return f(x)", "1", "recursion-limit"),
+    ("deduction", returning("lambda: x"), "1", "output-not-a-literal"),
+    ("deduction", returning("(y for y in x)"), "[1]", "output-not-a-literal"),
+    ("deduction", returning("float('nan')"), "1", "output-not-a-literal"),
+    ("deduction", returning("10 ** 5000"), "1", "output-not-a-literal"),
+    ("deduction", "class A:\n    pass\ndef f(x):\n    return A()", "1", "output-not-a-literal"),
+    ("deduction", "class A(str):\n    pass\ndef f(x):\n    return A('x')", "1", "output-not-a-literal"),
+    ("deduction", "def f(x):\n    yield x", "1", "output-not-a-literal"),
+    ("deduction", returning("'a' * 999"), "1", "output-too-big"),
+    ("deduction", returning("'a' * 10 ** 6"), "1", "output-too-big"),
+    ("deduction", returning("'a' * 998"), "1", ""),
+    ("deduction", returning("'\\ud800'"), "1", ""),
+    ("deduction", returning("hash(x)"), "'a'", "not-deterministic"),
+    ("deduction", returning("list({'a', 'b', 'c', 'd', 'e', 'g'})"), "1", "not-deterministic"),
+    ("deduction", returning("{'a', 'b', 'c', 'd', 'e', 'g'}"), "1", ""),
+    ("deduction", returning("str(object())"), "1", "not-deterministic"),
+    ("error", returning("x"), "1", "no-error"),
+    ("error", "class MyError(Exception):\n    pass\ndef f(x):\n    raise MyError", "1", "error-not-built-in"),
+    ("error", "def f(x):\n    return f(x)", "1", "recursion-limit"),
+    ("error", "def f(x):\n    raise SystemExit", "1", "exits"),
+    ("error", "def f(x):\n    raise KeyError(list({'a', 'b', 'c'}))", "1", ""),
+    ("error", "def f(x):\n    raise (KeyError if hash('a') % 64 < 32 else ValueError)", "1", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "program", "argument", "reason"), RUN, ids=range(len(RUN)))
+def test_what_running_shows_is_wrong(kind: str, program: str, argument: str, reason: str | None) -> None:
+    found = accept(kind, proposal(program, argument))
+    if reason is None:
+        return
+    assert found == Rejected(Outcome.WRONG, reason) if reason else isinstance(found, Accepted), found
+
+
+STUBBORN = """\
+def f(x):
+    while True:
+        try:
+            f(x)
+        except BaseException:
+            pass"""
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("def f(x):\n    while True:\n        pass", "times-out"),
+        (STUBBORN, "times-out"),
+        ("def f(x):\n    return len('a' * 10 ** 9)", "too-much-memory"),
+        ("while True:\n    pass\ndef f(x):\n    return x", "times-out"),
+    ],
+)
+def test_programs_without_end_or_measure_are_stopped(program: str, reason: str) -> None:
+    start = time.monotonic()
+    assert accept("deduction", proposal(program, "1"), QUICK) == Rejected(Outcome.WRONG, reason)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(("cpu_ms", "is_slow"), [(100, False), (101, True)])
+def test_half_of_the_time_limit_is_for_proposals(
+    cpu_ms: int, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Timed:
+        def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
+            return [Call(RunOutcome.OK, "1", None, cpu_ms if hash_seed else 1) for _ in inputs]
+
+    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Timed())
+    found = accept("deduction", proposal(returning("x"), "1"), QUICK)
+    assert found == Rejected(Outcome.WRONG, "too-slow") if is_slow else isinstance(found, Accepted)
+
+
+def test_induction_rejects_state_between_calls_and_repeats() -> None:
+    counting = "seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen)"
+
+    def ask(program: str, *inputs: str, message: str = "m") -> str:
+        found = accept("induction", proposal(program, *inputs, message=message))
+        assert isinstance(found, Rejected)
+        return found.reason
+
+    assert ask(counting, "1", "2", "3") == "not-deterministic"
+    assert ask(returning("x"), "1", "2", " 1") == "repeated-input"
+    assert ask(returning("1 / x"), "1", "2", "0") == "raises"
+    assert ask(returning("x"), "1", "2", "3", message="it is def f(x): return x") == "message-gives-program"
+    assert ask(returning("x"), "1", "2", "3", message="m" * 2001) == "message-too-big"
+    assert ask(returning("x"), "1", "2", "3", message="half a \ud800") == "message-not-unicode"
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
+def test_allowed_modules_can_be_imported_in_the_sandbox(module: str) -> None:
+    found = accept("deduction", proposal(f"import {module} as m\n" + returning("[x, bool(m)]"), "1"))
+    assert isinstance(found, Accepted), found
+
+
+USES = """\
+import copy, dataclasses, decimal, enum, fractions, json, re, statistics, string, textwrap, unicodedata
+from collections import Counter, OrderedDict, deque, namedtuple
+from functools import reduce, lru_cache, cmp_to_key
+
+class Color(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass(order=True)
+class Point:
+    x: int
+    y: list = dataclasses.field(default_factory=list)
+
+@lru_cache(maxsize=None)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+def f(x):
+    pair = namedtuple('Pair', 'a b')(1, 2)
+    return [
+        fib(x), Color.RED.name, dataclasses.asdict(Point(x)), Point(1) < Point(2), dict(Counter('aab')),
+        list(deque([1, 2], maxlen=1)), str(decimal.Decimal('1.10') + 1), str(fractions.Fraction(1, 3)),
+        json.loads(json.dumps({'k': [1, None]})), re.sub(r'(\\d)', r'<\\1>', 'a1'), statistics.median([1, 2]),
+        string.ascii_lowercase[:3], textwrap.fill('a b c', 3), unicodedata.name('a'), copy.deepcopy([x]),
+        list(OrderedDict(a=1)), reduce(lambda a, b: a * b, [1, 2, 3]), pair.a, 'abc'.upper(),
+        sorted([3, 1], key=cmp_to_key(lambda a, b: b - a)), 'x'.encode('utf-16-le'), f'{x:>5}|{x!r:*^7}',
+    ]"""
+
+
+def test_ordinary_programs_find_what_they_need_in_the_sandbox() -> None:
+    found = accept("deduction", proposal(USES, "12"))
+    assert isinstance(found, Accepted), found
+    assert str(found.record.payload["output"]).startswith(
+        "[144, 'RED', {'x': 12, 'y': []}, True, {'a': 2, 'b': 1}, [2]"
+    )
+
+
+def test_policy_reasons_reach_the_ledger() -> None:
+    assert accept("deduction", proposal("import time\n" + returning("time.time()"), "1")) == Rejected(
+        Outcome.WRONG, "imports-time"
+    )
+
+
+def test_task_keys_ignore_what_the_solver_cannot_tell_apart() -> None:
+    def key(kind: str, program: str, *inputs: str, message: str | None = None) -> str:
+        found = accept(kind, proposal(program, *inputs, message=message))
+        assert isinstance(found, Accepted), found
+        back = TaskRecord(kind, json.loads(json.dumps(found.record.payload)))
+        assert PACK.task_key(back) == PACK.task_key(found.record)
+        return PACK.task_key(back)
+
+    plain = key("deduction", returning("abs(x)"), "2")
+    assert key("deduction", "def f(x): return abs(x)  # size", "(2)") == plain
+    assert key("deduction", returning("abs(x)"), "-2") != plain
+    assert key("abduction", returning("abs(x)"), "-2") == key("abduction", returning("abs(x)"), "2") != plain
+    first = key("induction", returning("abs(x)"), "1", "2", "3", message="m")
+    assert key("induction", returning("abs(x)"), "3", "1", "2", message="n") == first
+    assert key("induction", returning("abs(x)"), "3", "1", "4", message="m") != first

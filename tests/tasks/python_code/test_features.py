@@ -1,0 +1,62 @@
+"""What is measured of programs for extra rewards, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tasks.contract import TaskRecord
+from tasks.python_code import PythonCodePack
+
+
+def of(program: str, output: str = "9") -> TaskRecord:
+    return TaskRecord("deduction", {"program": program, "input": "4", "output": output})
+
+
+LINE = of("def f(x):\n    return x*2+1")
+BRANCH = of("def f(x):\n    if x:\n        return 1\n    return 2")
+PACK = PythonCodePack()
+
+
+def measure(name: str, record: TaskRecord, *references: TaskRecord) -> float:
+    return PACK.features(record, references, [name])[name]
+
+
+def test_complexity_is_cognitive_complexity_over_15() -> None:
+    assert measure("complexity", LINE) == 0.0
+    assert measure("complexity", BRANCH) == pytest.approx(1 / 15)  # one `if`
+
+
+def test_halstead_is_a_mean_of_three_sizes() -> None:
+    # 2 operators (* and +), 4 operands: 6 of 6 kinds, so the volume is 6 * log2(6); the difficulty is
+    # 2 / 2 * 4 / 4 = 1, so the effort is the volume; one path through the function.
+    volume = 6 * math.log2(6)
+    expected = 0.5 * volume / 10_000 + 0.3 * 1 / 10 + 0.2 * volume / 500
+    assert measure("halstead", LINE) == pytest.approx(expected)
+
+
+def test_edit_distance_is_the_mean_over_the_references() -> None:
+    assert measure("edit-distance", LINE) == 0.0
+    assert measure("edit-distance", LINE, LINE) == 0.0
+    alone = measure("edit-distance", LINE, BRANCH)
+    assert 0.0 < alone < 1.0
+    assert measure("edit-distance", LINE, LINE, BRANCH) == pytest.approx(alone / 2)
+
+
+def test_layout_makes_no_distance() -> None:
+    assert measure("edit-distance", LINE, of("def f(x): return (x * 2) + 1  # odd")) == 0.0
+
+
+def test_only_what_is_asked_for_is_measured() -> None:
+    assert PACK.features(LINE, [], []) == {}
+    assert set(PACK.features(LINE, [], PACK.feature_names)) == {"complexity", "halstead", "edit-distance"}
+
+
+def test_answers_are_told_apart_by_what_the_solver_has_to_find() -> None:
+    induction = {"program": "", "inputs": ["1", "2"], "outputs": ["3", "5"], "num_shown": 1, "message": ""}
+    abduction = TaskRecord("abduction", dict(LINE.payload))
+    assert PACK.answer_key(LINE) == "9"
+    assert PACK.answer_key(abduction) == "4"
+    assert PACK.answer_key(TaskRecord("induction", induction)) == "3; 5"
+    assert PACK.answer_key(of("def f(x): return 9")) == PACK.answer_key(LINE) != PACK.answer_key(of("", "8"))

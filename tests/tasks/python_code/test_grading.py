@@ -1,0 +1,191 @@
+"""Which answers are right, and why the others are not."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+import pytest
+
+from tasks.contract import Outcome, TaskRecord, Verdict
+from tasks.python_code import PythonCodePack
+from tasks.python_code.execution import SandboxBroken, process_sandbox
+from tasks.python_code.records import Example, error_task, induction_task, triplet
+from tasks.python_code.response import Tags, block, wrap
+from tasks.sandbox import Call, SandboxConfig
+from tasks.sandbox import Outcome as RunOutcome
+
+PACK = PythonCodePack(time_limit_s=0.2)
+STRICT = PythonCodePack(strict_equality=True)
+SQUARE = "def f(x):\n    return x * x"
+DEDUCTION = TaskRecord("deduction", triplet("def f(x):\n    return x", Example("1", "[1, 'a']")))
+ABDUCTION = TaskRecord("abduction", triplet(SQUARE, Example("3", "9")))
+INDUCTION = TaskRecord(
+    "induction", induction_task(SQUARE, [Example(str(n), str(n * n)) for n in range(6)], "squares")
+)
+ERROR = TaskRecord("error", error_task("def f(x):\n    return x[9]", "''", "IndexError"))
+EQUAL_TO_ALL = """\
+class E{}:
+    def __eq__(self, other):
+        return True
+def f(x):
+    return E()"""
+CORRECT = Verdict(Outcome.CORRECT, "")
+
+
+def judge(record: TaskRecord, label: str, answer: str, pack: PythonCodePack = PACK) -> Verdict:
+    """The verdict on one answer."""
+    response = wrap(block(label, answer), Tags.THINK_ANSWER, "thinking")
+    return asyncio.run(pack.judge(record, response))
+
+
+def wrong(reason: str) -> Verdict:
+    """A verdict."""
+    return Verdict(Outcome.WRONG, reason)
+
+
+def malformed(reason: str) -> Verdict:
+    """A verdict."""
+    return Verdict(Outcome.MALFORMED, reason)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("[1, 'a']", CORRECT),
+        ('[1,\n  "a"]', CORRECT),
+        ("[1.0, 'a']", CORRECT),
+        ("[True, 'a']", CORRECT),
+        ("[2, 'a']", wrong("wrong-output")),
+        ("(1, 'a')", wrong("wrong-output")),
+        ("'[1, \"a\"]'", wrong("wrong-output")),
+        ("[0+1, 'a']", malformed("answer-not-a-literal")),
+        ("x", malformed("answer-not-a-literal")),
+        ("", malformed("answer-not-a-literal")),
+        ("9**9**9", malformed("answer-not-a-literal")),
+        ("__import__('os').abort()", malformed("answer-not-a-literal")),
+        ("[" * 500, malformed("answer-not-a-literal")),
+        ("1" * 4001, malformed("answer-too-big")),
+    ],
+)
+def test_deduction_compares_values(answer: str, verdict: Verdict) -> None:
+    assert judge(DEDUCTION, "output", answer) == verdict
+
+
+@pytest.mark.parametrize("output", ["1", "1.0", "True"])
+@pytest.mark.parametrize("answer", ["1", "1.0", "True"])
+def test_true_one_and_one_point_nought_are_one_value_unless_strict(output: str, answer: str) -> None:
+    record = TaskRecord("deduction", triplet(SQUARE, Example("1", output)))
+    assert judge(record, "output", answer) == CORRECT
+    expected = CORRECT if output == answer else wrong("wrong-output")
+    assert judge(record, "output", answer, STRICT) == expected
+
+
+def test_deduction_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", pytest.fail)
+    assert judge(DEDUCTION, "output", "[1, 'a']") == CORRECT
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("3", CORRECT),
+        ("-3", CORRECT),
+        (" 3.0 ", CORRECT),
+        ("4", wrong("wrong-input")),
+        ("'a'", wrong("raises")),
+        ("3, 3", wrong("raises")),
+        ("", malformed("no-input")),
+        ("0) or True or (0", malformed("input-not-a-literal")),
+        ("x = 3", malformed("input-not-a-literal")),
+        ("1 + 2", malformed("input-not-a-literal")),
+    ],
+)
+def test_abduction_runs_the_program(answer: str, verdict: Verdict) -> None:
+    assert judge(ABDUCTION, "input", answer) == verdict
+
+
+def test_strict_equality_holds_for_results_of_runs() -> None:
+    assert judge(ABDUCTION, "input", "3.0", STRICT) == wrong("wrong-input")
+    assert judge(INDUCTION, "python", "def f(x):\n    return x * x * 1.0", STRICT) == wrong("wrong-program")
+    assert judge(INDUCTION, "python", "def f(x):\n    return x * x * 1.0") == CORRECT
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (SQUARE, CORRECT),
+        ("import math\ndef f(n):\n    return math.prod([n, n])", CORRECT),
+        ("def f(x):\n    return {0: 0, 1: 1, 2: 4}.get(x)", wrong("wrong-program")),
+        ("def f(x):\n    return {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}[x]", wrong("raises")),
+        ("def f(x):\n    while True:\n        pass", wrong("times-out")),
+        ("def f(x):\n    import os", wrong("imports-os")),
+        ("def f(x):\n    raise SystemExit", wrong("exits")),
+        (EQUAL_TO_ALL.format(""), wrong("output-not-a-literal")),
+        (EQUAL_TO_ALL.format("(int)"), wrong("output-not-a-literal")),
+        ("def g(x):\n    return x", malformed("no-entry-function")),
+        ("def f(x", malformed("syntax-error")),
+        ("", malformed("no-entry-function")),
+    ],
+)
+def test_induction_runs_the_hidden_half(answer: str, verdict: Verdict) -> None:
+    assert judge(INDUCTION, "python", answer) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (" IndexError ", CORRECT),
+        ("KeyError", wrong("wrong-error")),
+        ("indexerror", malformed("answer-not-an-error")),
+        ("IndexError: string index out of range", malformed("answer-not-an-error")),
+        ("int", malformed("answer-not-an-error")),
+    ],
+)
+def test_error_compares_names(answer: str, verdict: Verdict) -> None:
+    assert judge(ERROR, "error", answer) == verdict
+
+
+def test_the_last_block_counts_and_others_do_not() -> None:
+    two = wrap(f"{block('output', '1')}\n{block('output', '[1, 2]')}", Tags.THINK_ANSWER, "")
+    record = TaskRecord("deduction", triplet(SQUARE, Example("1", "[1, 2]")))
+    assert asyncio.run(PACK.judge(record, two)) == CORRECT
+    assert judge(record, "input", "[1, 2]") == malformed("no-answer")
+    assert asyncio.run(PACK.judge(record, "[1, 2]")) == malformed("no-think-tags")
+
+
+def test_knobs_of_proposals_do_not_bound_answers() -> None:
+    program = "K = 2\ndef f(x):\n    # squares, by way of a constant\n    return x ** K"
+    narrow = PythonCodePack(max_literal_chars=16, max_program_chars=64, keep_globals=False)
+    assert judge(INDUCTION, "python", program, narrow) == CORRECT
+    record = TaskRecord("deduction", triplet(SQUARE, Example("1", repr("a" * 300))))
+    assert judge(record, "output", repr("a" * 300), narrow) == CORRECT
+
+
+def test_a_broken_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
+            return [Call(RunOutcome.BACKEND_ERROR, None, "the worker died", 0) for _ in inputs]
+
+    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Broken())
+    with pytest.raises(SandboxBroken, match="the worker died"):
+        judge(ABDUCTION, "input", "3")
+    with pytest.raises(SandboxBroken):
+        judge(INDUCTION, "python", SQUARE)
+    with pytest.raises(SandboxBroken):
+        asyncio.run(PACK.accept("deduction", PACK.gold_proposal(DEDUCTION), []))
+
+
+def test_packs_of_a_process_share_a_sandbox_and_leave_it_behind_when_pickled() -> None:
+    assert judge(ABDUCTION, "input", "3") == CORRECT
+    config = SandboxConfig()
+    assert process_sandbox(config) is process_sandbox(SandboxConfig())
+    assert judge(ABDUCTION, "input", "3", pickle.loads(pickle.dumps(PACK))) == CORRECT
+
+
+def test_attempts_are_judged_side_by_side() -> None:
+    async def many() -> list[Verdict]:
+        response = wrap(block("input", "3"), Tags.THINK_ANSWER, "")
+        return await asyncio.gather(*(PACK.judge(ABDUCTION, response) for _ in range(30)))
+
+    assert set(asyncio.run(many())) == {CORRECT}

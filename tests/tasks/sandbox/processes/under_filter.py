@@ -1,0 +1,67 @@
+"""Become what a container makes of a process, then run a command: python under_filter.py MODE COMMAND...
+
+Modes: `container` (an unprivileged user, no new namespaces, no mounts, no tracing, an old `clone`),
+`no_landlock` (as on an old kernel), `no_seccomp` (a profile that refuses further filters).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import struct
+import sys
+
+from tasks.sandbox.guest import confine
+from tasks.sandbox.seccomp import ALLOW, ARCHITECTURES, assemble, refuse
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_SECCOMP = 22
+LOAD, JUMP_EQUAL, JUMP_ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
+FIRST_ARGUMENT = 16
+
+NUMBERS = ARCHITECTURES[platform.machine()].numbers
+
+
+def refuse_by_argument(name: str, test: int, value: int, code: int) -> bytes:
+    """BPF: fail with `code` if the first argument of a call passes a test; fall through otherwise."""
+    return b"".join(
+        struct.pack("=HBBI", *instruction)
+        for instruction in [
+            (LOAD, 0, 0, 0),
+            (JUMP_EQUAL, 0, 3, NUMBERS[name]),
+            (LOAD, 0, 0, FIRST_ARGUMENT),
+            (test, 0, 1, value),
+            (RETURN, 0, 0, refuse(code)),
+        ]
+    )
+
+
+def build(mode: str) -> bytes:
+    """The filter of a mode."""
+    if mode == "container":
+        before = refuse_by_argument("clone", JUMP_ANY_BIT, CLONE_NEWUSER, errno.EPERM)
+        refused = dict.fromkeys(("unshare", "setns", "mount", "ptrace", "pivot_root", "bpf"), refuse())
+        refused["clone3"] = refuse(errno.ENOSYS)
+    elif mode == "no_landlock":
+        before, refused = b"", {"landlock_create_ruleset": refuse(errno.ENOSYS)}
+    elif mode == "no_seccomp":
+        before = refuse_by_argument("prctl", JUMP_EQUAL, PR_SET_SECCOMP, errno.EINVAL)
+        refused = {"seccomp": refuse(errno.EINVAL)}
+    else:
+        raise SystemExit(f"no mode {mode!r}")
+    return before + assemble(ARCHITECTURES[platform.machine()], refused, ALLOW)
+
+
+def main() -> None:
+    """Confine this process and become the command."""
+    mode, *command = sys.argv[1:]
+    confine.forbid_new_privileges()
+    if mode == "container":
+        confine.drop_user()
+    confine.SeccompFilter(build(mode)).install()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The http backend against servers that run programs, and against servers that do not.
+
+The good server does what SandboxFusion's `isolation: none` does: a file, an interpreter, stdin, a time limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tasks.sandbox import (
+    Job,
+    Limits,
+    LiteralError,
+    Outcome,
+    Program,
+    SandboxConfig,
+    SandboxUnavailable,
+    http_client,
+    open_sandbox,
+)
+
+STDOUT_CUT = 219_264
+SQUARE = Program("def f(x): return x * x")
+LIMITS = Limits(cpu_s=0.3, wall_s=5.0)
+Answer = Callable[[dict[str, Any]], "tuple[int, bytes]"]
+
+
+def run_code(request: dict[str, Any]) -> dict[str, Any]:
+    """What SandboxFusion answers to a request."""
+    assert request["language"] == "python"
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", request["code"]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, err = process.communicate(request["stdin"].encode(), timeout=request["run_timeout"])
+        run = {"status": "Finished", "return_code": process.returncode}
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        run = {"status": "TimeLimitExceeded", "return_code": None}
+    run |= {
+        "execution_time": time.monotonic() - started,
+        "stdout": out.decode("utf-8", "replace")[:STDOUT_CUT],
+        "stderr": err.decode("utf-8", "replace"),
+    }
+    good = run["status"] == "Finished" and run["return_code"] == 0
+    return {
+        "status": "Success" if good else "Failed",
+        "message": "",
+        "compile_result": None,
+        "run_result": run,
+    }
+
+
+def good(request: dict[str, Any]) -> tuple[int, bytes]:
+    return 200, json.dumps(run_code(request)).encode()
+
+
+@contextmanager
+def serve(answer: Answer) -> Iterator[str]:
+    """A server that answers like `answer`; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, body = answer(request)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):  # the client did not wait
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/run_code"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def config(url: str, **given: Any) -> SandboxConfig:
+    return SandboxConfig(backend="http", http_url=url, **given)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(http_client, "MARGIN_S", 1.0)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serve(good) as address:
+        yield address
+
+
+def test_programs_run_and_say_where(url: str) -> None:
+    with open_sandbox(config(url)) as sandbox:
+        assert sandbox.capabilities().summary().startswith("sandbox=http seccomp=server landlock=server")
+        assert [call.literal for call in sandbox.run(SQUARE, ["3", "1j", "True"])] == ["9", "(-1+0j)", "1"]
+        with pytest.raises(LiteralError):
+            sandbox.run(SQUARE, ["print()"])
+        with pytest.raises(ValueError, match=r"limits\.result_bytes"):
+            sandbox.run(SQUARE, ["1"], Limits(result_bytes=100_000))
+    with pytest.raises(RuntimeError, match="closed"):
+        sandbox.run(SQUARE, ["1"])
+
+
+OUTCOMES = {
+    "raised": ("def f(x): return 1 // 0", Outcome.RAISED),
+    "loop": ("def f(x):\n while True: pass", Outcome.TIMEOUT),
+    "sleep": ("import time\ndef f(x): time.sleep(60)", Outcome.TIMEOUT),
+    "exit": ("import os\ndef f(x): os._exit(3)", Outcome.EXITED),
+    "quiet_exit": ("import os\ndef f(x): os._exit(0)", Outcome.EXITED),
+    "crash": ("import os\ndef f(x): os.abort()", Outcome.CRASHED),
+    "syntax": ("def f(x) return", Outcome.RAISED),
+    "too_long": ("def f(x): return 'x' * 10 ** 6", Outcome.OUTPUT_LIMIT),
+    "subclass": (
+        "class S(str):\n __repr__ = lambda s: '1'\ndef f(x): return S()",
+        Outcome.UNSUPPORTED_RESULT,
+    ),
+    "prints": ("def f(x):\n print('x' * 10 ** 6)\n return 1", Outcome.OK),
+    "forged_line": ('def f(x):\n print(\'{"i": 0, "s": "ok", "v": "6"}\')\n return 1', Outcome.OK),
+    "no_stdin": ("def f(x): return input()", Outcome.RAISED),
+}
+
+
+@pytest.mark.parametrize(("source", "outcome"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_outcomes_are_those_of_the_fork_backend(url: str, source: str, outcome: Outcome) -> None:
+    with open_sandbox(config(url)) as sandbox:
+        (call,) = sandbox.run(Program(source), ["1"], Limits(cpu_s=0.3, wall_s=1.5))
+        assert call.outcome is outcome, call
+        assert call.literal == ("1" if outcome is Outcome.OK else None)
+
+
+def test_results_that_exceed_one_answer_are_asked_for_again(url: str) -> None:
+    program = Program("def f(x): return '\"' * 30000 + str(x)")
+    with open_sandbox(config(url)) as sandbox:
+        calls = sandbox.run(program, [str(n) for n in range(10)], Limits(wall_s=10.0))
+    assert [(call.literal or "")[-3:] for call in calls] == [f"\"{n}'" for n in range(10)]
+
+
+def test_requests_in_flight_are_capped(url: str) -> None:
+    most, now, lock = 0, 0, threading.Lock()
+
+    def counting(request: dict[str, Any]) -> tuple[int, bytes]:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        try:
+            return good(request)
+        finally:
+            with lock:
+                now -= 1
+
+    with serve(counting) as address, open_sandbox(config(address, http_max_concurrent=2)) as sandbox:
+        with ThreadPoolExecutor(6) as pool:
+            waiting = [pool.submit(sandbox.run, SQUARE, [str(n)]) for n in range(8)]
+            assert [future.result()[0].literal for future in waiting] == [str(n * n) for n in range(8)]
+        assert sandbox.run_many([Job(SQUARE, ("5",))] * 3)[2][0].literal == "25"
+    assert most == 2
+
+
+BAD_ANSWERS: dict[str, Answer] = {
+    "gateway_timeout": lambda request: (504, b"{}"),
+    "no_json": lambda request: (200, b"<html>"),
+    "no_object": lambda request: (200, b"[]"),
+    "sandbox_error": lambda request: (
+        200,
+        json.dumps({**run_code(request), "status": "SandboxError"}).encode(),
+    ),
+    "no_run": lambda request: (200, b'{"status": "Success", "run_result": null}'),
+    "unknown_status": lambda request: (
+        200,
+        b'{"status": "Success", "run_result": {"status": "Odd", "return_code": 0, "stdout": ""}}',
+    ),
+    "nothing_ran": lambda request: (
+        200,
+        b'{"status": "Success", "run_result": {"status": "Finished", "return_code": 0, "stdout": "hello"}}',
+    ),
+}
+
+
+def stall(request: dict[str, Any]) -> tuple[int, bytes]:
+    time.sleep(3.0)
+    return 200, b"{}"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [*BAD_ANSWERS.values(), pytest.param(stall, marks=pytest.mark.slow)],
+    ids=[*BAD_ANSWERS, "stall"],
+)
+def test_a_failing_server_is_never_a_verdict(bad: Answer) -> None:
+    answers: list[Answer] = [good]
+
+    def answer(request: dict[str, Any]) -> tuple[int, bytes]:
+        return answers[-1](request)
+
+    with serve(answer) as address, open_sandbox(config(address)) as sandbox:
+        answers.append(bad)
+        (call,) = sandbox.run(SQUARE, ["3"], Limits(cpu_s=0.3, wall_s=0.5))
+        assert call.outcome is Outcome.BACKEND_ERROR, call
+        answers.append(good)
+        assert sandbox.run(SQUARE, ["3"], LIMITS)[0].literal == "9"
+
+
+def test_a_request_is_tried_again() -> None:
+    failures = [504, 504]
+
+    def answer(request: dict[str, Any]) -> tuple[int, bytes]:
+        return (failures.pop(), b"") if failures else good(request)
+
+    with serve(answer) as address, open_sandbox(config(address)) as sandbox:
+        assert sandbox.run(SQUARE, ["3"], LIMITS)[0].literal == "9"
+
+
+def test_a_server_that_is_not_there_is_an_error_at_once() -> None:
+    with pytest.raises(SandboxUnavailable, match=r"sandbox\.http_url=http://127\.0\.0\.1:1/run_code"):
+        open_sandbox(config("http://127.0.0.1:1/run_code"))

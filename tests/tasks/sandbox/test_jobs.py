@@ -1,0 +1,105 @@
+"""Which inputs share a process, and what the death of a process says about each of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.sandbox import Limits, Outcome
+from tasks.sandbox.jobs import BackendFailure, run_job
+from tasks.sandbox.replies import Attempt, Ending, Reply, Status, read_replies, to_line
+
+LIMITS = Limits(cpu_s=1.0, wall_s=1000.0)
+LOADED = {-1: Reply(Status.LOADED, "")}
+FINE = Ending(None, "no result", 10)
+
+
+class Backend:
+    """Runs inputs like "3" to the result 3; "die" and "loop" end the process, "break" the machinery."""
+
+    def __init__(self) -> None:
+        self.processes: list[list[str]] = []
+
+    def attempt(self, inputs: list[str]) -> Attempt:
+        self.processes.append(inputs)
+        replies = dict(LOADED)
+        for index, text in enumerate(inputs):
+            if text == "break":
+                raise BackendFailure("broken")
+            if text == "die":
+                return Attempt(Ending(Outcome.CRASHED, "signal", 10), replies)
+            if text == "loop":
+                return Attempt(Ending(Outcome.TIMEOUT, "loops", 1000), replies)
+            if text == "spy":
+                return Attempt(Ending(Outcome.VIOLATION, "forbidden", 10), replies)
+            replies[index] = Reply(Status.OK, text)
+        return Attempt(FINE, replies)
+
+
+def outcomes(inputs: list[str]) -> tuple[list[str], list[list[str]]]:
+    backend = Backend()
+    calls = run_job(backend.attempt, inputs, LIMITS)
+    return [call.literal or call.outcome.value for call in calls], backend.processes
+
+
+def test_sixteen_inputs_share_a_process() -> None:
+    inputs = [str(number) for number in range(35)]
+    results, processes = outcomes(inputs)
+    assert results == inputs
+    assert [len(process) for process in processes] == [16, 16, 3]
+
+
+def test_no_input_needs_no_process() -> None:
+    assert outcomes([]) == ([], [])
+
+
+def test_a_death_is_judged_alone_and_spares_the_others() -> None:
+    assert outcomes(["1", "die", "3", "4"]) == (
+        ["1", "crashed", "3", "4"],
+        [["1", "die", "3", "4"], ["die", "3", "4"], ["3", "4"]],
+    )
+
+
+def test_a_program_that_always_loops_is_stopped_by_its_budget() -> None:
+    results, processes = outcomes(["loop"] * 16)
+    assert results == ["timeout"] * 16
+    assert len(processes) == 4
+
+
+def test_a_violation_takes_all_results_along() -> None:
+    assert outcomes(["1", "spy", "3"])[0] == ["violation"] * 3
+
+
+def test_a_broken_backend_is_no_verdict() -> None:
+    assert outcomes(["1", "break"])[0] == ["backend-error"] * 2
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.CRASHED, Outcome.MEMORY])
+def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: Outcome) -> None:
+    tried: list[int] = []
+
+    def attempt(inputs: list[str]) -> Attempt:
+        tried.append(len(inputs))
+        return Attempt(Ending(outcome, "died", 10))
+
+    assert [call.outcome for call in run_job(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
+    assert tried == [5]
+
+
+def test_lines_of_a_process_are_read_with_suspicion() -> None:
+    data = b"\n".join(
+        [
+            b'{"i": 0, "s": "ok", "v": "1"}', b'{"i": 0, "s": "ok", "v": "2"}', b"", b"\xff", b"[" * 9999,
+            b"null",
+            b'{"i": 1.0, "s": "ok", "v": "1"}', b'{"i": true, "s": "ok", "v": "1"}',
+            b'{"i": 2, "s": "no", "v": ""}',
+            b'{"i": 3, "s": ["ok"], "v": "1"}', b'{"i": 4, "s": "ok", "v": 1}', b'{"i": 5, "s": "ok"',
+            b'{"i": '
+            + b"9" * 9999 + b"}",
+        ]
+    )  # fmt: skip
+    assert read_replies(data) == {0: Reply(Status.OK, "1")}
+
+
+def test_a_program_s_words_become_one_printable_line() -> None:
+    assert to_line("a\n\tb\x1b[2J\ud800 c") == "a b\\x1b[2J\\ud800 c"
+    assert len(to_line("x" * 10_000)) == 300

@@ -1,0 +1,89 @@
+"""The filter: its numbers are the kernel's, and it does to a process what its lists say."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.sandbox.guest import confine
+from tasks.sandbox.seccomp import (
+    ALLOW,
+    ALLOWED,
+    ARCHITECTURES,
+    KILL,
+    KILLED,
+    NOT_EXECUTABLE,
+    assemble,
+    program_filter,
+    refuse,
+)
+
+MACHINE = os.uname().machine
+HEADERS = {
+    "x86_64": [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm/unistd_64.h")],
+    "aarch64": [Path("/usr/include/asm-generic/unistd.h")],
+}
+needs_filter = pytest.mark.skipif(MACHINE not in ARCHITECTURES, reason="no filter for this machine")
+
+
+@pytest.mark.parametrize("machine", sorted(ARCHITECTURES))
+def test_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
+    found = [path for path in HEADERS[machine] if path.exists()]
+    if not found:
+        pytest.skip("no kernel headers here")
+    text = found[0].read_text()
+    for name, number in ARCHITECTURES[machine].numbers.items():
+        lines = re.findall(rf"^#define __NR(?:3264)?_{name}\s+(\d+)", text, re.MULTILINE)
+        assert lines == [str(number)], name
+
+
+@pytest.mark.parametrize("machine", sorted(ARCHITECTURES))
+def test_lists_do_not_overlap_and_the_filter_fits_the_kernel(machine: str) -> None:
+    names = [*ALLOWED, *KILLED, *NOT_EXECUTABLE]
+    assert len(names) == len(set(names))
+    code = program_filter(machine)
+    assert len(code) % 8 == 0
+    assert len(code) // 8 <= 4096
+
+
+def test_nothing_that_opens_or_creates_is_allowed() -> None:
+    pattern = re.compile(
+        r"open|creat|link|dup|pipe|socket|clone|fork|exec|kill|prctl|sig(?!return)|timer|memfd"
+    )
+    assert [name for name in ALLOWED if pattern.search(name)] == []
+
+
+def end_of(action: Callable[[], object], actions: dict[str, int], default: int = ALLOW) -> int:
+    """Exit code of a child that does `action` under a filter: 0, an errno, or minus a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 0
+        try:
+            confine.forbid_new_privileges()
+            confine.SeccompFilter(assemble(ARCHITECTURES[MACHINE], actions, default)).install()
+            action()
+        except OSError as error:
+            code = error.errno or 255
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def raise_signal() -> None:
+    os.kill(os.getpid(), 0)
+
+
+@needs_filter
+def test_each_action_does_what_it_says() -> None:
+    assert end_of(raise_signal, {}) == 0
+    assert end_of(raise_signal, {"kill": refuse(errno.ENOSYS)}) == errno.ENOSYS
+    assert end_of(raise_signal, {"kill": KILL}) == -signal.SIGSYS
+    allowed = dict.fromkeys((*ALLOWED, *NOT_EXECUTABLE), ALLOW)
+    assert end_of(raise_signal, allowed, refuse(errno.EACCES)) == errno.EACCES
+    assert end_of(raise_signal, {**allowed, "kill": ALLOW}, refuse()) == 0
