@@ -1,7 +1,7 @@
 """What can be measured of a proposed program, for a proposer's extra rewards (docs/rewards.md).
 
-Nothing here runs the program. Scales are those of the official code of Absolute Zero, so that its
-coefficients mean the same here.
+Nothing here runs the program. The libraries are imported where they are used: most runs reward no feature.
+Scales are those of the official code of Absolute Zero, so that its coefficients mean the same here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ import ast
 import difflib
 from collections.abc import Callable, Sequence
 from statistics import fmean
-
-from complexipy import code_complexity
-from radon.complexity import cc_visit
-from radon.metrics import h_visit
 
 from tasks.contract import TaskRecord
 from tasks.python_code.records import read_program
@@ -26,6 +22,8 @@ VOLUME_SCALE = 500.0
 
 def complexity(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
     """Cognitive complexity of the program (complexipy) / 15, from 0 up."""
+    from complexipy import code_complexity
+
     return code_complexity(read_program(record)).complexity / COMPLEXITY_SCALE
 
 
@@ -34,6 +32,9 @@ def halstead(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
 
     Effort counts up to 10,000, cyclomatic complexity (of all functions together) up to 10, volume up to 500.
     """
+    from radon.complexity import cc_visit
+    from radon.metrics import h_visit
+
     program = read_program(record)
     sizes = h_visit(program).total
     cyclomatic: int = sum(block.complexity for block in cc_visit(program))
