@@ -24,6 +24,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 from vllm.sampling_params import RequestOutputKind
 
 from recipe.admission import actor_name
+from recipe.check_clock import CheckClock
 from recipe.config import SolveOn
 from recipe.rollout import (
     Attempt,
@@ -72,6 +73,11 @@ def _build_pack(config_json: str) -> TaskPack:
     return load_pack(json.loads(config_json))
 
 
+@functools.lru_cache(maxsize=1)
+def _clock() -> CheckClock:
+    return CheckClock()
+
+
 class SelfPlayLoop(AgentLoopBase):
     """What the loops share: the pack, and vLLM as `Generate`."""
 
@@ -79,6 +85,7 @@ class SelfPlayLoop(AgentLoopBase):
         super().__init__(*args, **kwargs)
         # verl builds a loop for every session; a pack is built once a process.
         self.pack = _build_pack(json.dumps(OmegaConf.to_container(self.config.pack)))
+        self.clock = _clock()  # one a process as well: it is about all sessions together
         self.retries: int = self.config.azr.failures.retries
 
     async def generate(
@@ -97,9 +104,10 @@ class SelfPlayLoop(AgentLoopBase):
                 f"a prompt must fit data.max_prompt_length={longest}; got {len(prompt_ids)}"
             )
         session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
-        answers = await asyncio.gather(
-            *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
-        )
+        with self.clock.generating():
+            answers = await asyncio.gather(
+                *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
+            )
         return [answer for answer in answers if answer is not None]
 
     async def _generate_one(
@@ -135,12 +143,15 @@ class ProposeLoop(SelfPlayLoop):
         generate = functools.partial(self.generate, sampling_params)
         admission = ray.get_actor(actor_name(self.config.run.dir))
         features = [name for name in self.config.azr.bonus.terms if name != ANSWER_DIVERSITY]
-        proposal = await propose_once(self.pack, request, generate, admission.admit.remote, features)
+        proposal = await propose_once(
+            self.pack, request, generate, admission.admit.remote, features, self.clock
+        )
         outputs = []
         if self.config.azr.solve_on == SolveOn.ATTEMPTS:
             for number, attempt in enumerate(proposal.attempts):
                 outputs.append(_to_output(attempt.response, request.index, number, None))
-        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, proposal_to_json(proposal)))
+        facts = proposal_to_json(proposal)
+        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, facts, self.clock.take()))
         return outputs
 
 
@@ -150,8 +161,9 @@ class SolveLoop(SelfPlayLoop):
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`."""
         request = Request.from_json(json.loads(kwargs["request"]))
-        attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
-        return _to_output(attempt.response, request.index, 0, attempt_to_json(attempt))
+        generate = functools.partial(self.generate, sampling_params)
+        attempt = await solve_once(self.pack, request, generate, self.clock)
+        return _to_output(attempt.response, request.index, 0, attempt_to_json(attempt), self.clock.take())
 
 
 class HeldOutLoop(SelfPlayLoop):
@@ -215,10 +227,17 @@ def attempt_from_json(facts: Mapping[str, Any]) -> Attempt:
     return Attempt(Response(facts["response"]), Outcome(facts["outcome"]), facts["reason"])
 
 
-def _to_output(response: Response, index: int, attempt: int, facts: dict[str, Any] | None) -> AgentLoopOutput:
+def _to_output(
+    response: Response, index: int, attempt: int, facts: dict[str, Any] | None, waited_s: float = 0.0
+) -> AgentLoopOutput:
     tokens: Tokens = response.tokens
     # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
-    place: dict[str, Any] = {"azr_index": index, "azr_attempt": attempt, "azr_facts": json.dumps(facts)}
+    place: dict[str, Any] = {
+        "azr_index": index,
+        "azr_attempt": attempt,
+        "azr_facts": json.dumps(facts),
+        "azr_waited_s": waited_s,
+    }
     # verl copies this from the last output of a session to the others, and expects it to be there.
     place["reward_extra_info"] = {}
     return AgentLoopOutput(

@@ -99,18 +99,24 @@ def failure_metrics(num_failed: int) -> dict[str, float]:
     return {"azr/failed_responses": float(num_failed)}
 
 
-def time_metrics(timing_s: Mapping[str, float]) -> dict[str, float]:
+def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, float]:
     """Where a step's time went.
 
     Args:
         timing_s: verl's timers of the step, in seconds; `step` is the whole of it, without validation.
+        waited_s: Seconds in which agent-loop workers waited for checks alone, all workers together.
 
     Returns:
         `azr/time/overhead_share`: share of the step, checkpoints aside, outside of the work phases.
+        `azr/time/check_s` and `azr/time/check_share`: what checks cost beyond generation, and its share.
     """
     whole = timing_s["step"] - timing_s.get("save_checkpoint", 0.0)
     work = sum(timing_s.get(phase, 0.0) for phase in WORK_PHASES)
-    return {"azr/time/overhead_share": (whole - work) / whole}
+    return {
+        "azr/time/overhead_share": (whole - work) / whole,
+        "azr/time/check_s": waited_s,
+        "azr/time/check_share": waited_s / whole,
+    }
 
 
 def held_out_metrics(

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from recipe.check_clock import CheckClock
 from tasks.contract import Accepted, Message, Outcome, Role, TaskPack, TaskRecord
 
 DUPLICATE = "duplicate"
@@ -152,11 +153,17 @@ class Proposal:
 
 
 async def attempt_record(
-    pack: TaskPack, record: TaskRecord, messages: Sequence[Message], generate: Generate, count: int
+    pack: TaskPack,
+    record: TaskRecord,
+    messages: Sequence[Message],
+    generate: Generate,
+    count: int,
+    clock: CheckClock,
 ) -> tuple[Attempt, ...]:
     """Ask for `count` attempts at `record` and judge those that come back."""
     responses = await generate(messages, num_responses=count)
-    verdicts = await asyncio.gather(*(pack.judge(record, response.text) for response in responses))
+    with clock.checking():
+        verdicts = await asyncio.gather(*(pack.judge(record, response.text) for response in responses))
     return tuple(
         Attempt(response, verdict.outcome, verdict.reason)
         for response, verdict in zip(responses, verdicts, strict=True)
@@ -164,7 +171,12 @@ async def attempt_record(
 
 
 async def propose_once(
-    pack: TaskPack, request: Request, generate: Generate, admit: Admit, features: Sequence[str] = ()
+    pack: TaskPack,
+    request: Request,
+    generate: Generate,
+    admit: Admit,
+    features: Sequence[str] = (),
+    clock: CheckClock | None = None,
 ) -> Proposal:
     """Ask for one task, check it, and have it attempted at once if it is accepted.
 
@@ -174,6 +186,7 @@ async def propose_once(
         generate: The model.
         admit: Says whether a task may be taken.
         features: What to measure of an accepted task; names of `pack.feature_names`.
+        clock: Told of every check.
 
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt.
@@ -182,7 +195,9 @@ async def propose_once(
     if not responses:
         raise GenerationFailedError(f"no proposal for request {request.index} ({request.kind})")
     response = responses[0]
-    checked = await pack.accept(request.kind, response.text, request.references)
+    clock = clock or CheckClock()
+    with clock.checking():
+        checked = await pack.accept(request.kind, response.text, request.references)
     if not isinstance(checked, Accepted):
         return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
     key = pack.task_key(checked.record)
@@ -192,7 +207,7 @@ async def propose_once(
     messages = pack.solve_prompt(checked.record)
     try:
         # While seeding, with no attempts, this only finds out whether the prompt fits.
-        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts)
+        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts, clock)
     except PromptTooLongError:
         return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
     num_failed = request.num_attempts - len(attempts)
@@ -202,15 +217,19 @@ async def propose_once(
     )
 
 
-async def solve_once(pack: TaskPack, request: Request, generate: Generate) -> Attempt:
-    """Ask for one attempt at the request's record.
+async def solve_once(
+    pack: TaskPack, request: Request, generate: Generate, clock: CheckClock | None = None
+) -> Attempt:
+    """Ask for one attempt at the request's record, and tell `clock` of its check.
 
     Raises:
         GenerationFailedError: The engine gave no response.
     """
     if request.record is None:
         raise ValueError(f"request {request.index} has no record to solve")
-    attempts = await attempt_record(pack, request.record, request.messages, generate, 1)
+    attempts = await attempt_record(
+        pack, request.record, request.messages, generate, 1, clock or CheckClock()
+    )
     if not attempts:
         raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
     return attempts[0]

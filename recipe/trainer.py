@@ -64,6 +64,7 @@ class AzrTrainer(PPOTrainerSync):
         )
         self._requests: list[Request] = []
         self._settlement: Settlement | None = None
+        self._waited_s = 0.0
 
     # ------------------------------ logging ------------------------------
 
@@ -167,6 +168,7 @@ class AzrTrainer(PPOTrainerSync):
         extra_fields = list(data["extra_fields"])
         settlement = self.selfplay.settle(self.global_steps, self._requests, _results(extra_fields))
         self._settlement = settlement
+        self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields)
         self.files.append_ledger(settlement.ledger)
         self._release_tasks()
 
@@ -215,7 +217,7 @@ class AzrTrainer(PPOTrainerSync):
         kinds = [spec.name for spec in self.pack.kinds]
         metrics_of_step |= metrics.step_metrics(settlement.ledger, kinds, self.azr.attempts_per_record)
         metrics_of_step |= metrics.buffer_metrics({kind: self.selfplay.buffer.size(kind) for kind in kinds})
-        metrics_of_step |= metrics.time_metrics(timing_raw)
+        metrics_of_step |= metrics.time_metrics(timing_raw, self._waited_s)
         metrics_of_step |= metrics.failure_metrics(settlement.num_failed)
         metrics_of_step.update(self._batch_metrics(batch))
 

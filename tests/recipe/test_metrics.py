@@ -170,8 +170,14 @@ def test_overhead_is_what_no_work_phase_took() -> None:
         "update_actor": 2.0,
         "settle": 0.5,
     }
-    assert metrics.time_metrics(timing) == {"azr/time/overhead_share": pytest.approx(1 / 8)}
-    assert metrics.time_metrics({"step": 4.0, "gen": 4.0}) == {"azr/time/overhead_share": 0.0}
+    found = metrics.time_metrics(timing, waited_s=0.0)
+    assert found["azr/time/overhead_share"] == pytest.approx(1 / 8)
+    # Half a second of four in which nothing but checks was under way.
+    assert metrics.time_metrics({"step": 4.0, "gen": 4.0}, waited_s=0.5) == {
+        "azr/time/overhead_share": 0.0,
+        "azr/time/check_s": 0.5,
+        "azr/time/check_share": 0.125,
+    }
 
 
 def test_held_out_accuracy_has_its_wilson_interval() -> None:
