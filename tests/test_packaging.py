@@ -234,6 +234,7 @@ def test_make_demo_passes_on_pack_experiment_and_run():
     assert command.endswith("python -m recipe.main_azr experiment=e pack=p run.dir=runs/r")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("offered", "message"),
     [

@@ -31,6 +31,9 @@ from tasks.sandbox import (
     open_sandbox,
 )
 
+# It starts a process for every program, as such servers do.
+pytestmark = pytest.mark.slow
+
 STDOUT_CUT = 219_264
 SQUARE = Program("def f(x): return x * x")
 LIMITS = Limits(cpu_s=0.3, wall_s=5.0)
@@ -211,7 +214,7 @@ def stall(request: dict[str, Any]) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize(
     "bad",
-    [*BAD_ANSWERS.values(), pytest.param(stall, marks=pytest.mark.slow)],
+    [*BAD_ANSWERS.values(), stall],
     ids=[*BAD_ANSWERS, "stall"],
 )
 def test_a_failing_server_is_never_a_verdict(bad: Answer) -> None:
