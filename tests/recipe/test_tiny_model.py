@@ -386,6 +386,7 @@ def test_command_line_passes_knobs_to_the_pack(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [model_path(terse, SMALL, tmp_path)]
 
 
+@pytest.mark.slow
 def test_verl_and_vllm_are_not_imported() -> None:
     program = (
         "import sys, recipe.tiny_model.__main__\n"

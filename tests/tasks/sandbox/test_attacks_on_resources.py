@@ -32,7 +32,14 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS.keys())
+# One of them stands for all in the fast tests.
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(ENDLESS[name], id=name, marks=[pytest.mark.slow] if name != "in_finally" else [])
+        for name in ENDLESS
+    ],
+)
 def test_an_endless_program_ends(strike: Strike, source: str) -> None:
     strike(source, TIMEOUT)
 

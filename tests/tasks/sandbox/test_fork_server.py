@@ -99,6 +99,7 @@ def test_many_threads_get_their_own_answers(start_sandbox: Start) -> None:
             assert [call.literal for call in calls] == [str(n * n), str((n + 1) ** 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everyone", [False, True], ids=["one", "all"])
 def test_killed_zygotes_cost_no_answer(start_sandbox: Start, everyone: bool) -> None:
     jobs = [Job(busy(0.02), (str(n),), hash_seed=n % 2) for n in range(40)]
