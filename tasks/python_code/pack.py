@@ -19,7 +19,7 @@ from tasks.python_code.admission import Admission
 from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.execution import Runner
 from tasks.python_code.features import FEATURES
-from tasks.python_code.form import Form, malformed
+from tasks.python_code.form import Form, malformed, stored_answer
 from tasks.python_code.grading import Grader
 from tasks.python_code.knobs import (
     LITERAL_CHARS,
@@ -37,7 +37,6 @@ from tasks.python_code.records import (
     DEDUCTION,
     INDUCTION,
     Draft,
-    read_answer_key,
     read_examples,
     read_program,
 )
@@ -204,8 +203,11 @@ class PythonCodePack(FilePack):
         return {name: FEATURES[name](record, references) for name in names}
 
     def answer_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.answer_key`: the output, the input, all outputs, or the error, by kind."""
-        return read_answer_key(record)
+        """See `TaskPack.answer_key`; of an induction task, which asks for a program, all outputs."""
+        if record.kind != INDUCTION:
+            return stored_answer(record)
+        shown, hidden = read_examples(record.payload)
+        return "; ".join(example.output for example in [*shown, *hidden])
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """See `TaskPack.solve_prompt`."""

@@ -81,12 +81,6 @@ def read_examples(payload: Payload) -> tuple[list[Example], list[Example]]:
     return examples[:num_shown], examples[num_shown:]
 
 
-def read_answer_key(record: TaskRecord) -> str:
-    """What the solver has to find, as text; for an induction task, which asks for a program, all outputs."""
-    field = {DEDUCTION: "output", ABDUCTION: "input", ERROR: "error"}.get(record.kind)
-    return read_str(record.payload, field) if field else "; ".join(_read_texts(record.payload, "outputs"))
-
-
 def to_draft(record: TaskRecord) -> Draft:
     """The draft that admission turns into `record`."""
     payload = record.payload
