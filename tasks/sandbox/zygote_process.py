@@ -156,15 +156,7 @@ class ZygoteProcess:
         )
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
         most = max_reply_bytes(len(inputs), limits)
-        try:
-            data, overflow, reply = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
-        except (OSError, struct.error) as error:
-            self.kill()
-            raise BackendFailure(f"the zygote failed: {error or type(error).__name__}") from error
-        except BaseException:
-            # Interrupted halfway: its next answer would be the one to this request.
-            self.kill()
-            raise
+        data, overflow, reply = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
         return Attempt(_to_ending(reply, overflow, limits), {} if overflow else read_replies(data))
 
     def attack(self, number: int) -> bool:
@@ -173,11 +165,7 @@ class ZygoteProcess:
         Raises:
             BackendFailure: The zygote is dead or late.
         """
-        try:
-            _, _, reply = self._exchange(REQUEST.pack(number, 5000, 1000, 512 << 20), b"", 4096, 5.0)
-        except (OSError, struct.error) as error:
-            self.kill()
-            raise BackendFailure(f"the zygote failed: {error}") from error
+        _, _, reply = self._exchange(REQUEST.pack(number, 5000, 1000, 512 << 20), b"", 4096, 5.0)
         return reply.status != 0
 
     def kill(self) -> None:
@@ -193,7 +181,24 @@ class ZygoteProcess:
     def _exchange(
         self, header: bytes, payload: bytes, most: int, wall_s: float
     ) -> tuple[bytes, bool, _Reply]:
-        """Send a request; what the child wrote, whether that was too much, and how the child ended."""
+        """Send a request; what the child wrote, whether that was too much, and how the child ended.
+
+        Raises:
+            BackendFailure: The zygote is dead or late. It has been killed.
+        """
+        try:
+            with contextlib.ExitStack() as unless_done:
+                # Interrupted halfway, its next answer would be the one to this request.
+                unless_done.callback(self.kill)
+                answer = self._send_and_receive(header, payload, most, wall_s)
+                unless_done.pop_all()
+        except (OSError, struct.error) as error:
+            raise BackendFailure(f"the zygote failed: {str(error) or type(error).__name__}") from error
+        return answer
+
+    def _send_and_receive(
+        self, header: bytes, payload: bytes, most: int, wall_s: float
+    ) -> tuple[bytes, bool, _Reply]:
         deadline = time.monotonic() + wall_s + MARGIN_S
         ours, theirs = socket.socketpair()
         with ours:
