@@ -245,8 +245,9 @@ def _check_model(config: DictConfig) -> None:
         return
     model = _read_json(folder / "config.json", "a model directory holds one")
     tokenizer = _read_json(folder / "tokenizer_config.json", "the tokenizer is needed for the chat template")
+    own = "chat_template" in tokenizer or (folder / "chat_template.jinja").exists()
     _require(
-        "chat_template" in tokenizer or (folder / "chat_template.jinja").exists(),
+        own or config.actor_rollout_ref.model.custom_chat_template is not None,
         f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
         "chat_template.jinja to the directory.",
     )
