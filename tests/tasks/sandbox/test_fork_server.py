@@ -181,3 +181,25 @@ def test_bad_input_runs_nothing(start_sandbox: Start) -> None:
         with pytest.raises(ValueError, match="hash_seed"):
             sandbox.run(SQUARE, ["1"], hash_seed=2)
         assert sandbox.run(SQUARE, []) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError()], ids=["interrupted", "late"])
+def test_next_program_does_not_get_the_answer_of_an_exchange_that_broke_off(
+    start_sandbox: Start, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    sandbox = start_sandbox(1)
+
+    def break_off(*args: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.sandbox.zygote_process._receive", break_off)
+        if isinstance(error, KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt):
+                sandbox.run(Program("def f(x): return 'old'"), ["1"])
+        else:
+            (call,) = sandbox.run(Program("def f(x): return 'old'"), ["1"])
+            assert call.outcome is Outcome.BACKEND_ERROR
+            assert call.error == "the zygote failed: TimeoutError"
+    (call,) = sandbox.run(Program("def f(x): return 'new'"), ["1"])
+    assert call.literal == "'new'"
