@@ -8,7 +8,7 @@ the next one. A request is a header and that socket; the answer is how the kerne
 
 from __future__ import annotations
 
-# `_socket` is what `socket` wraps; the wrapper would load two more libraries (see `_LEFT_OUT`).
+# `_socket` is what `socket` wraps; the wrapper would load two more libraries.
 import _socket
 import gc
 import importlib
@@ -82,16 +82,9 @@ def preload(modules: list[str]) -> None:
     # `random` and `threading` have every child reseed and rebuild locks: 160 page faults for nothing, since
     # a child has one thread, and unseeded random numbers must differ between zygotes only.
     os.register_at_fork = lambda **_: None
-    for name in _LEFT_OUT:
-        sys.modules[name] = None  # type: ignore[assignment]
     for name in modules:
         importlib.import_module(name)
     os.register_at_fork = register
-
-
-# Every shared library makes every fork some 15 us dearer. The standard library does without these: they
-# only hasten what their Python twins do as well.
-_LEFT_OUT = ("_opcode", "_queue", "_statistics", "_typing")
 
 
 class _NoImport:
