@@ -35,6 +35,7 @@ from tasks.python_code.program import Rules, canonical_program, is_same_program
 from tasks.python_code.records import (
     ABDUCTION,
     DEDUCTION,
+    ERROR,
     INDUCTION,
     Draft,
     read_examples,
@@ -222,6 +223,9 @@ class PythonCodePack(FilePack):
         answer = self._form.read_answer(record.kind, response)
         if isinstance(answer, Verdict):
             return answer
+        if record.kind in (DEDUCTION, ERROR):
+            # By value: nothing runs, so nothing is waited for, and a thread would cost more than the comparison.
+            return self._grader.grade(record, answer)
         return await asyncio.to_thread(self._grader.grade, record, answer)
 
     def gold_response(self, record: TaskRecord) -> str:
