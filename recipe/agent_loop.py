@@ -12,7 +12,7 @@ import asyncio
 import functools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -26,18 +26,11 @@ from vllm.sampling_params import RequestOutputKind
 from recipe.admission import actor_name
 from recipe.check_clock import CheckClock
 from recipe.config import SolveOn
-from recipe.rollout import (
-    Attempt,
-    PromptTooLongError,
-    Proposal,
-    Request,
-    Response,
-    propose_once,
-    solve_once,
-)
+from recipe.facts import attempt_to_json, proposal_to_json
+from recipe.rollout import PromptTooLongError, Request, Response, propose_once, solve_once
 from recipe.selfplay import PROPOSAL
 from rewards.bonus import ANSWER_DIVERSITY
-from tasks.contract import Message, Outcome, TaskPack, TaskRecord
+from tasks.contract import Message, Outcome, TaskPack
 from tasks.registry import load_pack
 
 logger = logging.getLogger(__name__)
@@ -179,52 +172,6 @@ class HeldOutLoop(SelfPlayLoop):
         output.reward_score = correct
         output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed}
         return output
-
-
-def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
-    """A proposal's facts as JSON values; tokens stay behind."""
-    record = proposal.record
-    return {
-        "response": proposal.response.text,
-        "outcome": proposal.outcome.value,
-        "reason": proposal.reason,
-        "record": None if record is None else {"kind": record.kind, "payload": dict(record.payload)},
-        "key": proposal.key,
-        "messages": proposal.messages,
-        "attempts": [attempt_to_json(attempt) for attempt in proposal.attempts],
-        "num_failed": proposal.num_failed,
-        "features": dict(proposal.features),
-    }
-
-
-def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
-    """An attempt's facts as JSON values; tokens stay behind."""
-    return {
-        "response": attempt.response.text,
-        "outcome": attempt.outcome.value,
-        "reason": attempt.reason,
-    }
-
-
-def proposal_from_json(facts: Mapping[str, Any]) -> Proposal:
-    """The inverse of `proposal_to_json`, without tokens."""
-    record = facts["record"]
-    return Proposal(
-        response=Response(facts["response"]),
-        outcome=Outcome(facts["outcome"]),
-        reason=facts["reason"],
-        record=None if record is None else TaskRecord(record["kind"], record["payload"]),
-        key=facts["key"],
-        messages=facts["messages"],
-        attempts=tuple(attempt_from_json(attempt) for attempt in facts["attempts"]),
-        num_failed=facts["num_failed"],
-        features=facts["features"],
-    )
-
-
-def attempt_from_json(facts: Mapping[str, Any]) -> Attempt:
-    """The inverse of `attempt_to_json`, without tokens."""
-    return Attempt(Response(facts["response"]), Outcome(facts["outcome"]), facts["reason"])
 
 
 def _to_output(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class LedgerLine:
         solve_rate: For an accepted proposal that was attempted: share of correct attempts, in [0, 1].
         reward: Scalar; None when the response is not trained on.
         record: Payload of the task that was made or attempted; None for a refused proposal.
+        measures: What the pack measured of an attempt, by name; empty for a proposal.
     """
 
     step: int
@@ -50,6 +51,7 @@ class LedgerLine:
     solve_rate: float | None
     reward: float | None
     record: dict[str, Any] | None
+    measures: dict[str, float] = field(default_factory=dict)
 
     @property
     def cell(self) -> str:
@@ -72,6 +74,7 @@ class LedgerLine:
             "solve_rate": self.solve_rate,
             "reward": self.reward,
             "record": self.record,
+            "measures": self.measures,
         }
 
 

@@ -111,11 +111,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One response of the solver and what is true of it."""
+    """One response of the solver and what is true of it.
+
+    Attributes:
+        response: The model's text.
+        outcome: MALFORMED, WRONG or CORRECT.
+        reason: Why it is not correct; "" when it is.
+        measures: What the pack measured of it, by name.
+    """
 
     response: Response
     outcome: Outcome
     reason: str
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +173,7 @@ async def attempt_record(
     with clock.checking():
         verdicts = await asyncio.gather(*(pack.judge(record, response.text) for response in responses))
     return tuple(
-        Attempt(response, verdict.outcome, verdict.reason)
+        Attempt(response, verdict.outcome, verdict.reason, verdict.measures)
         for response, verdict in zip(responses, verdicts, strict=True)
     )
 

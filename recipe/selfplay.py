@@ -311,6 +311,7 @@ def _attempt_line(
         solve_rate=None,
         reward=reward,
         record=None if request.record is None else dict(request.record.payload),
+        measures=dict(attempt.measures),
     )
 
 

@@ -32,9 +32,9 @@ from verl.utils.tracking import Tracking
 
 from recipe import checkpoint, metrics
 from recipe.admission import start_admission
-from recipe.agent_loop import attempt_from_json, proposal_from_json
 from recipe.config import AzrConfig
 from recipe.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
+from recipe.facts import attempt_from_json, proposal_from_json
 from recipe.outputs import RunFiles
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.selfplay import SelfPlay, SelfPlayError, Settlement

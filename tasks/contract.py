@@ -13,7 +13,7 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -99,10 +99,13 @@ class Verdict:
     Attributes:
         outcome: MALFORMED, WRONG or CORRECT.
         reason: A stable slug, such as "no-answer" or "wrong-value"; "" for CORRECT.
+        measures: Numbers that are true of the attempt, by name: how far off it is, say. A profile may price
+            a wrong attempt by one of them; the outcome, and so the solve rate, knows nothing of them.
     """
 
     outcome: Outcome
     reason: str
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class PackUnavailableError(RuntimeError):
@@ -167,6 +170,11 @@ class TaskPack(ABC):
     def answer_key(self, record: TaskRecord) -> str | None:
         """What makes two tasks' answers the same, to reward rare ones; None where there is no such thing."""
         return None
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """Names that `Verdict.measures` of this pack may have, for profiles that grade wrong attempts."""
+        return ()
 
     @abstractmethod
     def solve_prompt(self, record: TaskRecord) -> list[Message]:

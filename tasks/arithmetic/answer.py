@@ -10,6 +10,9 @@ from tasks.parsing import last_line
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""
 
+DISTANCE = "distance"
+"""Measure of an answer that is one integer: how far it is from the right one."""
+
 
 def bare(answer: str) -> str:
     """An answer without steps. The first character tells it from one with steps."""
@@ -27,6 +30,7 @@ def judge_integer(response: str, right: int) -> Verdict:
     answer = line[max(line.rfind("="), line.rfind(":")) + 1 :].strip().removesuffix(".")
     if INTEGER.fullmatch(answer) is None:
         return Verdict(Outcome.MALFORMED, "no-answer")
+    measures = {DISTANCE: float(abs(int(answer) - right))}
     if int(answer) != right:
-        return Verdict(Outcome.WRONG, "wrong-value")
-    return Verdict(Outcome.CORRECT, "")
+        return Verdict(Outcome.WRONG, "wrong-value", measures)
+    return Verdict(Outcome.CORRECT, "", measures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.arithmetic.abduction import Abduction
+from tasks.arithmetic.answer import DISTANCE
 from tasks.arithmetic.deduction import Deduction
 from tasks.arithmetic.induction import Induction
 from tasks.kinds_pack import KindsPack
@@ -71,3 +72,8 @@ class ArithmeticPack(KindsPack):
             "induction": Induction(induction_max),
         }
         super().__init__(kinds, terse, held_out_path)
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """See `TaskPack.measure_names`; an abduction's answer, two integers, has none."""
+        return (DISTANCE,)

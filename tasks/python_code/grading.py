@@ -5,6 +5,8 @@ No expected value ever enters the sandbox, so no program can look it up or compa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.payload import read_str
 from tasks.python_code.admission import read_input
@@ -16,6 +18,9 @@ from tasks.sandbox import Call
 from tasks.sandbox.literals import LiteralError, equal, parse_literal
 
 CORRECT = Verdict(Outcome.CORRECT, "")
+
+SHARE = "share"
+"""Measure of an induction program that ran: the share of the hidden examples that hold, in [0, 1]."""
 
 
 class Grader:
@@ -66,11 +71,12 @@ class Grader:
             return _malformed(program.reason) if program.is_malformed else _wrong(program.reason)
         _, hidden = read_examples(record.payload)
         calls = self._runner.run(program, [example.input for example in hidden])
-        for call, example in zip(calls, hidden, strict=True):
-            verdict = self._compare(call, example.output, "wrong-program")
-            if verdict.outcome is not Outcome.CORRECT:
-                return verdict
-        return CORRECT
+        verdicts = [
+            self._compare(call, example.output, "wrong-program")
+            for call, example in zip(calls, hidden, strict=True)
+        ]
+        first_fault = next((verdict for verdict in verdicts if verdict != CORRECT), CORRECT)
+        return replace(first_fault, measures={SHARE: verdicts.count(CORRECT) / len(verdicts)})
 
     def _compare(self, call: Call, right: str, reason: str) -> Verdict:
         if call.literal is None:

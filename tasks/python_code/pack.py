@@ -20,7 +20,7 @@ from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.execution import Runner
 from tasks.python_code.features import FEATURES
 from tasks.python_code.form import Form, malformed, stored_answer
-from tasks.python_code.grading import Grader
+from tasks.python_code.grading import SHARE, Grader
 from tasks.python_code.knobs import (
     LITERAL_CHARS,
     PROGRAM_CHARS,
@@ -209,6 +209,11 @@ class PythonCodePack(FilePack):
             return stored_answer(record)
         shown, hidden = read_examples(record.payload)
         return "; ".join(example.output for example in [*shown, *hidden])
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """See `TaskPack.measure_names`."""
+        return (SHARE,) if INDUCTION in self._enabled else ()
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """See `TaskPack.solve_prompt`."""

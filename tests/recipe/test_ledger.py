@@ -27,6 +27,7 @@ LINE = LedgerLine(
     solve_rate=None,
     reward=1.0,
     record={"a": 1},
+    measures={"distance": 0.0},
 )
 NASTY = [
     "\ud800",
@@ -63,6 +64,7 @@ def test_line_says_all_of_a_response() -> None:
         "solve_rate": None,
         "reward": 1.0,
         "record": {"a": 1},
+        "measures": {"distance": 0.0},
     }
 
 

@@ -222,12 +222,19 @@ def test_solve_request_without_a_record_is_refused(arithmetic: ArithmeticPack) -
 
 
 @pytest.mark.parametrize(
-    ("text", "outcome", "reason"),
-    [("71", Outcome.CORRECT, ""), ("70", Outcome.WRONG, "wrong-value"), ("", Outcome.MALFORMED, "no-answer")],
+    ("text", "outcome", "reason", "measures"),
+    [
+        ("71", Outcome.CORRECT, "", {"distance": 0.0}),
+        ("70", Outcome.WRONG, "wrong-value", {"distance": 1.0}),
+        ("", Outcome.MALFORMED, "no-answer", {}),
+    ],
 )
-def test_attempt_is_judged(arithmetic: ArithmeticPack, text: str, outcome: Outcome, reason: str) -> None:
+def test_attempt_is_judged_and_measured(
+    arithmetic: ArithmeticPack, text: str, outcome: Outcome, reason: str, measures: dict[str, float]
+) -> None:
     model = Script([text])
-    assert asyncio.run(solve_once(arithmetic, SOLVE, model)) == Attempt(Response(text), outcome, reason)
+    found = asyncio.run(solve_once(arithmetic, SOLVE, model))
+    assert found == Attempt(Response(text), outcome, reason, measures)
     assert model.calls == [("Solve it.", 1)]
 
 

@@ -104,6 +104,18 @@ def test_task_key_survives_json_and_seeds_are_distinct(name: str) -> None:
     assert len({pack.task_key(record) for record in pack.seeds()}) == len(pack.seeds())
 
 
+def test_only_measures_that_the_pack_names_are_measured(name: str) -> None:
+    pack = build(name)
+    records = samples(pack)
+    answers = [pack.gold_response(record) for record in records]
+    found: set[str] = set()
+    for record in records:
+        for answer in answers[::NUM_SAMPLES]:
+            found |= set(asyncio.run(pack.judge(record, answer)).measures)
+        found |= set(asyncio.run(pack.judge(record, pack.gold_response(record))).measures)
+    assert found == set(pack.measure_names)
+
+
 def test_empty_response_is_malformed(name: str) -> None:
     pack = build(name)
     for record in pack.seeds():

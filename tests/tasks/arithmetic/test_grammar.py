@@ -159,6 +159,23 @@ def test_answers(record: TaskRecord, response: str, outcome: str, reason: str) -
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
+@pytest.mark.parametrize(
+    ("record", "response", "measures"),
+    [
+        (DEDUCTION, "-3", {"distance": 0.0}),
+        (DEDUCTION, "3", {"distance": 6.0}),  # |3 - (-3)|
+        (DEDUCTION, "three", {}),
+        (INDUCTION, "10", {"distance": 1.0}),  # |10 - 9|
+        (ABDUCTION, "15 14", {}),
+        (ABDUCTION, "15 15", {}),
+    ],
+)
+def test_distance_of_an_answer_that_is_a_number(
+    record: TaskRecord, response: str, measures: dict[str, float]
+) -> None:
+    assert asyncio.run(PACK.judge(record, response)).measures == measures
+
+
 def test_prompts_stay_as_they_are() -> None:
     """Models are warmed up on this wording; a change needs a new held-out version as well."""
     rng = random.Random(0)
@@ -244,6 +261,7 @@ def test_deduction_agrees_with_python(a: int, b: int, op: str, answer: int) -> N
     for value in (answer, right):
         verdict = asyncio.run(PACK.judge(found.record, str(value)))
         assert (verdict.outcome is Outcome.CORRECT) == (value == right)
+        assert verdict.measures == {"distance": abs(value - right)}
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,11 @@ def judge(record: TaskRecord, label: str, answer: str, pack: PythonCodePack = PA
 def wrong(reason: str) -> Verdict:
     """A verdict."""
     return Verdict(Outcome.WRONG, reason)
+
+
+def held(verdict: Verdict, share: float) -> Verdict:
+    """The verdict on a program that ran, with the share of the hidden examples that hold."""
+    return replace(verdict, measures={"share": share})
 
 
 def malformed(reason: str) -> Verdict:
@@ -107,22 +113,26 @@ def test_abduction_runs_the_program(answer: str, verdict: Verdict) -> None:
 
 def test_strict_equality_holds_for_results_of_runs() -> None:
     assert judge(ABDUCTION, "input", "3.0", STRICT) == wrong("wrong-input")
-    assert judge(INDUCTION, "python", "def f(x):\n    return x * x * 1.0", STRICT) == wrong("wrong-program")
-    assert judge(INDUCTION, "python", "def f(x):\n    return x * x * 1.0") == CORRECT
+    program = "def f(x):\n    return x * x * 1.0"
+    assert judge(INDUCTION, "python", program, STRICT) == held(wrong("wrong-program"), 0.0)
+    assert judge(INDUCTION, "python", program) == held(CORRECT, 1.0)
 
 
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        (SQUARE, CORRECT),
-        ("import math\ndef f(n):\n    return math.prod([n, n])", CORRECT),
-        ("def f(x):\n    return {0: 0, 1: 1, 2: 4}.get(x)", wrong("wrong-program")),
-        ("def f(x):\n    return {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}[x]", wrong("raises")),
-        ("def f(x):\n    while True:\n        pass", wrong("times-out")),
+        # Of 0 to 5, the hidden inputs are 3, 4 and 5.
+        (SQUARE, held(CORRECT, 1.0)),
+        ("import math\ndef f(n):\n    return math.prod([n, n])", held(CORRECT, 1.0)),
+        ("def f(x):\n    return {0: 0, 1: 1, 2: 4}.get(x)", held(wrong("wrong-program"), 0 / 3)),
+        ("def f(x):\n    return {3: 0, 4: 16}.get(x)", held(wrong("wrong-program"), 1 / 3)),
+        ("def f(x):\n    return {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}[x]", held(wrong("raises"), 2 / 3)),
+        ("def f(x):\n    return {4: 16, 5: 25}[x]", held(wrong("raises"), 2 / 3)),
+        ("def f(x):\n    while True:\n        pass", held(wrong("times-out"), 0.0)),
         ("def f(x):\n    import os", wrong("imports-os")),
-        ("def f(x):\n    raise SystemExit", wrong("exits")),
-        (EQUAL_TO_ALL.format(""), wrong("output-not-a-literal")),
-        (EQUAL_TO_ALL.format("(int)"), wrong("output-not-a-literal")),
+        ("def f(x):\n    raise SystemExit", held(wrong("exits"), 0.0)),
+        (EQUAL_TO_ALL.format(""), held(wrong("output-not-a-literal"), 0.0)),
+        (EQUAL_TO_ALL.format("(int)"), held(wrong("output-not-a-literal"), 0.0)),
         ("def g(x):\n    return x", malformed("no-entry-function")),
         ("def f(x", malformed("syntax-error")),
         ("", malformed("no-entry-function")),
@@ -157,7 +167,7 @@ def test_the_last_block_counts_and_others_do_not() -> None:
 def test_knobs_of_proposals_do_not_bound_answers() -> None:
     program = "K = 2\ndef f(x):\n    # squares, by way of a constant\n    return x ** K"
     narrow = PythonCodePack(max_literal_chars=16, max_program_chars=64, keep_globals=False)
-    assert judge(INDUCTION, "python", program, narrow) == CORRECT
+    assert judge(INDUCTION, "python", program, narrow).outcome is Outcome.CORRECT
     record = TaskRecord("deduction", triplet(SQUARE, Example("1", repr("a" * 300))))
     assert judge(record, "output", repr("a" * 300), narrow) == CORRECT
 
@@ -174,6 +184,19 @@ def test_a_broken_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         judge(INDUCTION, "python", SQUARE)
     with pytest.raises(SandboxBroken):
         asyncio.run(PACK.accept("deduction", PACK.gold_proposal(DEDUCTION), []))
+
+
+def test_share_of_the_hidden_examples_takes_no_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+
+    class Counting:
+        def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
+            runs.append(list(inputs))
+            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+
+    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Counting())
+    assert judge(INDUCTION, "python", SQUARE) == held(wrong("wrong-program"), 1 / 3)
+    assert runs == [["3", "4", "5"]]
 
 
 def test_packs_of_a_process_share_a_sandbox_and_leave_it_behind_when_pickled() -> None:

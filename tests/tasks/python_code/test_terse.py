@@ -102,7 +102,7 @@ def test_lines(task: TaskRecord, proposal: str, question: str, answer: str, work
     assert PACK.gold_response(task) == answer
     assert PACK.worked_response(task) == worked
     for response in (answer, worked):
-        assert judge(task, response) == Verdict(Outcome.CORRECT, "")
+        assert judge(task, response).outcome is Outcome.CORRECT
     assert accept(task.kind, proposal) == Accepted(task)
 
 
