@@ -16,7 +16,7 @@ from recipe import checkpoint
 from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.outputs import SUMMARY
 from rewards.bonus import ANSWER_DIVERSITY, Combine
-from rewards.profile import load_profile
+from rewards.profile import PriceTable, load_profile
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
 
@@ -53,7 +53,7 @@ def check(config: DictConfig) -> TaskPack:
     pack = load_pack(config.pack)
     pack.check()
     pack.held_out()
-    load_profile(config.reward_profile)
+    _check_profile(config, pack)
     _check_sizes(config)
     _check_bonus(config, pack)
     _check_estimator(config)
@@ -135,6 +135,17 @@ def _check_sizes(config: DictConfig) -> None:
         0 <= azr.failures.max_share < 1,
         f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
     )
+
+
+def _check_profile(config: DictConfig, pack: TaskPack) -> None:
+    prices = load_profile(config.reward_profile).prices
+    if isinstance(prices, PriceTable) and prices.wrong_grade is not None:
+        measure, known = prices.wrong_grade.measure, pack.measure_names
+        _require(
+            measure in known,
+            f"reward_profile={config.reward_profile} grades wrong attempts by {measure}, which the pack "
+            f"{pack.name} does not measure (it has {', '.join(known) or 'none'})",
+        )
 
 
 def _check_bonus(config: DictConfig, pack: TaskPack) -> None:

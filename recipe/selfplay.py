@@ -265,7 +265,7 @@ class SelfPlay:
     def _settle_attempt(
         self, step: int, request: Request, number: int, attempt: Attempt, uid: str, into: Settlement
     ) -> None:
-        reward = price_attempt(self._profile, attempt.outcome, self._reward_rng)
+        reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
         into.priced[request.index, number] = Priced(uid, reward)
         into.ledger.append(_attempt_line(step, request, number, attempt, reward))
 

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rewards.bonus import Combine, combine
+from rewards.grade import ByShare, Grade, price_grade
 from rewards.propose import learnability
 from tasks.contract import Outcome
+
+NO_MEASURES: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class PriceTable:
         attempt_malformed: The answer does not parse.
         attempt_wrong: It parses but is not right.
         attempt_correct: It is right.
+        wrong_grade: Prices a wrong attempt that has the grade's measure, in place of `attempt_wrong`.
     """
 
     proposal_malformed: float
@@ -38,6 +42,14 @@ class PriceTable:
     attempt_malformed: float
     attempt_wrong: float
     attempt_correct: float
+    wrong_grade: Grade | None = None
+
+    def price_wrong_attempt(self, measures: Mapping[str, float]) -> float:
+        """What a wrong attempt with these measures earns."""
+        grade = self.wrong_grade
+        if grade is None or grade.measure not in measures:
+            return self.attempt_wrong
+        return price_grade(grade, measures[grade.measure], self.attempt_wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,18 @@ _ALL = (
             attempt_malformed=-1.0,
             attempt_wrong=-0.5,
             attempt_correct=1.0,
+        ),
+    ),
+    RewardProfile(
+        name="paper_accuracy",
+        prices=PriceTable(
+            proposal_malformed=-1.0,
+            proposal_wrong=-0.5,
+            proposal_unlearnable=0.0,
+            attempt_malformed=-1.0,
+            attempt_wrong=-0.5,
+            attempt_correct=1.0,
+            wrong_grade=ByShare("share"),
         ),
     ),
     RewardProfile(
@@ -154,13 +178,16 @@ def price_proposal(
             return combine(value, terms, how) if value > 0.0 else prices.proposal_unlearnable
 
 
-def price_attempt(profile: RewardProfile, outcome: Outcome, rng: random.Random) -> float:
+def price_attempt(
+    profile: RewardProfile, outcome: Outcome, rng: random.Random, measures: Mapping[str, float] = NO_MEASURES
+) -> float:
     """The solver's reward for one attempt.
 
     Args:
         profile: The prices.
         outcome: What is true of the attempt.
         rng: Source of a draw. A table leaves it untouched.
+        measures: What the pack measured of the attempt, by name. A table reads it for WRONG only.
 
     Returns:
         The reward, a scalar without unit.
@@ -172,6 +199,6 @@ def price_attempt(profile: RewardProfile, outcome: Outcome, rng: random.Random) 
         case Outcome.MALFORMED:
             return prices.attempt_malformed
         case Outcome.WRONG:
-            return prices.attempt_wrong
+            return prices.price_wrong_attempt(measures)
         case Outcome.CORRECT:
             return prices.attempt_correct

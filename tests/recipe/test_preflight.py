@@ -47,6 +47,11 @@ def test_demo_passes(config: DictConfig) -> None:
 
 RULES: list[tuple[dict[str, Any], str]] = [
     ({"reward_profile": "nope"}, "reward_profile must be one of azr_code, .*random; got 'nope'"),
+    (
+        {"reward_profile": "paper_accuracy"},
+        r"reward_profile=paper_accuracy grades wrong attempts by share, which the pack arithmetic does not "
+        r"measure \(it has distance\)",
+    ),
     ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
     (
         {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},

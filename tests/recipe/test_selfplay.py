@@ -17,7 +17,8 @@ from recipe.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, 
 from recipe.rollout import Attempt, Proposal, Request, Response
 from recipe.selfplay import PROPOSAL, SelfPlay, SelfPlayError, Settlement
 from recipe.uid import parse_uid
-from rewards.profile import load_profile
+from rewards.grade import ByShare
+from rewards.profile import PriceTable, RewardProfile, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Outcome, Role, TaskRecord
 
@@ -332,6 +333,21 @@ def test_every_response_gets_the_price_of_its_outcome(build: Build) -> None:
         }
     )
     assert settlement.num_failed == 0
+
+
+def test_wrong_attempts_are_graded_by_their_measures_and_stay_wrong(arithmetic: ArithmeticPack) -> None:
+    prices = PriceTable(-1.0, -0.5, 0.0, -1.0, -0.5, 1.0, ByShare("share"))
+    config = AzrConfig(proposals_per_kind=1)
+    selfplay = SelfPlay(arithmetic, RewardProfile("graded", prices), config)
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    near, far = (replace(attempt(WRONG), measures={"share": share}) for share in (0.75, 0.0))
+    results[0] = replace(results[0], attempts=(near, far, attempt(WRONG), attempt(RIGHT)))
+    settlement = selfplay.settle(1, requests, results)
+    settled = rewards(settlement)
+    assert [settled[0, number] for number in range(4)] == [0.75, -0.5, -0.5, 1.0]
+    assert settled[0, PROPOSAL] == 0.75  # 1 - 1/4: one of four is correct, whatever the grades
+    assert [line.measures for line in settlement.ledger[1:5]] == [{"share": 0.75}, {"share": 0.0}, {}, {}]
 
 
 def test_uid_spells_who_responded_to_what(build: Build) -> None:

@@ -24,6 +24,14 @@ from tasks.contract import Outcome
 
 TABLES = tuple(name for name, profile in PROFILES.items() if isinstance(profile.prices, PriceTable))
 
+
+def table(name: str) -> PriceTable:
+    """The prices of a profile that has a table."""
+    prices = load_profile(name).prices
+    assert isinstance(prices, PriceTable)
+    return prices
+
+
 GOLDEN_PROPOSALS: list[tuple[str, Outcome, float | None, float]] = [
     ("paper", Outcome.MALFORMED, None, -1.0),
     ("paper", Outcome.WRONG, None, -0.5),
@@ -32,6 +40,11 @@ GOLDEN_PROPOSALS: list[tuple[str, Outcome, float | None, float]] = [
     ("paper", Outcome.CORRECT, 4 / 8, 0.5),  # 1 - 4/8
     ("paper", Outcome.CORRECT, 7 / 8, 0.125),  # 1 - 7/8
     ("paper", Outcome.CORRECT, 8 / 8, 0.0),  # always solved: learnability 0, and 0 stays 0
+    ("paper_accuracy", Outcome.MALFORMED, None, -1.0),
+    ("paper_accuracy", Outcome.WRONG, None, -0.5),
+    ("paper_accuracy", Outcome.CORRECT, 0 / 8, 0.0),  # solve rates are of correct attempts, as in `paper`
+    ("paper_accuracy", Outcome.CORRECT, 1 / 8, 0.875),  # 1 - 1/8
+    ("paper_accuracy", Outcome.CORRECT, 8 / 8, 0.0),
     ("azr_code", Outcome.MALFORMED, None, -1.0),
     ("azr_code", Outcome.WRONG, None, -1.0),  # any invalid proposal
     ("azr_code", Outcome.CORRECT, 0 / 8, -0.5),  # never solved: learnability 0 costs 0.5
@@ -52,6 +65,9 @@ GOLDEN_ATTEMPTS: list[tuple[str, Outcome, float]] = [
     ("paper", Outcome.MALFORMED, -1.0),
     ("paper", Outcome.WRONG, -0.5),
     ("paper", Outcome.CORRECT, 1.0),
+    ("paper_accuracy", Outcome.MALFORMED, -1.0),
+    ("paper_accuracy", Outcome.WRONG, -0.5),  # not measured
+    ("paper_accuracy", Outcome.CORRECT, 1.0),
     ("azr_code", Outcome.MALFORMED, -1.0),
     ("azr_code", Outcome.WRONG, -0.5),
     ("azr_code", Outcome.CORRECT, 1.0),
@@ -59,6 +75,13 @@ GOLDEN_ATTEMPTS: list[tuple[str, Outcome, float]] = [
     ("prime_inversion", Outcome.WRONG, -0.5),
     ("prime_inversion", Outcome.CORRECT, 1.0),
 ]
+
+GOLDEN_GRADES: list[tuple[str, dict[str, float], float]] = [
+    ("paper_accuracy", {"share": 0 / 5}, -0.5),  # nothing holds: wrong
+    ("paper_accuracy", {"share": 1 / 5}, 0.2),
+    ("paper_accuracy", {"share": 4 / 5}, 0.8),
+]
+"""Prices of wrong attempts with these measures."""
 
 
 @pytest.mark.parametrize(("name", "outcome", "solve_rate", "expected"), GOLDEN_PROPOSALS)
@@ -73,10 +96,17 @@ def test_attempt_price_is_the_row_of_the_table(name: str, outcome: Outcome, expe
     assert price_attempt(load_profile(name), outcome, random.Random(0)) == expected
 
 
+@pytest.mark.parametrize(("name", "measures", "expected"), GOLDEN_GRADES)
+def test_grade_is_the_row_of_the_table(name: str, measures: dict[str, float], expected: float) -> None:
+    assert price_attempt(load_profile(name), Outcome.WRONG, random.Random(0), measures) == expected
+
+
 def test_golden_rows_cover_every_outcome_of_every_table() -> None:
     every_row = set(itertools.product(TABLES, Outcome))
     assert {(name, outcome) for name, outcome, _, _ in GOLDEN_PROPOSALS} == every_row
     assert {(name, outcome) for name, outcome, _ in GOLDEN_ATTEMPTS} == every_row
+    graded = {name for name in TABLES if table(name).wrong_grade is not None}
+    assert {name for name, _, _ in GOLDEN_GRADES} == graded
 
 
 def test_random_draws_an_attempts_three_prices() -> None:
@@ -158,7 +188,7 @@ def test_unknown_profile_is_refused_in_one_line_that_lists_the_known_ones() -> N
     with pytest.raises(ValueError) as error:
         load_profile("papr")
     assert str(error.value) == (
-        "reward_profile must be one of azr_code, paper, prime_inversion, random; got 'papr'"
+        "reward_profile must be one of azr_code, paper, paper_accuracy, prime_inversion, random; got 'papr'"
     )
 
 

@@ -1,0 +1,56 @@
+"""Grades: prices of a wrong attempt by how near it came, where the pack has measured that.
+
+A profile names one of them beside its table (`PriceTable.wrong_grade`). The attempt stays wrong: solve rates
+are what they would be without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ByShare:
+    """The share of the attempt that is right; where none of it is, the price of a wrong attempt.
+
+    The official code of Absolute Zero calls this `accuracy`, for induction (hidden examples that hold).
+
+    Attributes:
+        measure: A share in [0, 1], as the pack calls it.
+    """
+
+    measure: str
+
+
+@dataclass(frozen=True, slots=True)
+class BySteps:
+    """A price for each stretch of a measure.
+
+    Attributes:
+        measure: A number, as the pack calls it; the smaller, the better.
+        steps: Pairs of the largest value of a stretch and its price, by rising value.
+        beyond: Price of what is larger than all of them.
+    """
+
+    measure: str
+    steps: tuple[tuple[float, float], ...]
+    beyond: float
+
+
+Grade = ByShare | BySteps
+
+
+def price_grade(grade: Grade, value: float, attempt_wrong: float) -> float:
+    """The price of a wrong attempt with this value of the grade's measure.
+
+    Args:
+        grade: How it is graded.
+        value: Of the measure, in its unit.
+        attempt_wrong: The table's price of a wrong attempt.
+
+    Returns:
+        The reward, a scalar without unit.
+    """
+    if isinstance(grade, ByShare):
+        return value if value > 0.0 else attempt_wrong
+    return next((price for largest, price in grade.steps if value <= largest), grade.beyond)
