@@ -72,6 +72,7 @@ class Request:
         references: The records shown in a proposer's prompt.
         record: The task to solve; None for a proposal.
         num_attempts: Attempts at an accepted proposal; 0 while seeding, and for a solve request.
+        step: The training step that a proposal is asked for in; 0 while seeding, and for a solve request.
     """
 
     index: int
@@ -81,6 +82,7 @@ class Request:
     references: tuple[TaskRecord, ...] = ()
     record: TaskRecord | None = None
     num_attempts: int = 0
+    step: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, for the trip to another process."""
@@ -92,6 +94,7 @@ class Request:
             "references": [_record_to_json(record) for record in self.references],
             "record": None if self.record is None else _record_to_json(self.record),
             "num_attempts": self.num_attempts,
+            "step": self.step,
         }
 
     @staticmethod
@@ -106,6 +109,7 @@ class Request:
             references=tuple(_record_from_json(item) for item in values["references"]),
             record=None if record is None else _record_from_json(record),
             num_attempts=values["num_attempts"],
+            step=values["step"],
         )
 
 
@@ -205,7 +209,7 @@ async def propose_once(
     response = responses[0]
     clock = clock or CheckClock()
     with clock.checking():
-        checked = await pack.accept(request.kind, response.text, request.references)
+        checked = await pack.accept(request.kind, response.text, request.references, step=request.step)
     if not isinstance(checked, Accepted):
         return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
     key = pack.task_key(checked.record)

@@ -98,7 +98,7 @@ class SelfPlay:
         for kind in self._kinds:
             if self.buffer.size(kind) < self._config.seeding.target:
                 for _ in range(self._config.proposals_per_kind):
-                    requests.append(self._propose_request(len(requests), kind, num_attempts=0))
+                    requests.append(self._propose_request(len(requests), kind, num_attempts=0, step=0))
         return requests
 
     def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
@@ -122,7 +122,7 @@ class SelfPlay:
         for kind in self._kinds:
             for _ in range(self._config.proposals_per_kind):
                 attempts = self._config.attempts_per_record
-                requests.append(self._propose_request(len(requests), kind, attempts))
+                requests.append(self._propose_request(len(requests), kind, attempts, step))
         if self._config.solve_on == SolveOn.PREVIOUS:
             for kind in self._kinds:
                 fresh = self.buffer.added_at(kind, step - 1)
@@ -187,11 +187,11 @@ class SelfPlay:
         _rng_from_json(self._draw_rng, state["draw_rng"])
         _rng_from_json(self._reward_rng, state["reward_rng"])
 
-    def _propose_request(self, index: int, kind: str, num_attempts: int) -> Request:
+    def _propose_request(self, index: int, kind: str, num_attempts: int, step: int) -> Request:
         spec = self._pack.spec(kind)
         references = tuple(self.buffer.sample(spec.reference_kinds, spec.num_references, self._draw_rng))
-        messages = self._pack.propose_prompt(kind, references, self._draw_rng)
-        return Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts)
+        messages = self._pack.propose_prompt(kind, references, self._draw_rng, step=step)
+        return Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts, step)
 
     def _solve_requests(
         self, first_index: int, kind: str, fresh: Sequence[TaskRecord], count: int

@@ -145,13 +145,19 @@ class TaskPack(ABC):
 
     @abstractmethod
     def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
-        """Chat prompt that asks for one new task of `kind`, unlike `references`."""
+        """Chat prompt that asks for one new task of `kind`, unlike `references`.
+
+        `step` is the number of the training step, for packs that ask for more as a run goes on; 0 while
+        seeding and wherever no run asks.
+        """
 
     @abstractmethod
-    async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
-        """Parse and check one proposal."""
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+    ) -> Accepted | Rejected:
+        """Parse and check one proposal; `references` and `step` are those of its prompt."""
 
     @property
     def feature_names(self) -> tuple[str, ...]:

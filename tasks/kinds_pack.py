@@ -125,7 +125,7 @@ class KindsPack(FilePack):
         return records
 
     def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
         """See `TaskPack.propose_prompt`; without references, the first seed of the kind is the example."""
         logic = self._logic(kind)
@@ -133,7 +133,9 @@ class KindsPack(FilePack):
         request = TERSE_REQUEST if self._terse else logic.request
         return [{"role": "user", "content": "\n".join([request, *examples])}]
 
-    async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+    ) -> Accepted | Rejected:
         """See `TaskPack.accept`."""
         payload = self._logic(kind).parse(response)
         return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
+from tasks.python_code.composite import Schedule
 from tasks.python_code.records import KINDS
 from tasks.sandbox import Limits, SandboxConfig
 
@@ -12,6 +13,7 @@ PROGRAM_CHARS = (64, 20_000)
 LITERAL_CHARS = (16, 4_000)
 """Python writes no integer of more than 4,300 digits."""
 
+LAST_STEP = 1_000_000
 BYTES_PER_CHAR = 4
 WALL_FACTOR = 4
 
@@ -48,19 +50,24 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in found)
 
 
-def check_composite(share: float, maximum: int, num_references: int, terse: bool) -> None:
-    """Refuse a share of composite programs that nothing could be composed from.
+def check_composite(schedule: Schedule, num_references: int, terse: bool) -> Schedule:
+    """Return the schedule of composite programs.
 
     Raises:
-        ValueError: The share is none, or there are no references, or prompts are terse.
+        ValueError: A number of it is outside its range, or there is nothing to compose from: there are no
+            references, or prompts are terse.
     """
+    share = schedule.share
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise ValueError(f"pack.composite_share must be a number from 0 to 1; got {share!r}")
-    check_count("composite_max", maximum, 1, 8)
+    check_count("composite_max", schedule.maximum, 1, 8)
+    check_count("composite_from_step", schedule.from_step, 0, LAST_STEP)
+    check_count("composite_until_step", schedule.until_step, schedule.from_step, LAST_STEP)
     if share and (terse or num_references == 0):
         raise ValueError(
             f"pack.composite_share must be 0 with terse prompts or without references; got {share!r}"
         )
+    return schedule
 
 
 def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:

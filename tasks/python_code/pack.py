@@ -16,7 +16,7 @@ from tasks.held_out_file import FilePack, Stratum
 from tasks.payload import read_str
 from tasks.python_code import draws, grammar, rule_draws
 from tasks.python_code.admission import Admission
-from tasks.python_code.composite import choose_given, define_given
+from tasks.python_code.composite import Schedule, choose_given, define_given
 from tasks.python_code.execution import Runner
 from tasks.python_code.features import FEATURES
 from tasks.python_code.form import Form, malformed, stored_answer
@@ -74,6 +74,8 @@ class PythonCodePack(FilePack):
         strict_equality: bool = False,
         composite_share: float = 0.0,
         composite_max: int = 2,
+        composite_from_step: int = 0,
+        composite_until_step: int = 0,
         time_limit_s: float = 1.0,
         memory_mb: int = 512,
         seed_path: str | None = None,
@@ -96,6 +98,8 @@ class PythonCodePack(FilePack):
             strict_equality: Tell `1`, `1.0` and `True` apart when answers are compared.
             composite_share: Share of the proposals with references that have to call some of them.
             composite_max: Most functions that such a proposal has to call.
+            composite_from_step: Training step from which composites come in by and by.
+            composite_until_step: Training step from which share and number are as given.
             time_limit_s: CPU seconds of an attempt; a proposal has half of it.
             memory_mb: Memory of a run.
             seed_path: A file of tasks to start from; null starts from the identity function.
@@ -118,14 +122,14 @@ class PythonCodePack(FilePack):
         check_count("max_program_chars", max_program_chars, *PROGRAM_CHARS)
         check_count("max_literal_chars", max_literal_chars, *LITERAL_CHARS)
         limits = check_limits(time_limit_s, memory_mb)
-        check_composite(composite_share, composite_max, num_references, terse)
+        schedule = Schedule(composite_share, composite_max, composite_from_step, composite_until_step)
+        self._composites = check_composite(schedule, num_references, terse)
         if tags not in list(Tags):
             raise ValueError(f"pack.tags must be one of {', '.join(Tags)}; got {tags!r}")
         terse_set = str(self.terse_held_out_path) if terse else None
         super().__init__(terse_set if held_out_path is None else held_out_path)
         self._enabled = check_kinds(kinds)
         self._num_references = num_references
-        self._composite_share, self._composite_max = composite_share, composite_max
         self._seed_path = None if seed_path is None else Path(seed_path)
         self._terse = terse
         self._form: Form = TerseForm()
@@ -163,17 +167,19 @@ class PythonCodePack(FilePack):
         return [*records, *(built_in_seed(kind, num_inputs) for kind in self._enabled if kind not in known)]
 
     def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
         """See `TaskPack.propose_prompt`."""
         self.spec(kind)
         if not references and (self._terse or kind == INDUCTION):
             # Terse prompts say by their reference of which kind a task is wanted.
             references = [built_in_seed(kind, self._form.num_inputs)]
-        given = define_given(self._given(kind, references))
+        given = define_given(self._given(kind, references, step))
         return [{"role": "user", "content": self._form.request(kind, references, given)}]
 
-    async def accept(self, kind: str, response: str, references: Sequence[TaskRecord]) -> Accepted | Rejected:
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+    ) -> Accepted | Rejected:
         """See `TaskPack.accept`.
 
         Raises:
@@ -188,7 +194,7 @@ class PythonCodePack(FilePack):
             if isinstance(of_reference, Rejected):
                 return of_reference
             draft = of_reference
-        given = self._given(kind, references)
+        given = self._given(kind, references, step)
         record = await asyncio.to_thread(self._admission.admit, kind, draft, define_given(given), len(given))
         return record if isinstance(record, Rejected) else Accepted(record)
 
@@ -288,11 +294,11 @@ class PythonCodePack(FilePack):
             return KindSpec(kind, programs or (INDUCTION,), 1)
         return KindSpec(kind, (kind,), self._num_references)
 
-    def _given(self, kind: str, references: Sequence[TaskRecord]) -> list[str]:
+    def _given(self, kind: str, references: Sequence[TaskRecord], step: int) -> list[str]:
         """Programs that a proposal has to call."""
-        if kind == INDUCTION or self._composite_share == 0:
+        if kind == INDUCTION or self._composites.share == 0:
             return []
-        return choose_given(references, self._composite_share, self._composite_max)
+        return choose_given(references, self._composites, step)
 
     def _domains(self) -> Sequence[str]:
         return rule_draws.DOMAINS if self._terse else grammar.DOMAINS

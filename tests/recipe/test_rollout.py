@@ -148,17 +148,17 @@ def test_proposal_of_the_seeding_is_not_attempted(arithmetic: ArithmeticPack) ->
     assert proposal.solve_rate is None
 
 
-def test_pack_sees_the_references_of_the_request() -> None:
+def test_pack_sees_the_references_and_the_step_of_the_request() -> None:
     seen = []
 
     class Watching(ArithmeticPack):
-        async def accept(self, kind, response, references):  # type: ignore[no-untyped-def]
-            seen.append((kind, response, references))
-            return await super().accept(kind, response, references)
+        async def accept(self, kind, response, references, *, step=0):  # type: ignore[no-untyped-def]
+            seen.append((kind, response, references, step))
+            return await super().accept(kind, response, references, step=step)
 
-    request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages, (RECORD,))
+    request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages, (RECORD,), step=7)
     propose(Watching(), Script(["no task"]), request=request)
-    assert seen == [("deduction", "no task", (RECORD,))]
+    assert seen == [("deduction", "no task", (RECORD,), 7)]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +303,7 @@ MESSAGES = st.fixed_dictionaries({"role": st.text(), "content": st.text(st.chara
         references=st.lists(RECORDS, max_size=2).map(tuple),
         record=st.none() | RECORDS,
         num_attempts=st.integers(0),
+        step=st.integers(0),
     )
 )
 def test_request_survives_the_trip_to_another_process(request: Request) -> None:

@@ -5,6 +5,7 @@ The results are written down by hand: `propose` and `attempt` make the facts tha
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +21,9 @@ from recipe.uid import parse_uid
 from rewards.grade import ByShare
 from rewards.profile import PriceTable, RewardProfile, load_profile
 from tasks.arithmetic import ArithmeticPack
-from tasks.contract import KindSpec, Outcome, Role, TaskRecord
+from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
+from tasks.python_code import PythonCodePack
+from tasks.python_code.records import Example, triplet
 
 KINDS = ("deduction", "abduction", "induction")
 NUM_SEEDS = {"deduction": 4, "abduction": 4, "induction": 5}
@@ -144,6 +147,48 @@ def test_proposers_prompt_shows_its_references(build: Build, arithmetic: Arithme
     for request in build().begin_step(1):
         lines = request.messages[0]["content"].split("\n")
         assert lines[1:] == [arithmetic.gold_proposal(record) for record in request.references]
+
+
+def test_prompts_are_of_their_step_and_of_step_0_while_seeding() -> None:
+    class StepPack(ArithmeticPack):
+        """Says the step in the prompt."""
+
+        def propose_prompt(
+            self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
+        ) -> list[Message]:
+            return [{"role": "user", "content": f"step {step}"}]
+
+    selfplay = SelfPlay(StepPack(), load_profile("paper"), AzrConfig(proposals_per_kind=1))
+    for step, requests in ((0, selfplay.seeding_wave()), (3, selfplay.begin_step(3))):
+        assert len(requests) == 3
+        assert {request.step for request in requests} == {step}
+        assert {request.messages[0]["content"] for request in requests} == {f"step {step}"}
+
+
+def test_resumed_run_draws_the_composites_that_the_whole_one_drew() -> None:
+    def build() -> SelfPlay:
+        pack = PythonCodePack(composite_share=1.0, composite_from_step=1, composite_until_step=5)
+        selfplay = SelfPlay(pack, load_profile("paper"), AzrConfig(proposals_per_kind=40))
+        for number in range(30):
+            example = Example("1", str(1 + number))
+            record = TaskRecord("deduction", triplet(f"def f(x):\n    return x + {number}", example))
+            selfplay.buffer.add(record, pack.task_key(record), step=0)
+        return selfplay
+
+    def num_composites(requests: Sequence[Request]) -> int:
+        return sum("must call" in r.messages[0]["content"] for r in requests if r.kind == "deduction")
+
+    whole = build()
+    drawn = {step: whole.begin_step(step) for step in (1, 2, 3)}
+    state = json.loads(json.dumps(whole.state_dict()))
+    resumed = build()
+    resumed.load_state_dict(state)
+    for step in (4, 5):
+        drawn[step] = whole.begin_step(step)
+        assert resumed.begin_step(step) == drawn[step]
+    # The share grows from 0 in step 1 to 1 in step 5; in step 3 it is one half, of 40.
+    counts = [num_composites(drawn[step]) for step in (1, 3, 5)]
+    assert counts[0] == 0 and 10 <= counts[1] <= 30 and counts[2] == 40
 
 
 def test_two_steps_draw_different_references(build: Build) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.python_code import PythonCodePack
-from tasks.python_code.composite import choose_given, define_given
+from tasks.python_code.composite import Schedule, choose_given, define_given
 from tasks.python_code.records import Example, triplet
 from tasks.python_code.response import Tags, block, wrap
 from tasks.registry import load_pack
@@ -67,6 +67,8 @@ def test_defaults_are_those_of_the_file() -> None:
         ("max_literal_chars", 5000, "from 16 to 4000"),
         ("composite_share", 1.5, "from 0 to 1"),
         ("composite_max", 0, "from 1 to 8"),
+        ("composite_from_step", -1, "from 0 to 1000000"),
+        ("composite_until_step", 1.5, "from 0 to 1000000"),
         ("time_limit_s", 0, "from 0.05 to 60"),
         ("time_limit_s", "1", "must be a number"),
         ("memory_mb", 10, "from 96 to"),
@@ -162,6 +164,7 @@ def test_sizes_are_limits_and_nothing_is_cut() -> None:
     assert ask("def f(x): return x", "'" + "\N{SNOWMAN}" * 14 + "'") == "'" + "\N{SNOWMAN}" * 14 + "'"
 
 
+ALL = Schedule(share=1.0, maximum=2, from_step=0, until_step=0)
 TWO = [
     deduction("def f(x):\n    return x + 1"),
     deduction("K = 2\ndef f(x):\n    return h(x)\ndef h(x):\n    return x * K"),
@@ -183,7 +186,7 @@ def test_composite_proposals_call_all_that_they_are_given() -> None:
     references = next(
         [*TWO, deduction(f"def f(x):\n    return x - {n}")]
         for n in range(50)
-        if len(choose_given([*TWO, deduction(f"def f(x):\n    return x - {n}")], 1.0, 2)) == 2
+        if len(choose_given([*TWO, deduction(f"def f(x):\n    return x - {n}")], ALL, 1)) == 2
     )
     text = prompt(pack, "abduction", references)
     assert "must call every one of them" in text and "def g_1(" in text and "def g_2(" not in text
@@ -217,10 +220,54 @@ def test_composites_of_deep_programs_have_a_key_or_are_refused(depth: int) -> No
 def test_share_of_composites_is_drawn_from_the_references() -> None:
     groups = [[deduction(f"def f(x):\n    return x + {n}")] for n in range(200)]
     for share, low, high in ((0.0, 0, 0), (0.3, 35, 85), (1.0, 200, 200)):
-        drawn = [bool(choose_given(group, share, 2)) for group in groups]
+        schedule = Schedule(share, 2, 0, 0)
+        drawn = [bool(choose_given(group, schedule, 1)) for group in groups]
         assert low <= sum(drawn) <= high
-        assert drawn == [bool(choose_given(group, share, 2)) for group in groups]
+        assert drawn == [bool(choose_given(group, schedule, 1)) for group in groups]
     assert "must call" not in prompt(PythonCodePack(), "deduction", TWO)
     assert "must call" not in prompt(PythonCodePack(composite_share=1.0), "induction", TWO)
     with_global = [deduction("n = 0\ndef f(x):\n    global n\n    return x")]
-    assert choose_given(with_global, 1.0, 2) == []
+    assert choose_given(with_global, ALL, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "share", "maximum"),
+    [
+        (0, 0.0, 0),  # seeding
+        (100, 0.0, 0),
+        (101, 0.01, 1),  # (101 - 100) / (200 - 100) of both; ceil(0.01 * 3)
+        (150, 0.5, 2),  # ceil(0.5 * 3)
+        (200, 1.0, 3),
+        (900, 1.0, 3),
+    ],
+)
+def test_composites_grow_in_a_straight_line(step: int, share: float, maximum: int) -> None:
+    schedule = Schedule(share=1.0, maximum=3, from_step=100, until_step=200)
+    assert schedule.grown(step) == pytest.approx(share)
+    chosen = [
+        choose_given([deduction(f"def f(x):\n    return x + {n + i}") for i in range(3)], schedule, step)
+        for n in range(400)
+    ]
+    assert max(map(len, chosen)) == maximum
+    assert sum(map(bool, chosen)) / 400 == pytest.approx(share, abs=0.1)
+
+
+def test_ramp_of_no_length_is_a_start() -> None:
+    schedule = Schedule(share=1.0, maximum=3, from_step=10, until_step=10)
+    assert [schedule.grown(step) for step in (0, 9, 10, 11)] == [0.0, 0.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="composite_until_step must be an integer from 10 to"):
+        PythonCodePack(composite_share=0.5, composite_from_step=10, composite_until_step=9)
+
+
+def test_prompt_and_check_agree_at_every_step() -> None:
+    pack = PythonCodePack(composite_share=1.0, composite_from_step=2, composite_until_step=12)
+    answer = proposal("def f(x):\n    return x + 5")
+    asked = []
+    for step in range(14):
+        content = pack.propose_prompt("deduction", TWO, random.Random(0), step=step)[0]["content"]
+        found = asyncio.run(pack.accept("deduction", answer, TWO, step=step))
+        asked.append("must call" in content)
+        refused = found == Rejected(Outcome.WRONG, "given-function-not-called")
+        assert refused if asked[-1] else isinstance(found, Accepted)
+    # The same references are asked from some step on, and then for good.
+    assert asked == sorted(asked) and not asked[2] and asked[12]
