@@ -37,6 +37,7 @@ class LedgerLine:
         reward: Scalar; None when the response is not trained on.
         record: Payload of the task that was made or attempted; None for a refused proposal.
         measures: What the pack measured of an attempt, by name; empty for a proposal.
+        features: What was measured of an accepted proposal for extra rewards, by name; empty for an attempt.
     """
 
     step: int
@@ -52,6 +53,7 @@ class LedgerLine:
     reward: float | None
     record: dict[str, Any] | None
     measures: dict[str, float] = field(default_factory=dict)
+    features: dict[str, float] = field(default_factory=dict)
 
     @property
     def cell(self) -> str:
@@ -75,6 +77,7 @@ class LedgerLine:
             "reward": self.reward,
             "record": self.record,
             "measures": self.measures,
+            "features": self.features,
         }
 
 

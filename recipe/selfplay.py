@@ -110,7 +110,7 @@ class SelfPlay:
             if not isinstance(proposal, Proposal):
                 num_failed += 1
                 continue
-            lines.append(_proposal_line(0, request, proposal, None))
+            lines.append(_proposal_line(0, request, proposal, None, dict(proposal.features)))
             if proposal.record is not None:
                 self.buffer.add(proposal.record, proposal.key, step=0)
         self._check_failures("seeding", num_failed, len(requests))
@@ -207,6 +207,7 @@ class SelfPlay:
 
     def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
         reward = None
+        features = self._features(proposal)
         # An accepted task whose attempts all failed has no solve rate: its proposal is left out.
         is_known = proposal.record is None or proposal.solve_rate is not None
         if is_known and self._config.train_proposer:
@@ -215,12 +216,12 @@ class SelfPlay:
                 proposal.outcome,
                 proposal.solve_rate,
                 self._reward_rng,
-                self._price_terms(proposal),
+                () if proposal.record is None else price_terms(self._terms, features),
                 Combine(self._config.bonus.combine),
             )
             uid = make_uid(Role.PROPOSE, request.kind)
             into.priced[request.index, PROPOSAL] = Priced(uid, reward)
-        into.ledger.append(_proposal_line(step, request, proposal, reward))
+        into.ledger.append(_proposal_line(step, request, proposal, reward, features))
         if proposal.record is None:
             return
         if self._is_kept(proposal.solve_rate):
@@ -235,16 +236,16 @@ class SelfPlay:
             else:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
 
-    def _price_terms(self, proposal: Proposal) -> list[float]:
-        """Extra rewards of an accepted proposal, beside those that the buffer held before this step."""
+    def _features(self, proposal: Proposal) -> dict[str, float]:
+        """What extra rewards read of an accepted proposal, in the buffer as it was before this step."""
         if proposal.record is None or not self._terms:
-            return []
+            return {}
         features = dict(proposal.features)
         if ANSWER_DIVERSITY in self._terms:
             known = self._answers_of_step[proposal.record.kind]
             share = known[self._pack.answer_key(proposal.record)] / max(known.total(), 1)
             features[ANSWER_DIVERSITY] = 1 - share
-        return price_terms(self._terms, features)
+        return features
 
     def _count_answers(self, kind: str) -> Counter[str | None]:
         """How many of the buffer's records of `kind` have each answer; nothing where no run asks."""
@@ -278,7 +279,9 @@ class SelfPlay:
             )
 
 
-def _proposal_line(step: int, request: Request, proposal: Proposal, reward: float | None) -> LedgerLine:
+def _proposal_line(
+    step: int, request: Request, proposal: Proposal, reward: float | None, features: dict[str, float]
+) -> LedgerLine:
     return LedgerLine(
         step=step,
         role=Role.PROPOSE,
@@ -292,6 +295,7 @@ def _proposal_line(step: int, request: Request, proposal: Proposal, reward: floa
         solve_rate=proposal.solve_rate,
         reward=reward,
         record=None if proposal.record is None else dict(proposal.record.payload),
+        features=features,
     )
 
 

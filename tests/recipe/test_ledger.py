@@ -28,6 +28,7 @@ LINE = LedgerLine(
     reward=1.0,
     record={"a": 1},
     measures={"distance": 0.0},
+    features={"length": 3.0},
 )
 NASTY = [
     "\ud800",
@@ -65,6 +66,7 @@ def test_line_says_all_of_a_response() -> None:
         "reward": 1.0,
         "record": {"a": 1},
         "measures": {"distance": 0.0},
+        "features": {"length": 3.0},
     }
 
 

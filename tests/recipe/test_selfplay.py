@@ -547,7 +547,10 @@ def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
     results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
     results[0] = accepted(addition(70, 1), RIGHT, WRONG)
     results[1] = accepted(addition(6, 1), RIGHT, WRONG)
-    priced = rewards(selfplay.settle(1, requests, results))
+    settlement = selfplay.settle(1, requests, results)
+    priced = rewards(settlement)
+    shown = [line.features for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert shown[:3] == [{"answer-diversity": 1.0}, {"answer-diversity": 0.75}, {}]
     # The buffer's four answers are 7, 4, 6 and -6: none is 71. 1 - 1/2 + 0.5 * (1 - 0/4) = 1.
     assert priced[0, PROPOSAL] == pytest.approx(1.0)
     # One of them is 7: 1 - 1/2 + 0.5 * (1 - 1/4) = 0.875. The 71 of this step does not count yet.
@@ -561,10 +564,20 @@ def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) ->
     results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
     results[0] = replace(accepted(addition(70, 1), RIGHT, WRONG), features={"length": 0.6})
     results[1] = replace(accepted(addition(71, 1), RIGHT, RIGHT), features={"length": 0.6})
-    priced = rewards(selfplay.settle(1, requests, results))
+    settlement = selfplay.settle(1, requests, results)
+    shown = [line.features for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert shown[:3] == [{"length": 0.6}, {"length": 0.6}, {}]
+    priced = rewards(settlement)
     assert priced[0, PROPOSAL] == pytest.approx(0.5 * 2.0 * 0.6)
     assert priced[1, PROPOSAL] == -0.5  # always solved: its price has no terms
     assert priced[2, PROPOSAL] == -1.0
+
+
+def test_feature_that_a_pack_did_not_measure_is_an_error(build: Build) -> None:
+    selfplay = build(bonus=BonusConfig("sum", {"length": TermConfig()}))
+    requests = selfplay.begin_step(1)
+    with pytest.raises(KeyError, match="length"):
+        selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
 
 
 def test_recent_sampling_reaches_the_buffer(build: Build) -> None:
