@@ -8,10 +8,10 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 
 # What `make demo` runs; any of them can be given: make demo PACK=prime_inversion RUN=runs/mine
-# Without PACK the experiment says which pack: python_code for cpu_code, arithmetic for demo.
+# Without PACK and RUN the experiment says which pack and directory: python_code and runs/code for cpu_code.
 PACK ?=
 EXPERIMENT ?= demo
-RUN ?= runs/demo
+RUN ?=
 
 LOCKS := requirements/cpu.lock requirements/dev.lock
 
@@ -25,7 +25,7 @@ $(VENV)/installed: $(LOCKS) setup.py requirements/install.sh
 	@bash requirements/install.sh $(VENV) $(LOCKS)
 
 demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
-	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT) $(if $(PACK),pack=$(PACK) )run.dir=$(RUN)
+	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT)$(if $(PACK), pack=$(PACK))$(if $(RUN), run.dir=$(RUN))
 
 test: env  ## Run all tests, the fast ones first
 	$(PYTHON) -m pytest -m "not slow and not gpu"

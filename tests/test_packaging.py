@@ -234,6 +234,12 @@ def test_make_demo_passes_on_pack_experiment_and_run():
     assert command.endswith("python -m recipe.main_azr experiment=e pack=p run.dir=runs/r")
 
 
+def test_make_demo_leaves_pack_and_run_to_the_experiment():
+    assert dry_run("demo")[-1].endswith("python -m recipe.main_azr experiment=demo")
+    command = dry_run("demo", "EXPERIMENT=cpu_code")[-1]
+    assert command.endswith("python -m recipe.main_azr experiment=cpu_code")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("offered", "message"),
