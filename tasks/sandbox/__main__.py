@@ -47,7 +47,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cpu-s", type=float, default=1.0, help="CPU seconds a call (default: 1)")
     parser.add_argument("--memory-mb", type=int, default=512, help="address space in MiB (default: 512)")
     parser.add_argument("--backend", choices=BACKENDS, default="fork")
-    parser.add_argument("--http-url", default="", help="the server's /run_code, for --backend http")
+    parser.add_argument("--http-url", help="the server's /run_code, for --backend http")
     parser.add_argument("--allow-unsafe", action="store_true", help="go on without a system call filter")
     return parser.parse_args()
 

@@ -30,7 +30,7 @@ class SandboxConfig:
     backend: str = "fork"
     num_zygotes: int = 0
     allow_unsafe: bool = False
-    http_url: str = ""
+    http_url: str | None = None
     http_max_concurrent: int = 64
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class SandboxConfig:
             raise ValueError(f"sandbox.http_url is for sandbox.backend=http; the backend is {self.backend!r}")
 
     def _check_http(self) -> None:
-        parts = urlsplit(self.http_url)
+        parts = urlsplit(self.http_url or "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
                 "sandbox.http_url must be the address of a server's /run_code, such as "

@@ -15,5 +15,6 @@ def open_sandbox(config: SandboxConfig) -> Sandbox:
         SandboxUnavailable: It cannot be had here. The text says why and what to do.
     """
     if config.backend == "http":
+        assert config.http_url is not None
         return HttpSandbox(config.http_url, config.http_max_concurrent)
     return ForkSandbox(config.count_zygotes(), allow_unsafe=config.allow_unsafe)

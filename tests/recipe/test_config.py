@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -34,6 +35,21 @@ def test_extra_rewards_are_added_as_the_docs_say() -> None:
         azr = OmegaConf.to_object(compose("azr", [override]).azr)
     assert isinstance(azr, AzrConfig)
     assert azr.bonus.terms == {"answer-diversity": TermConfig(0.1, 0.1)}
+
+
+def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> None:
+    register()
+
+    def sandbox(*overrides: str) -> list[Any]:
+        with initialize_config_dir(str(CONF), version_base=None):
+            keys = compose("azr", ["pack=python_code", *overrides]).pack.sandbox
+        return [keys.http_url, keys.http_max_concurrent]
+
+    verls = ("reward.sandbox_fusion.url=http://a/run_code", "reward.sandbox_fusion.max_concurrent=7")
+    assert sandbox() == [None, 64]
+    assert sandbox(*verls) == ["http://a/run_code", 7]
+    own = ("pack.sandbox.http_url=http://b/run_code", "pack.sandbox.http_max_concurrent=8")
+    assert sandbox(*verls, *own) == ["http://b/run_code", 8]
 
 
 def test_composed_node_is_typed(config: DictConfig) -> None:

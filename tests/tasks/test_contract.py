@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskPack, TaskRecord
 from tasks.registry import load_pack
@@ -28,8 +29,9 @@ pytestmark = pytest.mark.parametrize("name", [*PACKS, *(name + TERSE for name in
 def build(name: str) -> TaskPack:
     """Build a pack from its file, as the recipe does, with or without terse prompts."""
     path = ROOT / "conf" / "pack" / f"{name.removesuffix(TERSE)}.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return load_pack(config | {"terse": name.endswith(TERSE)})
+    file = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = OmegaConf.create({"pack": file, "terse_prompts": name.endswith(TERSE)})
+    return load_pack(config.pack)
 
 
 def samples(pack: TaskPack) -> list[TaskRecord]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.python_code import PythonCodePack
@@ -38,10 +39,12 @@ def prompt(pack: PythonCodePack, kind: str, references: list[TaskRecord]) -> str
 
 def test_defaults_are_those_of_the_file() -> None:
     text = (ROOT / "conf" / "pack" / "python_code.yaml").read_text(encoding="utf-8")
-    config = yaml.safe_load(text)
+    whole = OmegaConf.create({"pack": yaml.safe_load(text), "terse_prompts": False})
+    config = OmegaConf.to_container(whole.pack, resolve=True)
+    assert isinstance(config, dict)
     assert config.pop("_target_") == "tasks.python_code.PythonCodePack"
     defaults = dict(PythonCodePack.__init__.__kwdefaults__)
-    assert config | {"terse": False} == defaults | {
+    assert config == defaults | {
         "kinds": list(defaults["kinds"]),
         "sandbox": asdict(SandboxConfig()),
     }

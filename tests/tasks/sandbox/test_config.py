@@ -18,6 +18,7 @@ URL = "http://127.0.0.1:8080/run_code"
         {"num_zygotes": -1},
         {"num_zygotes": 5000},
         {"backend": "http"},
+        {"backend": "http", "http_url": ""},
         {"backend": "http", "http_url": "ftp://host/run_code"},
         {"backend": "http", "http_url": "http:///run_code"},
         {"http_url": URL},
