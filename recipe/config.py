@@ -79,7 +79,7 @@ class TermConfig:
 
 @dataclass
 class BonusConfig:
-    """Extra rewards of proposals that are learnable (`rewards/bonus.py`).
+    """Extra rewards of valid proposals (`rewards/bonus.py`).
 
     Attributes:
         combine: How they join the reward: sum, multiply, sum-multiply or multiply-sum.

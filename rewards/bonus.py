@@ -1,4 +1,4 @@
-"""Extra rewards of a proposer, beside learnability: for long, unlike or rare programs, say.
+"""Extra rewards of a proposer, beside what a valid task earns: for long, unlike or rare programs, say.
 
 A pack measures (`TaskPack.features`), this file prices. Absolute Zero tried such terms without a clear gain
 (https://arxiv.org/abs/2505.03335, App. D.4); none is on unless a run asks for it.

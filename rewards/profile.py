@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from rewards.bonus import Combine, combine
-from rewards.grade import ByShare, Grade, price_grade
+from rewards.grade import ByShare, BySteps, Grade, price_grade
 from rewards.propose import learnability
 from tasks.contract import Outcome
 
@@ -23,13 +23,24 @@ NO_MEASURES: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class ByLearnability:
+    """A valid proposal earns its learnability.
+
+    Attributes:
+        otherwise: Its price where learnability is 0: always or never solved.
+    """
+
+    otherwise: float
+
+
+@dataclass(frozen=True, slots=True)
 class PriceTable:
-    """Prices that follow the outcome. A valid proposal with learnability above 0 earns its learnability.
+    """Prices that follow the outcome.
 
     Attributes:
         proposal_malformed: The proposal does not parse.
         proposal_wrong: It parses but is no valid task.
-        proposal_unlearnable: A valid task that is always or never solved (learnability 0).
+        proposal_correct: A valid task; a number is its price whatever the solve rate.
         attempt_malformed: The answer does not parse.
         attempt_wrong: It parses but is not right.
         attempt_correct: It is right.
@@ -38,7 +49,7 @@ class PriceTable:
 
     proposal_malformed: float
     proposal_wrong: float
-    proposal_unlearnable: float
+    proposal_correct: ByLearnability | float
     attempt_malformed: float
     attempt_wrong: float
     attempt_correct: float
@@ -78,7 +89,7 @@ _ALL = (
         prices=PriceTable(
             proposal_malformed=-1.0,
             proposal_wrong=-0.5,
-            proposal_unlearnable=0.0,
+            proposal_correct=ByLearnability(otherwise=0.0),
             attempt_malformed=-1.0,
             attempt_wrong=-0.5,
             attempt_correct=1.0,
@@ -89,7 +100,7 @@ _ALL = (
         prices=PriceTable(
             proposal_malformed=-1.0,
             proposal_wrong=-0.5,
-            proposal_unlearnable=0.0,
+            proposal_correct=ByLearnability(otherwise=0.0),
             attempt_malformed=-1.0,
             attempt_wrong=-0.5,
             attempt_correct=1.0,
@@ -101,7 +112,7 @@ _ALL = (
         prices=PriceTable(
             proposal_malformed=-1.0,
             proposal_wrong=-1.0,
-            proposal_unlearnable=-0.5,
+            proposal_correct=ByLearnability(otherwise=-0.5),
             attempt_malformed=-1.0,
             attempt_wrong=-0.5,
             attempt_correct=1.0,
@@ -112,10 +123,44 @@ _ALL = (
         prices=PriceTable(
             proposal_malformed=-1.0,
             proposal_wrong=-0.5,
-            proposal_unlearnable=0.0,
+            proposal_correct=ByLearnability(otherwise=0.0),
             attempt_malformed=-1.0,
             attempt_wrong=-0.5,
             attempt_correct=1.0,
+        ),
+    ),
+    RewardProfile(
+        name="arithmetic",
+        prices=PriceTable(
+            proposal_malformed=-1.0,
+            proposal_wrong=-1.0,
+            proposal_correct=0.5,
+            attempt_malformed=-1.0,
+            attempt_wrong=-1.0,
+            attempt_correct=1.0,
+        ),
+    ),
+    RewardProfile(
+        name="arithmetic_rich",
+        prices=PriceTable(
+            proposal_malformed=-1.0,
+            proposal_wrong=-0.5,
+            proposal_correct=ByLearnability(otherwise=0.0),
+            attempt_malformed=-1.0,
+            attempt_wrong=-0.5,
+            attempt_correct=1.0,
+            wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5),
+        ),
+    ),
+    RewardProfile(
+        name="minazr",
+        prices=PriceTable(
+            proposal_malformed=-10.0,
+            proposal_wrong=1.0,
+            proposal_correct=10.0,
+            attempt_malformed=-10.0,
+            attempt_wrong=0.0,
+            attempt_correct=10.0,
         ),
     ),
     # The control has an attempt's three prices, so that its rewards have the usual scale.
@@ -151,17 +196,18 @@ def price_proposal(
         profile: The prices.
         outcome: What is true of the proposal.
         solve_rate: Share of correct attempts at the accepted task, in [0, 1]. None where there is no such
-            share: the task was not accepted. A table reads it for CORRECT only, a draw never.
+            share: the task was not accepted. Only `ByLearnability` reads it, for CORRECT.
         rng: Source of a draw. A table leaves it untouched.
-        terms: Extra rewards. They join a learnability above 0 and no other price: a task that teaches nothing
-            earns nothing for its looks.
+        terms: Extra rewards. They join what a valid task earns, but not where learnability is 0: a task that
+            teaches nothing earns nothing for its looks.
         how: How they join it.
 
     Returns:
         The reward, a scalar without unit.
 
     Raises:
-        ValueError: A table has to price a CORRECT proposal, and `solve_rate` is None or outside [0, 1].
+        ValueError: A CORRECT proposal has to be priced by learnability, and `solve_rate` is None or outside
+            [0, 1].
     """
     prices = profile.prices
     if isinstance(prices, UniformDraw):
@@ -172,10 +218,13 @@ def price_proposal(
         case Outcome.WRONG:
             return prices.proposal_wrong
         case Outcome.CORRECT:
+            price = prices.proposal_correct
+            if not isinstance(price, ByLearnability):
+                return combine(price, terms, how)
             if solve_rate is None:
                 raise ValueError("solve_rate must be given for a correct proposal; got None")
             value = learnability(solve_rate)
-            return combine(value, terms, how) if value > 0.0 else prices.proposal_unlearnable
+            return combine(value, terms, how) if value > 0.0 else price.otherwise
 
 
 def price_attempt(

@@ -6,17 +6,23 @@ of self-play runs in minutes on a laptop. `docs/packs.md` has the grammar and th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.arithmetic.abduction import Abduction
 from tasks.arithmetic.answer import DISTANCE
 from tasks.arithmetic.deduction import Deduction
 from tasks.arithmetic.induction import Induction
+from tasks.contract import TaskRecord
 from tasks.kinds_pack import KindsPack
+from tasks.payload import read_int
 
 SMALLEST_MAXIMUM = 9
 LARGEST_MAXIMUM = 9999
 """Range of every knob: the seeds fit under the smallest; the largest keeps a check under a millisecond."""
+
+MID_RANGE = "mid-range"
+"""Feature: 1 if a deduction's first operand is in 5..15 or an abduction's result in 10..30, else 0."""
 
 
 class ArithmeticPack(KindsPack):
@@ -74,6 +80,23 @@ class ArithmeticPack(KindsPack):
         super().__init__(kinds, terse, held_out_path)
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """See `TaskPack.feature_names`."""
+        return (MID_RANGE,)
+
+    def features(
+        self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+    ) -> dict[str, float]:
+        """See `TaskPack.features`."""
+        return {MID_RANGE: float(_is_mid_range(record))} if names else {}
+
+    @property
     def measure_names(self) -> tuple[str, ...]:
         """See `TaskPack.measure_names`; an abduction's answer, two integers, has none."""
         return (DISTANCE,)
+
+
+def _is_mid_range(record: TaskRecord) -> bool:
+    if record.kind == "deduction":
+        return 5 <= read_int(record.payload, "a") <= 15
+    return record.kind == "abduction" and 10 <= read_int(record.payload, "result") <= 30

@@ -46,7 +46,7 @@ def test_demo_passes(config: DictConfig) -> None:
 # ------------------------------ rules ------------------------------
 
 RULES: list[tuple[dict[str, Any], str]] = [
-    ({"reward_profile": "nope"}, "reward_profile must be one of azr_code, .*random; got 'nope'"),
+    ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
     (
         {"reward_profile": "paper_accuracy"},
         r"reward_profile=paper_accuracy grades wrong attempts by share, which the pack arithmetic does not "
@@ -55,7 +55,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
     (
         {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},
-        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has answer-diversity",
+        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has mid-range, answer-diversity",
     ),
     (
         {"algorithm.adv_estimator": "rloo_vectorized"},

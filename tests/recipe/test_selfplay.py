@@ -19,7 +19,7 @@ from recipe.rollout import Attempt, Proposal, Request, Response
 from recipe.selfplay import PROPOSAL, SelfPlay, SelfPlayError, Settlement
 from recipe.uid import parse_uid
 from rewards.grade import ByShare
-from rewards.profile import PriceTable, RewardProfile, load_profile
+from rewards.profile import ByLearnability, PriceTable, RewardProfile, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
 from tasks.python_code import PythonCodePack
@@ -381,7 +381,7 @@ def test_every_response_gets_the_price_of_its_outcome(build: Build) -> None:
 
 
 def test_wrong_attempts_are_graded_by_their_measures_and_stay_wrong(arithmetic: ArithmeticPack) -> None:
-    prices = PriceTable(-1.0, -0.5, 0.0, -1.0, -0.5, 1.0, ByShare("share"))
+    prices = PriceTable(-1.0, -0.5, ByLearnability(0.0), -1.0, -0.5, 1.0, ByShare("share"))
     config = AzrConfig(proposals_per_kind=1)
     selfplay = SelfPlay(arithmetic, RewardProfile("graded", prices), config)
     requests = selfplay.begin_step(1)

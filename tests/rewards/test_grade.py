@@ -17,7 +17,7 @@ STEPS = BySteps(measure="distance", steps=((1, 0.7), (2, 0.4), (5, 0.1), (10, -0
 
 def graded(grade: ByShare | BySteps | None) -> RewardProfile:
     """A profile whose prices are all different."""
-    return RewardProfile("graded", PriceTable(-1.0, -0.6, 0.0, -0.9, -0.8, 1.0, grade))
+    return RewardProfile("graded", PriceTable(-1.0, -0.6, 0.5, -0.9, -0.8, 1.0, grade))
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, -0.8), (0.2, 0.2), (4 / 5, 4 / 5)])

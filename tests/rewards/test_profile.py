@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rewards.profile import (
     PROFILES,
+    ByLearnability,
     PriceTable,
     RewardProfile,
     UniformDraw,
@@ -31,6 +32,8 @@ def table(name: str) -> PriceTable:
     assert isinstance(prices, PriceTable)
     return prices
 
+
+BY_LEARNABILITY = tuple(name for name in TABLES if isinstance(table(name).proposal_correct, ByLearnability))
 
 GOLDEN_PROPOSALS: list[tuple[str, Outcome, float | None, float]] = [
     ("paper", Outcome.MALFORMED, None, -1.0),
@@ -59,6 +62,21 @@ GOLDEN_PROPOSALS: list[tuple[str, Outcome, float | None, float]] = [
     ("prime_inversion", Outcome.CORRECT, 4 / 8, 0.5),  # 1 - 4/8
     ("prime_inversion", Outcome.CORRECT, 7 / 8, 0.125),  # 1 - 7/8
     ("prime_inversion", Outcome.CORRECT, 8 / 8, 0.0),  # always solved: learnability 0, and 0 stays 0
+    ("arithmetic", Outcome.MALFORMED, None, -1.0),
+    ("arithmetic", Outcome.WRONG, None, -1.0),  # any invalid proposal
+    ("arithmetic", Outcome.CORRECT, 0 / 8, 0.5),  # any valid one
+    ("arithmetic", Outcome.CORRECT, 8 / 8, 0.5),
+    ("arithmetic", Outcome.CORRECT, None, 0.5),
+    ("arithmetic_rich", Outcome.MALFORMED, None, -1.0),  # proposals as in `paper`
+    ("arithmetic_rich", Outcome.WRONG, None, -0.5),
+    ("arithmetic_rich", Outcome.CORRECT, 0 / 8, 0.0),
+    ("arithmetic_rich", Outcome.CORRECT, 1 / 8, 0.875),  # 1 - 1/8
+    ("arithmetic_rich", Outcome.CORRECT, 8 / 8, 0.0),
+    ("minazr", Outcome.MALFORMED, None, -10.0),
+    ("minazr", Outcome.WRONG, None, 1.0),  # well formed, but no task
+    ("minazr", Outcome.CORRECT, 0 / 8, 10.0),  # whatever the solve rate
+    ("minazr", Outcome.CORRECT, 8 / 8, 10.0),
+    ("minazr", Outcome.CORRECT, None, 10.0),
 ]
 
 GOLDEN_ATTEMPTS: list[tuple[str, Outcome, float]] = [
@@ -74,12 +92,28 @@ GOLDEN_ATTEMPTS: list[tuple[str, Outcome, float]] = [
     ("prime_inversion", Outcome.MALFORMED, -1.0),
     ("prime_inversion", Outcome.WRONG, -0.5),
     ("prime_inversion", Outcome.CORRECT, 1.0),
+    ("arithmetic", Outcome.MALFORMED, -1.0),
+    ("arithmetic", Outcome.WRONG, -1.0),
+    ("arithmetic", Outcome.CORRECT, 1.0),
+    ("arithmetic_rich", Outcome.MALFORMED, -1.0),  # no number
+    ("arithmetic_rich", Outcome.WRONG, -0.5),  # two numbers, say: no distance
+    ("arithmetic_rich", Outcome.CORRECT, 1.0),
+    ("minazr", Outcome.MALFORMED, -10.0),
+    ("minazr", Outcome.WRONG, 0.0),
+    ("minazr", Outcome.CORRECT, 10.0),
 ]
 
 GOLDEN_GRADES: list[tuple[str, dict[str, float], float]] = [
     ("paper_accuracy", {"share": 0 / 5}, -0.5),  # nothing holds: wrong
     ("paper_accuracy", {"share": 1 / 5}, 0.2),
     ("paper_accuracy", {"share": 4 / 5}, 0.8),
+    ("arithmetic_rich", {"distance": 1}, 0.7),
+    ("arithmetic_rich", {"distance": 2}, 0.4),
+    ("arithmetic_rich", {"distance": 3}, 0.1),
+    ("arithmetic_rich", {"distance": 5}, 0.1),
+    ("arithmetic_rich", {"distance": 6}, -0.2),
+    ("arithmetic_rich", {"distance": 10}, -0.2),
+    ("arithmetic_rich", {"distance": 11}, -0.5),
 ]
 """Prices of wrong attempts with these measures."""
 
@@ -145,12 +179,13 @@ def test_tables_leave_the_generator_untouched(name: str, outcome: Outcome, solve
 
 
 @given(st.sampled_from(sorted(PROFILES)), st.sampled_from(Outcome), st.floats(0, 1), st.integers(0, 2**32))
-def test_every_price_is_between_minus_one_and_one(
+def test_every_price_is_on_the_usual_scale_but_for_one_source(
     name: str, outcome: Outcome, solve_rate: float, seed: int
 ) -> None:
     profile, rng = load_profile(name), random.Random(seed)
-    assert -1.0 <= price_proposal(profile, outcome, solve_rate, rng) <= 1.0
-    assert -1.0 <= price_attempt(profile, outcome, rng) <= 1.0
+    largest = 10.0 if name == "minazr" else 1.0
+    assert abs(price_proposal(profile, outcome, solve_rate, rng)) <= largest
+    assert abs(price_attempt(profile, outcome, rng)) <= largest
 
 
 @given(st.sampled_from(TABLES), st.floats(0, 1))
@@ -163,7 +198,7 @@ def test_a_better_outcome_never_earns_less(name: str, solve_rate: float) -> None
     assert attempts == sorted(attempts)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", BY_LEARNABILITY)
 def test_price_of_a_valid_proposal_falls_from_one_success_to_all(name: str) -> None:
     profile, rng = load_profile(name), random.Random(0)
     prices = [price_proposal(profile, Outcome.CORRECT, solved / 8, rng) for solved in range(1, 9)]
@@ -177,18 +212,27 @@ def test_solve_rate_is_not_read_unless_the_proposal_is_correct(name: str) -> Non
         assert price_proposal(profile, outcome, 0.5, rng) == price_proposal(profile, outcome, None, rng)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", BY_LEARNABILITY)
 @pytest.mark.parametrize("solve_rate", [None, -0.1, 1.1])
 def test_correct_proposal_without_a_proper_solve_rate_is_refused(name: str, solve_rate: float | None) -> None:
     with pytest.raises(ValueError, match="solve_rate must be"):
         price_proposal(load_profile(name), Outcome.CORRECT, solve_rate, random.Random(0))
 
 
+def test_extra_rewards_join_a_constant_price_as_well() -> None:
+    # The seed's bonus: 0.5 + 0.3. A malformed proposal and an unlearnable one have none.
+    profile, rng = load_profile("arithmetic"), random.Random(0)
+    assert price_proposal(profile, Outcome.CORRECT, 1.0, rng, [0.3]) == pytest.approx(0.8)
+    assert price_proposal(profile, Outcome.MALFORMED, None, rng, [0.3]) == -1.0
+    assert price_proposal(load_profile("paper"), Outcome.CORRECT, 1.0, rng, [0.3]) == 0.0
+
+
 def test_unknown_profile_is_refused_in_one_line_that_lists_the_known_ones() -> None:
     with pytest.raises(ValueError) as error:
         load_profile("papr")
     assert str(error.value) == (
-        "reward_profile must be one of azr_code, paper, paper_accuracy, prime_inversion, random; got 'papr'"
+        "reward_profile must be one of arithmetic, arithmetic_rich, azr_code, minazr, paper, paper_accuracy, "
+        "prime_inversion, random; got 'papr'"
     )
 
 

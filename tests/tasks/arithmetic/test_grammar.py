@@ -176,6 +176,26 @@ def test_distance_of_an_answer_that_is_a_number(
     assert asyncio.run(PACK.judge(record, response)).measures == measures
 
 
+@pytest.mark.parametrize(
+    ("kind", "proposal", "expected"),
+    [
+        ("deduction", "Calculate: 4 + 9 =", 0.0),
+        ("deduction", "Calculate: 5 + 90 =", 1.0),
+        ("deduction", "Calculate: 15 - 0 =", 1.0),
+        ("deduction", "Calculate: 16 - 9 =", 0.0),
+        ("abduction", "Find: ? + ? = 9", 0.0),
+        ("abduction", "Find: ? + ? = 10", 1.0),
+        ("abduction", "Find: ? * ? = 30", 1.0),
+        ("abduction", "Find: ? + ? = 31", 0.0),
+        ("induction", "Pattern: (10,12)->22, (14,5)->19, (7,11)->18", 0.0),
+    ],
+)
+def test_mid_range_is_the_stretch_that_the_bonus_is_for(kind: str, proposal: str, expected: float) -> None:
+    found = asyncio.run(ArithmeticPack(deduction_max=99, induction_max=20).accept(kind, proposal, []))
+    assert isinstance(found, Accepted)
+    assert PACK.features(found.record, [], ["mid-range"]) == {"mid-range": expected}
+
+
 def test_prompts_stay_as_they_are() -> None:
     """Models are warmed up on this wording; a change needs a new held-out version as well."""
     rng = random.Random(0)
