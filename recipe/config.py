@@ -91,6 +91,21 @@ class BonusConfig:
 
 
 @dataclass
+class LearnabilityConfig:
+    """What a valid proposal is worth by its solve rate (`rewards/propose.py`).
+
+    Attributes:
+        shape: one-minus, quadratic, tent or band; None for the reward profile's own.
+        low: With `band`: solve rate above which it is worth 1.
+        high: With `band`: solve rate below which it is.
+    """
+
+    shape: str | None = None
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass
 class SeedingConfig:
     """The phase before the first step, without gradients.
 
@@ -129,6 +144,7 @@ class AzrConfig:
         train_proposer: Whether proposals are trained on, or only attempts (the paper's ablation).
         keep_tasks: A value of `KeepTasks`.
         buffer_sampling: A value of `Sampling`.
+        learnability: What a valid proposal is worth by its solve rate.
         bonus: Extra rewards of proposals.
         buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
         seeding: The phase before the first step.
@@ -143,6 +159,7 @@ class AzrConfig:
     train_proposer: bool = True
     keep_tasks: str = KeepTasks.ALL.value
     buffer_sampling: str = Sampling.UNIFORM.value
+    learnability: LearnabilityConfig = field(default_factory=LearnabilityConfig)
     bonus: BonusConfig = field(default_factory=BonusConfig)
     buffer_capacity: int = 16384
     seeding: SeedingConfig = field(default_factory=SeedingConfig)

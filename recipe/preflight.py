@@ -17,6 +17,7 @@ from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.outputs import SUMMARY
 from rewards.bonus import ANSWER_DIVERSITY, Combine
 from rewards.profile import PriceTable, load_profile
+from rewards.propose import find_shape
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
 
@@ -138,7 +139,7 @@ def _check_sizes(config: DictConfig) -> None:
 
 
 def _check_profile(config: DictConfig, pack: TaskPack) -> None:
-    prices = load_profile(config.reward_profile).prices
+    prices = load_profile(config.reward_profile, find_shape(**config.azr.learnability)).prices
     if isinstance(prices, PriceTable) and prices.wrong_grade is not None:
         measure, known = prices.wrong_grade.measure, pack.measure_names
         _require(

@@ -40,6 +40,7 @@ from recipe.rollout import Attempt, Proposal, Request
 from recipe.selfplay import SelfPlay, SelfPlayError, Settlement
 from recipe.uid import make_uid, parse_uid
 from rewards.profile import load_profile
+from rewards.propose import find_shape
 from tasks.contract import Role
 from tasks.registry import load_pack
 
@@ -57,7 +58,8 @@ class AzrTrainer(PPOTrainerSync):
         assert isinstance(azr, AzrConfig)
         self.azr: AzrConfig = azr
         self.pack = load_pack(config.pack)
-        self.selfplay = SelfPlay(self.pack, load_profile(config.reward_profile), self.azr)
+        profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
+        self.selfplay = SelfPlay(self.pack, profile, self.azr)
         self.files = RunFiles(Path(config.run.dir))
         self.admission = start_admission(
             config.run.dir, (self.pack.task_key(record) for record in self.pack.held_out())

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from rewards.bonus import Combine, combine
 from rewards.grade import ByShare, BySteps, Grade, price_grade
-from rewards.propose import learnability
+from rewards.propose import Shape, one_minus
 from tasks.contract import Outcome
 
 NO_MEASURES: Mapping[str, float] = MappingProxyType({})
@@ -28,9 +28,11 @@ class ByLearnability:
 
     Attributes:
         otherwise: Its price where learnability is 0: always or never solved.
+        shape: Learnability by solve rate.
     """
 
     otherwise: float
+    shape: Shape = one_minus
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +173,29 @@ PROFILES: Mapping[str, RewardProfile] = MappingProxyType({profile.name: profile 
 """Every profile by its name."""
 
 
-def load_profile(name: str) -> RewardProfile:
+def load_profile(name: str, shape: Shape | None = None) -> RewardProfile:
     """The profile that the key `reward_profile` names.
 
+    Args:
+        name: Its name.
+        shape: Learnability by solve rate, in place of the profile's own.
+
     Raises:
-        ValueError: There is no such profile.
+        ValueError: There is no such profile, or it prices no proposal by learnability and a shape is given.
     """
     if name not in PROFILES:
         raise ValueError(f"reward_profile must be one of {', '.join(sorted(PROFILES))}; got {name!r}")
-    return PROFILES[name]
+    profile = PROFILES[name]
+    if shape is None:
+        return profile
+    prices = profile.prices
+    if not isinstance(prices, PriceTable) or not isinstance(prices.proposal_correct, ByLearnability):
+        raise ValueError(
+            f"azr.learnability.shape must be null with reward_profile={name}, which prices no proposal by "
+            "learnability"
+        )
+    price = replace(prices.proposal_correct, shape=shape)
+    return replace(profile, prices=replace(prices, proposal_correct=price))
 
 
 def price_proposal(
@@ -223,7 +239,7 @@ def price_proposal(
                 return combine(price, terms, how)
             if solve_rate is None:
                 raise ValueError("solve_rate must be given for a correct proposal; got None")
-            value = learnability(solve_rate)
+            value = price.shape(solve_rate)
             return combine(value, terms, how) if value > 0.0 else price.otherwise
 
 

@@ -52,6 +52,19 @@ RULES: list[tuple[dict[str, Any], str]] = [
         r"reward_profile=paper_accuracy grades wrong attempts by share, which the pack arithmetic does not "
         r"measure \(it has distance\)",
     ),
+    (
+        {"azr.learnability.shape": "flat"},
+        "azr.learnability.shape must be null or one of one-minus, quadratic, tent, band; got 'flat'",
+    ),
+    (
+        {"azr.learnability.shape": "band", "azr.learnability.low": 0.5, "azr.learnability.high": 0.5},
+        "azr.learnability.low must be less than .high, both in .0, 1.; got 0.5 and 0.5",
+    ),
+    ({"azr.learnability.low": 0.25}, "azr.learnability.low and .high are read with shape=band only"),
+    (
+        {"azr.learnability.shape": "tent", "reward_profile": "minazr"},
+        "azr.learnability.shape must be null with reward_profile=minazr",
+    ),
     ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
     (
         {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},

@@ -21,6 +21,7 @@ from rewards.profile import (
     price_attempt,
     price_proposal,
 )
+from rewards.propose import one_minus, quadratic
 from tasks.contract import Outcome
 
 TABLES = tuple(name for name, profile in PROFILES.items() if isinstance(profile.prices, PriceTable))
@@ -225,6 +226,24 @@ def test_extra_rewards_join_a_constant_price_as_well() -> None:
     assert price_proposal(profile, Outcome.CORRECT, 1.0, rng, [0.3]) == pytest.approx(0.8)
     assert price_proposal(profile, Outcome.MALFORMED, None, rng, [0.3]) == -1.0
     assert price_proposal(load_profile("paper"), Outcome.CORRECT, 1.0, rng, [0.3]) == 0.0
+
+
+@pytest.mark.parametrize("name", BY_LEARNABILITY)
+def test_shape_takes_the_place_of_the_profiles_own_and_changes_no_other_price(name: str) -> None:
+    own, other, rng = load_profile(name), load_profile(name, quadratic), random.Random(0)
+    # 4 * 1/8 * 7/8 = 0.4375, in place of 1 - 1/8
+    assert price_proposal(other, Outcome.CORRECT, 1 / 8, rng) == 0.4375
+    assert price_proposal(own, Outcome.CORRECT, 1 / 8, rng) == 0.875
+    for solve_rate in (0.0, 1.0):
+        prices = [price_proposal(profile, Outcome.CORRECT, solve_rate, rng) for profile in (own, other)]
+        assert prices[0] == prices[1]
+    assert load_profile(name, one_minus) == own
+
+
+@pytest.mark.parametrize("name", sorted(set(PROFILES) - set(BY_LEARNABILITY)))
+def test_shape_is_refused_where_nothing_is_priced_by_learnability(name: str) -> None:
+    with pytest.raises(ValueError, match=f"must be null with reward_profile={name}, which"):
+        load_profile(name, one_minus)
 
 
 def test_unknown_profile_is_refused_in_one_line_that_lists_the_known_ones() -> None:
