@@ -237,7 +237,7 @@ class SelfPlay:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))
 
     def _features(self, proposal: Proposal) -> dict[str, float]:
-        """What extra rewards read of an accepted proposal, in the buffer as it was before this step."""
+        """What extra rewards read of an accepted proposal, beside the buffer as it was before this step."""
         if proposal.record is None or not self._terms:
             return {}
         features = dict(proposal.features)

@@ -20,6 +20,7 @@ from rewards.propose import Shape, one_minus
 from tasks.contract import Outcome
 
 NO_MEASURES: Mapping[str, float] = MappingProxyType({})
+"""Of an attempt that no pack has measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class ByLearnability:
     """A valid proposal earns its learnability.
 
     Attributes:
-        otherwise: Its price where learnability is 0: always or never solved.
+        otherwise: Its price where learnability is 0: always or never solved, or outside a band.
         shape: Learnability by solve rate.
     """
 
