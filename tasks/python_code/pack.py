@@ -235,7 +235,7 @@ class PythonCodePack(FilePack):
         if isinstance(answer, Verdict):
             return answer
         if record.kind in (DEDUCTION, ERROR):
-            # By value: nothing runs, so nothing is waited for, and a thread would cost more than the comparison.
+            # By value: nothing runs, and a thread would cost more than the comparison.
             return self._grader.grade(record, answer)
         return await asyncio.to_thread(self._grader.grade, record, answer)
 
