@@ -359,6 +359,14 @@ def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
     preflight.check(config)
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
+    preflight.check(config)
+    assert config.actor_rollout_ref.model.path == "tiny"
+    assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
