@@ -33,6 +33,9 @@ Results = Mapping[int, Proposal | Attempt]
 PROPOSAL = -1
 """Stands for the proposal itself where an attempt's number is asked."""
 
+NO_TASK = "none"
+"""Difficulty of a proposal that made no task."""
+
 
 class SelfPlayError(RuntimeError):
     """Self-play cannot go on; the message says why and what to change."""
@@ -43,7 +46,7 @@ class Priced:
     """What the trainer needs to train on one response.
 
     Attributes:
-        uid: Carries role and kind to the estimator.
+        uid: Carries role, kind and difficulty to the estimator.
         reward: Scalar.
     """
 
@@ -168,7 +171,7 @@ class SelfPlay:
                 num_failed += result.num_failed
                 self._settle_proposal(step, request, result, settlement)
             else:
-                uid = make_uid(Role.SOLVE, request.kind)
+                uid = make_uid(Role.SOLVE, request.kind, self._difficulty(request.record))
                 self._settle_attempt(step, request, 0, result, uid, settlement)
         self._check_failures(f"step {step}", num_failed, num_asked)
         return Settlement(settlement.priced, settlement.ledger, num_failed)
@@ -219,7 +222,7 @@ class SelfPlay:
                 () if proposal.record is None else price_terms(self._terms, features),
                 Combine(self._config.bonus.combine),
             )
-            uid = make_uid(Role.PROPOSE, request.kind)
+            uid = make_uid(Role.PROPOSE, request.kind, self._difficulty(proposal.record))
             into.priced[request.index, PROPOSAL] = Priced(uid, reward)
         into.ledger.append(_proposal_line(step, request, proposal, reward, features))
         if proposal.record is None:
@@ -229,7 +232,7 @@ class SelfPlay:
         solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
         # One uid for all attempts at a record: to verl's group estimators they are one group.
-        uid = make_uid(Role.SOLVE, request.kind)
+        uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
         for number, attempt in enumerate(proposal.attempts):
             if trained:
                 self._settle_attempt(step, solve, number, attempt, uid, into)
@@ -252,6 +255,9 @@ class SelfPlay:
         if ANSWER_DIVERSITY not in self._terms:
             return Counter()
         return Counter(self._pack.answer_key(record) for record in self.buffer.records(kind))
+
+    def _difficulty(self, record: TaskRecord | None) -> str:
+        return NO_TASK if record is None else self._pack.difficulty(record)
 
     def _is_kept(self, solve_rate: float | None) -> bool:
         """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""

@@ -233,7 +233,8 @@ class AzrTrainer(PPOTrainerSync):
             partition_id=batch.partition_id,
             select_fields=["uid", "advantages"],
         )
-        cells = ["/".join(parse_uid(uid)) for uid in data["uid"]]
+        origins = [parse_uid(uid) for uid in data["uid"]]
+        cells = [f"{origin.role}/{origin.kind}" for origin in origins]
         advantages = [row.abs().mean().item() for row in data["advantages"].unbind()]
         return (
             metrics.cell_means("advantage_magnitude", cells, advantages)

@@ -182,6 +182,14 @@ class TaskPack(ABC):
         """Names that `Verdict.measures` of this pack may have, for profiles that grade wrong attempts."""
         return ()
 
+    def difficulty(self, record: TaskRecord) -> str:
+        """How hard a task is, as a label of lower case letters, digits and hyphens; "" where a pack has none.
+
+        A fact about the task, not about the model. A run can take TRR++'s baselines by it
+        (`algorithm.trr.cells=role-difficulty`); "none" is taken there, for proposals that made no task.
+        """
+        return ""
+
     @abstractmethod
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """Chat prompt for a solver; must not give the answer away."""

@@ -64,6 +64,10 @@ class Kind(ABC):
     def gold(self, payload: Payload) -> str:
         """A response that `judge` calls right."""
 
+    def difficulty(self, payload: Payload) -> str:
+        """The task's difficulty (`TaskPack.difficulty`); "" where the kind has none."""
+        return ""
+
     def terse_gold(self, payload: Payload) -> str:
         """The same response with the bare answer only."""
         return self.gold(payload)
@@ -158,6 +162,10 @@ class KindsPack(FilePack):
     def answer_key(self, record: TaskRecord) -> str:
         """See `TaskPack.answer_key`."""
         return self._logic(record.kind).gold(record.payload)
+
+    def difficulty(self, record: TaskRecord) -> str:
+        """See `TaskPack.difficulty`."""
+        return self._logic(record.kind).difficulty(record.payload)
 
     def worked_response(self, record: TaskRecord) -> str:
         """See `TaskPack.worked_response`."""

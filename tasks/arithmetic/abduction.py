@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare
+from tasks.arithmetic.difficulty import difficulty_of
 from tasks.contract import Json, Outcome, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -93,6 +94,12 @@ class Abduction(Kind):
             found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
             a, b = next(found)
         return f"{a} {b}"
+
+    def difficulty(self, payload: Payload) -> str:
+        """See `Kind.difficulty`: by the pair that gets along with the smallest operands."""
+        op = read_str(payload, "op")
+        solutions = pairs(op, read_int(payload, "result"), read_int(payload, "max"))
+        return difficulty_of(min(max(pair) for pair in solutions), is_product=op == "*")
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare, judge_integer
+from tasks.arithmetic.difficulty import difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed
 from tasks.parsing import last_line
@@ -65,6 +66,11 @@ class Deduction(Kind):
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
         return str(self._result(payload))
+
+    def difficulty(self, payload: Payload) -> str:
+        """See `Kind.difficulty`."""
+        largest = max(read_int(payload, "a"), read_int(payload, "b"))
+        return difficulty_of(largest, is_product=read_str(payload, "op") == "*")
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare, judge_integer
+from tasks.arithmetic.difficulty import difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -117,6 +118,12 @@ class Induction(Kind):
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""
         return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
+
+    def difficulty(self, payload: Payload) -> str:
+        """See `Kind.difficulty`: by the operands of all examples, the hidden one included."""
+        operands = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
+        is_product = read_str(payload, "rule") == "multiplication"
+        return difficulty_of(max(max(pair) for pair in operands), is_product=is_product)
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""

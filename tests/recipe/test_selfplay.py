@@ -401,7 +401,7 @@ def test_uid_spells_who_responded_to_what(build: Build) -> None:
     settlement = selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
     for (index, number), priced in settlement.priced.items():
         is_proposal = number == PROPOSAL
-        role, kind = parse_uid(priced.uid)
+        role, kind, _ = parse_uid(priced.uid)
         assert role is (Role.PROPOSE if is_proposal else Role.SOLVE)
         assert kind == requests[index].kind
     uids = [priced.uid for priced in settlement.priced.values()]
@@ -410,6 +410,25 @@ def test_uid_spells_who_responded_to_what(build: Build) -> None:
     assert len(set(uids)) == 6 + 6 + 3
     of_first = [settlement.priced[0, number].uid for number in (0, 1)]
     assert of_first[0] == of_first[1]
+
+
+def test_uid_spells_the_difficulty_of_the_task(build: Build) -> None:
+    selfplay = build(replay_per_kind=1)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = all_accepted(requests, RIGHT)
+    results[0] = accepted(addition(5, 1), RIGHT, WRONG)
+    results[1] = accepted(addition(70, 1), RIGHT)
+    results[2] = refused(MALFORMED, "no-task")
+    settlement = selfplay.settle(1, requests, results)
+    labels = {place: parse_uid(priced.uid).difficulty for place, priced in settlement.priced.items()}
+    assert (labels[0, PROPOSAL], labels[0, 0], labels[0, 1]) == ("easy", "easy", "easy")
+    assert (labels[1, PROPOSAL], labels[1, 0]) == ("hard", "hard")
+    assert labels[2, PROPOSAL] == "none"
+    # A replayed record has its own label as well: 3 + 4, 9 - 5 or 2 - 8 under its operands, 2 * 3 for `*`.
+    replayed = requests[6].record
+    assert replayed is not None
+    largest = max(replayed.payload["a"], replayed.payload["b"])
+    assert labels[6, 0] == ("easy" if largest <= 5 and replayed.payload["op"] != "*" else "medium")
 
 
 def test_attempts_of_the_solve_rate_are_the_samples_and_none_is_thrown_away(build: Build) -> None:

@@ -1,15 +1,19 @@
-"""The uid spells its cell, and comes back as it went in."""
+"""The uid spells where a row comes from, and comes back as it went in."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe.uid import Cell, make_uid, parse_uid
+from recipe.uid import Origin, make_uid, parse_uid
 from tasks.contract import Role
 
 KINDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1)
+# Labels that look like the digits of a uid are labels all the same.
+LABELS = st.just("") | KINDS | st.text("0123456789abcdef", min_size=32, max_size=32)
 FOREIGN = [
     "",
     "pad0123456789abcdef0123456789abcdef",
@@ -20,21 +24,24 @@ FOREIGN = [
     "propose..0123456789abcdef0123456789abcdef",
     "judge.deduction.0123456789abcdef0123456789abcdef",
     "propose.Deduction.0123456789abcdef0123456789abcdef",
-    "propose.two.words.0123456789abcdef0123456789abcdef",
+    "propose.two.more.words.0123456789abcdef0123456789abcdef",
+    "propose.deduction..0123456789abcdef0123456789abcdef",
+    "propose.deduction.Easy.0123456789abcdef0123456789abcdef",
     "propose.deduction.0123456789abcdef0123456789abcdef\n",
     "propose.deduction.0123456789abcdef0123456789abcdef_0_0",
 ]
 
 
-@given(st.sampled_from(Role), KINDS)
-def test_uid_round_trips_without_an_underscore(role: Role, kind: str) -> None:
-    uid = make_uid(role, kind)
+@given(st.sampled_from(Role), KINDS, LABELS)
+def test_uid_round_trips_without_an_underscore(role: Role, kind: str, difficulty: str) -> None:
+    uid = make_uid(role, kind, difficulty)
     assert "_" not in uid
-    assert parse_uid(uid) == Cell(role=role, kind=kind)
+    assert parse_uid(uid) == Origin(role=role, kind=kind, difficulty=difficulty)
 
 
-def test_uid_starts_with_its_cell() -> None:
-    assert make_uid("propose", "deduction").startswith("propose.deduction.")
+def test_uid_starts_with_its_origin() -> None:
+    assert re.fullmatch("propose.deduction.[0-9a-f]{32}", make_uid("propose", "deduction"))
+    assert re.fullmatch("solve.deduction.easy.[0-9a-f]{32}", make_uid("solve", "deduction", "easy"))
 
 
 @given(st.sampled_from(Role), KINDS, st.integers(0, 99), st.integers(0, 9))
@@ -55,6 +62,13 @@ def test_kind_of_other_characters_is_refused(kind: str) -> None:
     with pytest.raises(ValueError) as error:
         make_uid("propose", kind)
     assert repr(kind) in str(error.value)
+
+
+@pytest.mark.parametrize("difficulty", ["very_hard", "Easy", "very hard", "1.5", "easy\n"])
+def test_difficulty_of_other_characters_is_refused(difficulty: str) -> None:
+    with pytest.raises(ValueError, match="difficulty must be lower case") as error:
+        make_uid("propose", "deduction", difficulty)
+    assert repr(difficulty) in str(error.value)
 
 
 @pytest.mark.parametrize("role", ["", "judge", "PROPOSE", "pro_pose"])

@@ -118,6 +118,15 @@ def test_only_measures_that_the_pack_names_are_measured(name: str) -> None:
     assert found == set(pack.measure_names)
 
 
+def test_difficulty_is_a_label_that_survives_json(name: str) -> None:
+    pack = build(name)
+    for record in [*pack.seeds(), *samples(pack), *pack.held_out()[:NUM_SAMPLES]]:
+        label = pack.difficulty(record)
+        assert re.fullmatch("[a-z0-9-]*", label)
+        assert label != "none"
+        assert pack.difficulty(through_json(record)) == label
+
+
 def test_empty_response_is_malformed(name: str) -> None:
     pack = build(name)
     for record in pack.seeds():

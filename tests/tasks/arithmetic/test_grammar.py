@@ -196,6 +196,48 @@ def test_mid_range_is_the_stretch_that_the_bonus_is_for(kind: str, proposal: str
     assert PACK.features(found.record, [], ["mid-range"]) == {"mid-range": expected}
 
 
+@pytest.mark.parametrize(
+    ("kind", "proposal", "difficulty"),
+    [
+        ("deduction", "Calculate: 5 + 5 =", "easy"),
+        ("deduction", "Calculate: 0 - 5 =", "easy"),
+        ("deduction", "Calculate: 1 * 1 =", "medium"),
+        ("deduction", "Calculate: 6 + 0 =", "medium"),
+        ("deduction", "Calculate: 3 - 20 =", "medium"),
+        ("deduction", "Calculate: 10 * 2 =", "medium"),
+        ("deduction", "Calculate: 21 + 0 =", "hard"),
+        ("deduction", "Calculate: 11 * 1 =", "hard"),
+        # 5 + 5; 5 + 6; 20 + 20; 20 + 21
+        ("abduction", "Find: ? + ? = 10", "easy"),
+        ("abduction", "Find: ? + ? = 11", "medium"),
+        ("abduction", "Find: ? + ? = 40", "medium"),
+        ("abduction", "Find: ? + ? = 41", "hard"),
+        # 5 - 0; 0 - 21
+        ("abduction", "Find: ? - ? = 5", "easy"),
+        ("abduction", "Find: ? - ? = -21", "hard"),
+        # 0 * 0; 10 * 10 and not 5 * 20; 11 * 10
+        ("abduction", "Find: ? * ? = 0", "medium"),
+        ("abduction", "Find: ? * ? = 100", "medium"),
+        ("abduction", "Find: ? * ? = 110", "hard"),
+        ("induction", "a-b: (1,2) (4,5) (4,1) (3,5)", "easy"),
+        ("induction", "a-b: (1,2) (4,5) (4,1) (3,6)", "medium"),
+        ("induction", "(a-b)^2: (1,2) (4,0) (5,1) (3,5)", "easy"),
+        ("induction", "a*b: (1,2) (4,5) (4,1) (3,5)", "medium"),
+    ],
+)
+def test_difficulty_goes_by_the_operands(kind: str, proposal: str, difficulty: str) -> None:
+    found = asyncio.run(PACK.accept(kind, proposal, []))
+    assert isinstance(found, Accepted)
+    assert PACK.difficulty(found.record) == difficulty
+
+
+def test_difficulty_is_the_tasks_own() -> None:
+    # The same task, drawn from another pair, or with wider bounds.
+    for extra in ({}, {"drawn_from": [0, 10]}, {"max": 299}):
+        record = TaskRecord("abduction", {"op": "+", "result": 10, "max": 49} | extra)
+        assert PACK.difficulty(record) == "easy"
+
+
 def test_prompts_stay_as_they_are() -> None:
     """Models are warmed up on this wording; a change needs a new held-out version as well."""
     rng = random.Random(0)
