@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
-"""Version of the manifest and the state. A checkpoint of another version is refused."""
+FORMAT = 2
+"""Version of the manifest and the state. A checkpoint of another version is refused.
+
+1 had no running means of rewards."""
 
 
 @dataclass(frozen=True, slots=True)

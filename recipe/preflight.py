@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recipe import checkpoint
+from recipe.baselines import Baseline, Cells
 from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.outputs import SUMMARY
 from rewards.bonus import ANSWER_DIVERSITY, Combine
@@ -58,6 +59,7 @@ def check(config: DictConfig) -> TaskPack:
     _check_sizes(config)
     _check_bonus(config, pack)
     _check_estimator(config)
+    _check_trr(config, pack)
     _check_verl(config)
     _check_lengths(config)
     _check_model(config)
@@ -177,10 +179,45 @@ def _check_estimator(config: DictConfig) -> None:
         f"{solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
     )
     _require(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
-    choices = {"cells": ("role-kind", "role", "global"), "statistics": ("sequence", "token")}
+
+
+def _check_trr(config: DictConfig, pack: TaskPack) -> None:
+    trr, azr = config.algorithm.trr, config.azr
+    choices = {
+        "cells": tuple(Cells),
+        "baseline": tuple(Baseline),
+        "scale": ("std", "none"),
+        "statistics": ("sequence", "token"),
+    }
     for name, known in choices.items():
-        value = algorithm.trr[name]
+        value = trr[name]
         _require(value in known, f"algorithm.trr.{name} must be one of {', '.join(known)}; got {value!r}")
+    _require(
+        trr.cells != Cells.ROLE_DIFFICULTY or all(pack.difficulty(seed) for seed in pack.seeds()),
+        "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
+        f"{pack.name} does not",
+    )
+    _require(
+        trr.cells != Cells.RECORD or azr.solve_on == SolveOn.ATTEMPTS,
+        "algorithm.trr.cells=record compares attempts at one record, and with azr.solve_on="
+        f"{azr.solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
+    )
+    _require(
+        trr.cells != Cells.RECORD or azr.replay_per_kind == 0,
+        "azr.replay_per_kind must be 0 with algorithm.trr.cells=record: a replayed record has one attempt, "
+        f"and that one gets no advantage; got {azr.replay_per_kind}",
+    )
+    running = trr.baseline == Baseline.RUNNING_MEAN
+    _require(
+        not running or trr.cells != Cells.RECORD,
+        "algorithm.trr.baseline=running-mean needs cells that come again in the next step, and a record does "
+        "not; got algorithm.trr.cells=record",
+    )
+    _require(
+        not running or trr.scale == "none",
+        "algorithm.trr.scale must be none with algorithm.trr.baseline=running-mean: rewards that are all "
+        f"equal may be far from it, and have no deviation to be divided by; got {trr.scale!r}",
+    )
 
 
 def _check_verl(config: DictConfig) -> None:

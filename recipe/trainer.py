@@ -32,6 +32,8 @@ from verl.utils.tracking import Tracking
 
 from recipe import checkpoint, metrics
 from recipe.admission import start_admission
+
+from recipe.baselines import Baseline, Cells, RunningMeans
 from recipe.config import AzrConfig
 from recipe.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
 from recipe.facts import attempt_from_json, proposal_from_json
@@ -64,6 +66,7 @@ class AzrTrainer(PPOTrainerSync):
         self.admission = start_admission(
             config.run.dir, (self.pack.task_key(record) for record in self.pack.held_out())
         )
+        self.running_means = RunningMeans(Cells(config.algorithm.trr.cells))
         self._requests: list[Request] = []
         self._settlement: Settlement | None = None
         self._waited_s = 0.0
@@ -170,6 +173,8 @@ class AzrTrainer(PPOTrainerSync):
         extra_fields = list(data["extra_fields"])
         settlement = self.selfplay.settle(self.global_steps, self._requests, _results(extra_fields))
         self._settlement = settlement
+        if self.config.algorithm.trr.baseline == Baseline.RUNNING_MEAN:
+            self._advance_running_means(settlement)
         self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields)
         self.files.append_ledger(settlement.ledger)
         self._release_tasks()
@@ -197,6 +202,12 @@ class AzrTrainer(PPOTrainerSync):
             fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": _objects(uids)}),
         )
         return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
+
+    def _advance_running_means(self, settlement: Settlement) -> None:
+        """Take the step's rewards in; tell the estimator, in its configuration, the means from before."""
+        priced = settlement.priced.values()
+        before = self.running_means.advance([one.uid for one in priced], [one.reward for one in priced])
+        OmegaConf.update(self.config, "algorithm.trr.running_means", before, merge=False, force_add=True)
 
     def _release_tasks(self) -> None:
         """Between waves of different steps: what is taken is what the buffer holds."""
@@ -271,7 +282,8 @@ class AzrTrainer(PPOTrainerSync):
         """Save verl's state and ours. The checkpoint counts once the step's metrics are written as well."""
         super()._save_checkpoint()
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        digest = checkpoint.write_state(folder, self.selfplay.state_dict())
+        state = self.selfplay.state_dict() | {"running_means": self.running_means.state_dict()}
+        digest = checkpoint.write_state(folder, state)
         self.files.finish_checkpoint_with_metrics(folder, self.pack.name, self.global_steps, digest)
 
     def _load_checkpoint(self) -> None:
@@ -295,7 +307,9 @@ class AzrTrainer(PPOTrainerSync):
         self.config.trainer.resume_from_path = str(folder.absolute())
         super()._load_checkpoint()
         checkpoint.discard_after(checkpoints, manifest.step)
-        self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
+        state = checkpoint.read_state(folder, manifest)
+        self.selfplay.load_state_dict(state)
+        self.running_means.load_state_dict(state["running_means"])
         self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
         # The run validated before its first step; the numbers are in its metrics.
         self.config.trainer.val_before_train = self.config.trainer.val_only

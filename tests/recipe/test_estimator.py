@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.ray_trainer import compute_advantage
 
 import recipe.estimator
-from recipe.estimator import Cells, Statistics, trr_plus_plus
+from recipe.baselines import Baseline, Cells, RunningMeans, cell_of
+from recipe.estimator import Scale, Statistics, trr_plus_plus
 from recipe.uid import make_uid
 
 SIX_CELLS = tuple(
@@ -25,10 +27,13 @@ SIX_CELLS = tuple(
 PADDING_UID = "pad0123456789abcdef0123456789abcdef"
 MODES = st.sampled_from(Statistics)
 PROPERTY = settings(deadline=None, max_examples=30)
+PROPERTY_OF_ALL_CHOICES = settings(deadline=None, max_examples=200)
 
 
-def algorithm(cells: str = "role-kind", statistics: str = "sequence", gamma: float = 1.0) -> DictConfig:
-    return OmegaConf.create({"gamma": gamma, "trr": {"cells": cells, "statistics": statistics}})
+def algorithm(
+    cells: str = "role-kind", statistics: str = "sequence", gamma: float = 1.0, **trr: Any
+) -> DictConfig:
+    return OmegaConf.create({"gamma": gamma, "trr": {"cells": cells, "statistics": statistics} | trr})
 
 
 def on_last_tokens(
@@ -159,6 +164,104 @@ def test_cells_decide_who_shares_a_baseline(cells: str, expected: list[float]) -
     torch.testing.assert_close(advantages_BT.squeeze(-1), torch.tensor(expected), atol=1e-6, rtol=0)
 
 
+def test_cells_by_difficulty() -> None:
+    # solve easy, of two kinds (1, -1): mean 0, var 2, std 1.414214                 -> +-0.707107
+    # solve hard (-0.5): one response                                               -> 0
+    # propose easy (0.5, 0): mean 1/4, var (1/16 + 1/16) / 1 = 1/8, std 0.353553    -> +-0.707107
+    # propose none (-1, -0.5, -1.5): mean -1, var (1/4 + 1/4) / 2 = 1/4, std 0.5    -> 0, 1, -1
+    rows = [
+        (("solve", "deduction", "easy"), 1.0, 0.707107),
+        (("solve", "abduction", "easy"), -1.0, -0.707107),
+        (("solve", "deduction", "hard"), -0.5, 0.0),
+        (("propose", "deduction", "easy"), 0.5, 0.707107),
+        (("propose", "induction", "easy"), 0.0, -0.707107),
+        (("propose", "deduction", "none"), -1.0, 0.0),
+        (("propose", "deduction", "none"), -0.5, 1.0),
+        (("propose", "abduction", "none"), -1.5, -1.0),
+    ]
+    rewards_BT, mask_BT = on_last_tokens([row[1] for row in rows], [1] * len(rows))
+    index = [make_uid(*row[0]) for row in rows]
+    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm("role-difficulty"))
+    expected = torch.tensor([row[2] for row in rows])
+    torch.testing.assert_close(advantages_BT.squeeze(-1), expected, atol=1e-6, rtol=0)
+
+
+def test_cells_by_record() -> None:
+    # Attempts at record a (1, 1, -1): mean 1/3, var (4/9 + 4/9 + 16/9) / 2 = 4/3, std 1.154701
+    #     (2/3) / 1.154701 = 0.577350, (-4/3) / 1.154701 = -1.154701
+    # Attempts at record b, of the same kind (-1, -1): equal -> 0
+    # Proposals of the kind, of either record (0.5, 0): +-0.25 / sqrt(1/8) = +-0.707107
+    a, b = make_uid("solve", "deduction", "easy"), make_uid("solve", "deduction", "easy")
+    proposals = [make_uid("propose", "deduction", difficulty) for difficulty in ("easy", "hard")]
+    index = [a, b, a, proposals[0], b, a, proposals[1]]
+    rewards_BT, mask_BT = on_last_tokens([1.0, -1.0, 1.0, 0.5, -1.0, -1.0, 0.0], [1] * 7)
+    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm("record"))
+    expected = [0.577350, 0.0, 0.577350, 0.707107, 0.0, -1.154701, -0.707107]
+    torch.testing.assert_close(advantages_BT.squeeze(-1), torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "expected"),
+    [
+        # The mean over responses: (10 - 10 + 0 + 1) / 4 = 1/4
+        ("sequence", [9.75, -10.25, -0.25, 0.75]),
+        # Over tokens, of lengths 1, 2, 4 and 3: (10 - 20 + 0 + 3) / 10 = -7/10
+        ("token", [10.7, -9.3, 0.7, 1.7]),
+    ],
+)
+def test_reward_less_the_mean_of_the_batch(statistics: str, expected: list[float]) -> None:
+    # What minAZR does: one cell, and no scale.
+    rewards_BT, mask_BT = on_last_tokens([10.0, -10.0, 0.0, 1.0], [1, 2, 4, 3])
+    index = uids([SIX_CELLS[0], SIX_CELLS[0], SIX_CELLS[3], SIX_CELLS[4]])
+    config = algorithm("global", statistics, scale="none")
+    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, config)
+    torch.testing.assert_close(advantages_BT, torch.tensor(expected).unsqueeze(-1) * mask_BT)
+
+
+@pytest.mark.parametrize("statistics", Statistics)
+def test_reward_less_a_running_mean(statistics: str) -> None:
+    # Two cells with equal rewards of 1, whose means so far are 0.25 and -0.5: 1 - 0.25 = 0.75, 1 + 0.5 = 1.5.
+    # A row without tokens has no cell, and none is asked for.
+    rewards_BT, mask_BT = on_last_tokens([1.0, 1.0, 1.0, 0.0], [1, 2, 3, 0])
+    index = [*uids([SIX_CELLS[0], SIX_CELLS[3], SIX_CELLS[3]]), PADDING_UID]
+    means = {"propose/deduction": 0.25, "solve/deduction": -0.5}
+    config = algorithm(statistics=statistics, baseline="running-mean", scale="none", running_means=means)
+    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, config)
+    expected_BT = torch.tensor([0.75, 1.5, 1.5, 0.0]).unsqueeze(-1) * mask_BT
+    torch.testing.assert_close(advantages_BT, expected_BT)
+
+
+def test_running_mean_of_three_steps() -> None:
+    # solve/deduction: 0 before its first step; rewards (1, 0), mean 1/2: 0.95 * 0 + 0.05 * 0.5 = 0.025
+    #                  reward (-1):                     0.95 * 0.025 - 0.05 * 1 = 0.02375 - 0.05 = -0.02625
+    # propose/deduction appears in step 2: 0, then 0.05 * 0.8 = 0.04; in step 3 solve/deduction is not there.
+    means = RunningMeans(Cells.ROLE_KIND)
+    solve, propose = make_uid("solve", "deduction"), make_uid("propose", "deduction")
+    assert means.advance([solve, make_uid("solve", "deduction")], [1.0, 0.0]) == {"solve/deduction": 0.0}
+    before = means.advance([solve, propose], [-1.0, 0.8])
+    assert before == pytest.approx({"solve/deduction": 0.025, "propose/deduction": 0.0})
+    assert means.advance([propose], [0.0]) == pytest.approx({"propose/deduction": 0.04})
+    state = means.state_dict()
+    assert state == pytest.approx({"solve/deduction": -0.02625, "propose/deduction": 0.95 * 0.04})
+    resumed = RunningMeans(Cells.ROLE_KIND)
+    resumed.load_state_dict(state)
+    assert resumed.advance([solve], [0.0]) == means.advance([solve], [0.0])
+
+
+def test_running_mean_that_is_not_there_stops_the_run() -> None:
+    rewards_BT, mask_BT = on_last_tokens([1.0], [1])
+    config = algorithm(baseline="running-mean", scale="none", running_means={"solve/deduction": 0.0})
+    with pytest.raises(KeyError, match="propose/deduction"):
+        trr_plus_plus(rewards_BT, mask_BT, uids([SIX_CELLS[0]]), config)
+
+
+def test_running_mean_is_not_scaled() -> None:
+    rewards_BT, mask_BT = on_last_tokens([1.0], [1])
+    config = algorithm(baseline="running-mean", running_means={"propose/deduction": 0.0})
+    with pytest.raises(ValueError, match=r"algorithm\.trr\.scale must be none"):
+        trr_plus_plus(rewards_BT, mask_BT, uids([SIX_CELLS[0]]), config)
+
+
 def test_rewards_on_several_tokens_are_summed_and_go_backwards() -> None:
     # Row 0: rewards (1, 2, masked, 4): returns to go (7, 6, -, 4), sum 7. Row 1: (1): return 1, sum 1.
     # Sequence: mean 4, var (9 + 9) / 1 = 18, std 4.242641 -> +-3 / 4.242641 = +-0.707107
@@ -272,21 +375,42 @@ def test_padding_rows_of_foreign_uid_change_nothing(
     assert advantages_BT[len(index) :].eq(0).all()
 
 
-@given(batches(), MODES, st.data())
-@PROPERTY
+@given(batches(), MODES, st.sampled_from(Cells), st.sampled_from([*Scale, *Baseline]), st.data())
+@PROPERTY_OF_ALL_CHOICES
 def test_rewards_of_one_cell_move_no_other_cell(
-    batch: tuple[torch.Tensor, torch.Tensor, list[tuple[str, str]]], mode: str, data: st.DataObject
+    batch: tuple[torch.Tensor, torch.Tensor, list[tuple[str, str]]],
+    mode: str,
+    cells: Cells,
+    choice: Scale | Baseline,
+    data: st.DataObject,
 ) -> None:
-    rewards_BT, mask_BT, cells = batch
-    index, config = uids(cells), algorithm(statistics=mode)
-    changed = data.draw(st.sampled_from(cells))
-    is_changed_B = torch.tensor([cell == changed for cell in cells])
+    rewards_BT, mask_BT, origins = batch
+    # A second row of an origin is another attempt at its record, or has another difficulty.
+    pool = [make_uid(role, kind, label) for role, kind in SIX_CELLS for label in ("easy", "hard")]
+    index = [
+        data.draw(st.sampled_from([uid for uid in pool if uid.startswith(f"{role}.{kind}.")]))
+        for role, kind in origins
+    ]
+    names = [cell_of(uid, cells) for uid in index]
+    changed = data.draw(st.sampled_from(names))
+    is_changed_B = torch.tensor([name == changed for name in names])
     new_rewards_BT = rewards_BT.clone()
     for row in is_changed_B.nonzero().squeeze(-1).tolist():
         new_rewards_BT[row] = torch.rand(rewards_BT.shape[1], generator=torch.Generator().manual_seed(row))
-    before_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, config)
-    after_BT, _ = trr_plus_plus(new_rewards_BT, mask_BT, index, config)
-    assert torch.equal(before_BT[~is_changed_B], after_BT[~is_changed_B])
+
+    def two_steps(first_BT: torch.Tensor) -> list[torch.Tensor]:
+        # With a running mean the first step's rewards reach the second one, of the old rewards again.
+        means, found = RunningMeans(cells), []
+        for step_BT in (first_BT, rewards_BT):
+            config = algorithm(cells, mode, scale=choice if isinstance(choice, Scale) else "std")
+            if choice is Baseline.RUNNING_MEAN:
+                before = means.advance(index, step_BT.sum(-1).tolist())
+                config = algorithm(cells, mode, baseline=choice, scale="none", running_means=before)
+            found.append(trr_plus_plus(step_BT, mask_BT, index, config)[0])
+        return found
+
+    for before_BT, after_BT in zip(two_steps(rewards_BT), two_steps(new_rewards_BT), strict=True):
+        assert torch.equal(before_BT[~is_changed_B], after_BT[~is_changed_B])
 
 
 @given(batches(), MODES, st.data())
@@ -428,21 +552,26 @@ def test_name_taken_by_someone_else_is_refused(monkeypatch: pytest.MonkeyPatch) 
 # Mistakes
 
 
-@pytest.mark.parametrize("key", ["cells", "statistics"])
+@pytest.mark.parametrize("key", ["cells", "statistics", "baseline", "scale"])
 @pytest.mark.parametrize("value", ["kind", "", None, 3])
 def test_unknown_choice_is_refused_naming_the_key_and_the_choices(key: str, value: object) -> None:
     config = algorithm()
     config.trr[key] = value
     with pytest.raises(ValueError) as error:
         trr_plus_plus(torch.ones(1, 1), torch.ones(1, 1), uids([("solve", "deduction")]), config)
-    choices = {"cells": "role-kind, role, global", "statistics": "sequence, token"}[key]
+    choices = {
+        "cells": "role-kind, role-difficulty, role, record, global",
+        "statistics": "sequence, token",
+        "baseline": "cell-mean, running-mean",
+        "scale": "std, none",
+    }[key]
     assert str(error.value) == f"algorithm.trr.{key} must be one of {choices}; got {value!r}"
 
 
 def test_defaults_are_the_papers() -> None:
     rewards_BT, mask_BT = on_last_tokens([1.0, 0.0, 0.5, 0.25], [1, 8, 2, 3])
     index = uids([("solve", "deduction")] * 2 + [("propose", "deduction")] * 2)
-    paper = algorithm(cells=Cells.ROLE_KIND.value, statistics=Statistics.SEQUENCE.value)
+    paper = algorithm("role-kind", "sequence", baseline="cell-mean", scale="std")
     expected_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, paper)
     without_trr = OmegaConf.create({"gamma": 1.0})
     # verl's own tree refuses unknown keys, and has no `trr`.
@@ -453,7 +582,7 @@ def test_defaults_are_the_papers() -> None:
 
 def test_foreign_uid_on_a_row_with_tokens_is_refused_and_shown() -> None:
     foreign = "5f0c2a9e-8f9d-4c51-9a43-3d5b2d8b2f11"
-    for cells in ("role-kind", "role"):
+    for cells in set(Cells) - {Cells.GLOBAL}:
         with pytest.raises(ValueError, match=foreign):
             trr_plus_plus(torch.ones(1, 1), torch.ones(1, 1), [foreign], algorithm(cells))
 

@@ -108,7 +108,28 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"azr.failures.retries": -1}, "azr.failures.retries must not be negative; got -1"),
     (
         {"algorithm.trr.cells": "kind"},
-        "algorithm.trr.cells must be one of role-kind, role, global; got 'kind'",
+        "algorithm.trr.cells must be one of role-kind, role-difficulty, role, record, global; got 'kind'",
+    ),
+    (
+        {"algorithm.trr.baseline": "mean"},
+        "algorithm.trr.baseline must be one of cell-mean, running-mean; got 'mean'",
+    ),
+    ({"algorithm.trr.scale": "var"}, "algorithm.trr.scale must be one of std, none; got 'var'"),
+    (
+        {"algorithm.trr.baseline": "running-mean"},
+        "algorithm.trr.scale must be none with algorithm.trr.baseline=running-mean.*; got 'std'",
+    ),
+    (
+        {"algorithm.trr": {"cells": "record", "baseline": "running-mean", "scale": "none"}},
+        "algorithm.trr.baseline=running-mean needs cells that come again .*; got algorithm.trr.cells=record",
+    ),
+    (
+        {"algorithm.trr.cells": "record", "azr.solve_on": "fresh"},
+        "algorithm.trr.cells=record compares attempts .* azr.solve_on=fresh .* Use azr.solve_on=attempts",
+    ),
+    (
+        {"algorithm.trr.cells": "record", "azr.replay_per_kind": 4},
+        "azr.replay_per_kind must be 0 with algorithm.trr.cells=record.*; got 4",
     ),
     (
         {"algorithm.trr.statistics": "row"},
@@ -156,6 +177,10 @@ ALLOWED: list[dict[str, Any]] = [
     {"azr.solve_on": "fresh", "azr.proposals_per_kind": 32},
     {"azr.proposals_per_kind": 64},
     {"azr.failures.max_share": 0.0},
+    {"algorithm.trr.cells": "role-difficulty"},
+    {"algorithm.trr.cells": "record"},
+    {"algorithm.trr.scale": "none"},
+    {"algorithm.trr": {"baseline": "running-mean", "scale": "none"}},
     {"trainer.max_actor_ckpt_to_keep": 2},
     {"trainer.max_actor_ckpt_to_keep": None},
     {"actor_rollout_ref.rollout.max_model_len": None},
@@ -168,6 +193,12 @@ ALLOWED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", ALLOWED, ids=str)
 def test_values_at_the_edge_are_allowed(config: DictConfig, changes: dict[str, Any]) -> None:
     preflight.check(change(config, changes))
+
+
+def test_cells_by_difficulty_need_a_pack_that_has_labels(tmp_path: Path) -> None:
+    config = composed(tmp_path, "experiment=demo", "pack=prime_inversion")
+    message = refusal(config, {"algorithm.trr.cells": "role-difficulty"})
+    assert "needs a pack that says how hard its tasks are; prime_inversion does not" in message
 
 
 def test_unknown_knob_of_a_pack_is_told_with_those_it_has(config: DictConfig) -> None:
@@ -283,7 +314,7 @@ def test_checkpoint_of_another_pack_is_refused(config: DictConfig, tmp_path: Pat
 
 def test_checkpoint_of_another_format_is_refused(config: DictConfig, tmp_path: Path) -> None:
     write_checkpoint(config, tmp_path, format=99)
-    assert "must be of checkpoint format 1; got 99" in refusal(config, {})
+    assert f"must be of checkpoint format {checkpoint.FORMAT}; got 99" in refusal(config, {})
 
 
 def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, tmp_path: Path) -> None:

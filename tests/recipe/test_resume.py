@@ -1,8 +1,9 @@
 """A run that is killed anywhere and started again is the run that was never killed.
 
 `Run` makes the calls of `recipe/trainer.py` in its order, around a scripted model in the place of verl. What
-is compared: the prompts drawn, the rewards by cell, the ledger byte for byte, the metrics but for their time
-stamps, and self-play's whole state. uids are random, so equal runs here never read them.
+is compared: the prompts drawn, the rewards by origin, the running means that they are scored with, the ledger
+byte for byte, the metrics but for their time stamps, and the whole state. uids are random, so equal runs here
+never read them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 
 from recipe import checkpoint, metrics, outputs
 from recipe.admission import Admission
+from recipe.baselines import Cells, RunningMeans
 from recipe.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
 from recipe.outputs import RunFiles
 from recipe.rollout import (
@@ -167,7 +169,8 @@ class Run:
 
     Attributes:
         drawn: Requests of each step, as JSON.
-        rewards: Rewards of each step, by request index and attempt, with the cell that the uid spells.
+        rewards: Rewards of each step, by request index and attempt, with the origin that the uid spells.
+        baselines: Running means that each step is scored with, by cell.
     """
 
     def __init__(
@@ -176,6 +179,7 @@ class Run:
         self.pack = pack
         self.azr = azr_config(solve_on)
         self.selfplay = SelfPlay(pack, load_profile(profile), self.azr)
+        self.running_means = RunningMeans(Cells.ROLE_DIFFICULTY)
         self.files = RunFiles(folder)
         self.admission = Admission(pack.task_key(record) for record in pack.held_out())
         self.model = ScriptedModel(pack)
@@ -183,6 +187,7 @@ class Run:
         self.reach = reach
         self.drawn: dict[int, list[Any]] = {}
         self.rewards: dict[int, dict[tuple[int, int], Any]] = {}
+        self.baselines: dict[int, dict[str, float]] = {}
 
     def train(self) -> None:
         try:
@@ -224,13 +229,18 @@ class Run:
         self.rewards[step] = {
             place: (parse_uid(priced.uid), priced.reward) for place, priced in settlement.priced.items()
         }
+        priced = settlement.priced.values()
+        self.baselines[step] = self.running_means.advance(
+            [one.uid for one in priced], [one.reward for one in priced]
+        )
         self.files.append_ledger(settlement.ledger)
         await self._release_tasks()
         self.reach(IN_LEDGER, step)
         if step % SAVE_FREQ == 0:
             folder = self.checkpoints / f"global_step_{step}"
             (folder / "actor").mkdir(parents=True, exist_ok=True)  # verl's part
-            digest = checkpoint.write_state(folder, self.selfplay.state_dict())
+            state = self.selfplay.state_dict() | {"running_means": self.running_means.state_dict()}
+            digest = checkpoint.write_state(folder, state)
             self.files.finish_checkpoint_with_metrics(folder, self.pack.name, step, digest)
             self.reach(STATE_SAVED, step)
         kinds = [spec.name for spec in self.pack.kinds]
@@ -268,7 +278,9 @@ class Run:
             self.files.truncate(ledger_bytes=0, metrics_bytes=0)
             return 0
         checkpoint.check_pack(folder, manifest, self.pack.name)
-        self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
+        state = checkpoint.read_state(folder, manifest)
+        self.selfplay.load_state_dict(state)
+        self.running_means.load_state_dict(state["running_means"])
         self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
         return manifest.step
 
@@ -334,10 +346,12 @@ class Runs:
         """The processes, one after the other, drew, earned and left what the whole run did."""
         for process in processes:
             assert process.rewards.items() <= self.whole.rewards.items()
+            assert process.baselines.items() <= self.whole.baselines.items()
         last = processes[-1]
         assert last.drawn.items() <= self.whole.drawn.items()
         assert set().union(*(process.drawn for process in processes)) == set(self.whole.drawn)
         assert last.selfplay.state_dict() == self.whole.selfplay.state_dict()
+        assert last.running_means.state_dict() == self.whole.running_means.state_dict()
         found = left_behind(folder)
         assert found.keys() == self.left.keys()
         for name in found:
@@ -361,6 +375,10 @@ def test_scripted_run_meets_everything(runs: Runs) -> None:
     assert sum(line["num_failed"] for line in runs.left["metrics"]) > 0
     assert len(set(runs.whole.selfplay.buffer.keys())) == 3 * runs.whole.azr.buffer_capacity
     assert len({reward for step in runs.whole.rewards.values() for _, reward in step.values()}) >= 3
+    baselines = runs.whole.baselines
+    assert set(baselines[1].values()) == {0.0}
+    assert baselines[6].keys() >= {"propose/none", "propose/hard", "solve/medium", "solve/hard"}
+    assert len(set(baselines[6].values())) == len(baselines[6])
     assert list(runs.left["states"]) == ["global_step_2", "global_step_4", "global_step_6"]
 
 
