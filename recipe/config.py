@@ -141,6 +141,8 @@ class AzrConfig:
         proposals_per_kind: Proposals of every kind a step (B).
         attempts_per_record: Attempts at every accepted proposal (n).
         replay_per_kind: With `attempts`: records of every kind drawn from the buffer for one more attempt.
+        propose: Whether a step asks for proposals. If not, the solver trains on what seeding left in the
+            buffer: `proposals_per_kind` records of every kind, with `solve_on` the usual attempts at each.
         train_proposer: Whether proposals are trained on, or only attempts (the paper's ablation).
         keep_tasks: A value of `KeepTasks`.
         buffer_sampling: A value of `Sampling`.
@@ -156,6 +158,7 @@ class AzrConfig:
     proposals_per_kind: int = 64
     attempts_per_record: int = 8
     replay_per_kind: int = 0
+    propose: bool = True
     train_proposer: bool = True
     keep_tasks: str = KeepTasks.ALL.value
     buffer_sampling: str = Sampling.UNIFORM.value
@@ -167,9 +170,16 @@ class AzrConfig:
 
     def prompts_per_step(self, num_kinds: int) -> int:
         """Prompts that one step submits, and that verl waits for (`data.train_batch_size`)."""
+        if not self.propose:
+            return num_kinds * self.proposals_per_kind * self.attempts_per_buffered_record
         if self.solve_on == SolveOn.ATTEMPTS:
             return num_kinds * (self.proposals_per_kind + self.replay_per_kind)
         return num_kinds * 2 * self.proposals_per_kind
+
+    @property
+    def attempts_per_buffered_record(self) -> int:
+        """Without proposals: attempts at every record that a step draws, as many as would be trained on."""
+        return self.attempts_per_record if self.solve_on == SolveOn.ATTEMPTS else 1
 
 
 class VerlSearchPath(SearchPathPlugin):

@@ -122,9 +122,15 @@ def _check_sizes(config: DictConfig) -> None:
         f"got {azr.seeding.target}",
     )
     _require(
-        azr.solve_on == SolveOn.ATTEMPTS or azr.seeding.target >= azr.proposals_per_kind,
+        (azr.propose and azr.solve_on == SolveOn.ATTEMPTS) or azr.seeding.target >= azr.proposals_per_kind,
         f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
-        f"azr.solve_on={azr.solve_on}, or the first solver batch cannot be filled; got {azr.seeding.target}",
+        f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver batch "
+        f"cannot be filled; got {azr.seeding.target}",
+    )
+    _require(
+        azr.propose or azr.replay_per_kind == 0,
+        "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
+        f"got {azr.replay_per_kind}",
     )
     _require(
         azr.solve_on != SolveOn.ATTEMPTS or azr.seeding.target >= azr.replay_per_kind,
@@ -178,6 +184,11 @@ def _check_estimator(config: DictConfig) -> None:
         f"algorithm.adv_estimator={estimator} compares attempts at one record, and with azr.solve_on="
         f"{solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
     )
+    _require(
+        estimator in BATCH_ESTIMATORS or config.azr.propose,
+        f"algorithm.adv_estimator={estimator} compares attempts that come with a proposal, and with "
+        "azr.propose=false there is none. Use trr_plus_plus.",
+    )
     _require(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
 
 
@@ -201,6 +212,11 @@ def _check_trr(config: DictConfig, pack: TaskPack) -> None:
         trr.cells != Cells.RECORD or azr.solve_on == SolveOn.ATTEMPTS,
         "algorithm.trr.cells=record compares attempts at one record, and with azr.solve_on="
         f"{azr.solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
+    )
+    _require(
+        trr.cells != Cells.RECORD or azr.propose,
+        "algorithm.trr.cells=record compares attempts that come with a proposal, and with azr.propose=false "
+        "there is none. Use role-kind.",
     )
     _require(
         trr.cells != Cells.RECORD or azr.replay_per_kind == 0,

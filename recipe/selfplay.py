@@ -121,6 +121,8 @@ class SelfPlay:
 
     def begin_step(self, step: int) -> list[Request]:
         """Draw the requests of `step` that depend on nothing in it."""
+        if not self._config.propose:
+            return self._buffered_requests()
         requests: list[Request] = []
         for kind in self._kinds:
             for _ in range(self._config.proposals_per_kind):
@@ -135,9 +137,14 @@ class SelfPlay:
                 requests += self._solve_requests(len(requests), kind, [], self._config.replay_per_kind)
         return requests
 
+    @property
+    def has_second_wave(self) -> bool:
+        """Whether a step's solve requests have to wait for its proposals."""
+        return self._config.propose and self._config.solve_on == SolveOn.FRESH
+
     def second_wave(self, requests: Sequence[Request], results: Results) -> list[Request]:
         """With `azr.solve_on=fresh`: solve requests for the records that the first wave's proposals made."""
-        if self._config.solve_on != SolveOn.FRESH:
+        if not self.has_second_wave:
             return []
         wave: list[Request] = []
         for kind in self._kinds:
@@ -207,6 +214,17 @@ class SelfPlay:
             Request(first_index + i, Role.SOLVE, kind, self._pack.solve_prompt(record), (), record)
             for i, record in enumerate(records)
         ]
+
+    def _buffered_requests(self) -> list[Request]:
+        """A step without proposals: solve requests for records of the buffer, one for every attempt."""
+        requests: list[Request] = []
+        for kind in self._kinds:
+            records = self.buffer.sample([kind], self._config.proposals_per_kind, self._draw_rng)
+            for record in records:
+                messages = self._pack.solve_prompt(record)
+                for _ in range(self._config.attempts_per_buffered_record):
+                    requests.append(Request(len(requests), Role.SOLVE, kind, messages, (), record))
+        return requests
 
     def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
         reward = None

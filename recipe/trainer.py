@@ -32,7 +32,6 @@ from verl.utils.tracking import Tracking
 
 from recipe import checkpoint, metrics
 from recipe.admission import start_admission
-
 from recipe.baselines import Baseline, Cells, RunningMeans
 from recipe.config import AzrConfig
 from recipe.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
@@ -119,7 +118,7 @@ class AzrTrainer(PPOTrainerSync):
             self._requests = self.selfplay.begin_step(self.global_steps)
             uids = self._submit(self._requests)
         with marked_timer("gen_propose", self.timing_raw):
-            if self.azr.solve_on == "fresh":
+            if self.selfplay.has_second_wave:
                 results = self._fetch_results(self.replay_buffer.wait_for(uids, "train"))
                 second = self.selfplay.second_wave(self._requests, results)
                 self._submit(second)

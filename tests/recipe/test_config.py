@@ -11,6 +11,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, TermConfig, finalize, register
+from recipe.outputs import changed_settings
 
 
 def test_prompts_per_step_are_those_that_a_step_submits() -> None:
@@ -50,6 +51,23 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
     assert sandbox(*verls) == ["http://a/run_code", 7]
     own = ("pack.sandbox.http_url=http://b/run_code", "pack.sandbox.http_max_concurrent=8")
     assert sandbox(*verls, *own) == ["http://b/run_code", 8]
+
+
+@pytest.mark.parametrize(
+    ("control", "changes"),
+    [
+        ("none", []),
+        ("random", ["reward_profile: paper -> random"]),
+        ("frozen_proposer", ["azr.train_proposer: True -> False"]),
+        ("seeds_only", ["azr.propose: True -> False"]),
+    ],
+)
+def test_control_changes_one_thing(control: str, changes: list[str]) -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        plain, controlled = compose("azr"), compose("azr", [f"control={control}"])
+    before, now = (OmegaConf.to_container(config, resolve=False) for config in (plain, controlled))
+    assert changed_settings(before, now) == changes
 
 
 def test_composed_node_is_typed(config: DictConfig) -> None:

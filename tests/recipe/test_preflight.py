@@ -18,6 +18,7 @@ from tasks.arithmetic import ArithmeticPack
 from tasks.registry import available_packs
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CONTROLS = sorted(path.stem for path in (CONF / "control").glob("*.yaml"))
 CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
 PACKS = sorted(path.stem for path in (CONF / "pack").glob("*.yaml"))
 MODEL = "actor_rollout_ref.model.path"
@@ -92,6 +93,22 @@ RULES: list[tuple[dict[str, Any], str]] = [
     (
         {"azr.replay_per_kind": 4, "azr.solve_on": "previous"},
         "azr.replay_per_kind=4 is read with azr.solve_on=attempts only; with previous",
+    ),
+    (
+        {"azr.propose": False, "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 .* azr.propose=false.*; got 32",
+    ),
+    (
+        {"azr.propose": False, "azr.replay_per_kind": 4},
+        "azr.replay_per_kind must be 0 with azr.propose=false.*; got 4",
+    ),
+    (
+        {"azr.propose": False, "algorithm.adv_estimator": "rloo"},
+        "algorithm.adv_estimator=rloo compares attempts that come with a proposal.* Use trr_plus_plus",
+    ),
+    (
+        {"azr.propose": False, "algorithm.trr.cells": "record"},
+        "algorithm.trr.cells=record compares attempts that come with a proposal.* Use role-kind",
     ),
     ({"azr.replay_per_kind": 33}, "azr.seeding.target must be at least azr.replay_per_kind=33.*; got 32"),
     ({"azr.buffer_capacity": 31}, "azr.seeding.target must not exceed azr.buffer_capacity=31; got 32"),
@@ -396,6 +413,12 @@ def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: 
     preflight.check(config)
     assert config.actor_rollout_ref.model.path == "tiny"
     assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("experiment", ["demo", "azr_coder_3b"])
+def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, control: str) -> None:
+    preflight.check(composed(tmp_path, f"experiment={experiment}", f"control={control}"))
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,33 @@ def test_step_has_as_many_requests_as_verl_is_told(
         selfplay.settle(step, requests, all_accepted(requests, RIGHT, first=100 * step))
 
 
+# Without proposals: 2 records of each of 3 kinds, and the 3 attempts at each that are trained on otherwise.
+@pytest.mark.parametrize(("solve_on", "num_attempts"), [("fresh", 1), ("previous", 1), ("attempts", 3)])
+def test_step_without_proposals_attempts_what_the_buffer_holds(
+    build: Build, arithmetic: ArithmeticPack, solve_on: str, num_attempts: int
+) -> None:
+    sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "attempts_per_record": 3, "propose": False}
+    assert AzrConfig(**sizes).prompts_per_step(len(KINDS)) == 6 * num_attempts
+    selfplay = build(**sizes)
+    drawn = []
+    for step in (1, 2):
+        requests = selfplay.begin_step(step)
+        assert selfplay.second_wave(requests, {}) == []
+        assert [request.index for request in requests] == list(range(6 * num_attempts))
+        assert {request.role for request in requests} == {Role.SOLVE}
+        counts = Counter(str(request.record) for request in requests)
+        assert set(counts.values()) == {num_attempts}
+        assert counts.keys() <= {str(record) for record in arithmetic.seeds()}
+        assert Counter(request.kind for request in requests) == dict.fromkeys(KINDS, 2 * num_attempts)
+        results = {request.index: attempt(WRONG) for request in requests}
+        settlement = selfplay.settle(step, requests, results)
+        assert set(rewards(settlement).values()) == {-0.5}
+        assert len(settlement.priced) == len(requests)
+        drawn.append(requests)
+    assert drawn[0] != drawn[1]
+    assert [selfplay.buffer.size(kind) for kind in KINDS] == list(NUM_SEEDS.values())
+
+
 @pytest.mark.parametrize("solve_on", SolveOn)
 def test_every_kind_is_proposed_and_attempted_as_often(build: Build, solve_on: SolveOn) -> None:
     requests = build(solve_on=solve_on.value).begin_step(1)
