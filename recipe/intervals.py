@@ -1,4 +1,4 @@
-"""Confidence intervals for measured shares, such as held-out accuracy."""
+"""Confidence intervals for measured shares, such as held-out accuracy, and for their differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Z_95 = 1.959963984540054
 
 
 class Interval(NamedTuple):
-    """A closed interval of shares in [0, 1]."""
+    """A closed interval of shares in [0, 1], or of differences of shares in [-1, 1]."""
 
     low: float
     high: float
@@ -49,3 +49,38 @@ def wilson(correct: int, total: int) -> Interval:
     low = 0.0 if correct == 0 else center - half_width
     high = 1.0 if correct == total else center + half_width
     return Interval(low=low, high=high)
+
+
+def newcombe(correct_before: int, before: int, correct_after: int, after: int) -> Interval:
+    """Newcombe's 95 % interval for the difference of two shares, after less before.
+
+    With p, l and u the share and the ends of its Wilson interval:
+
+        low  = p_after - p_before - sqrt((p_after - l_after)^2 + (u_before - p_before)^2)
+        high = p_after - p_before + sqrt((u_after - p_after)^2 + (p_before - l_before)^2)
+
+    Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions:
+    comparison of eleven methods", Statistics in Medicine 17 (1998), 873-890.
+
+    It takes the two samples for independent. Where the same items are asked twice and answers agree more
+    often than by chance, it is wider than it need be.
+
+    Args:
+        correct_before: Number of successes before, in [0, before].
+        before: Number of trials before, at least 1.
+        correct_after: Number of successes after, in [0, after].
+        after: Number of trials after, at least 1.
+
+    Returns:
+        The interval; it contains the difference.
+
+    Raises:
+        ValueError: As for `wilson`.
+    """
+    first, second = wilson(correct_before, before), wilson(correct_after, after)
+    share_before, share_after = correct_before / before, correct_after / after
+    difference = share_after - share_before
+    return Interval(
+        low=difference - math.hypot(share_after - second.low, first.high - share_before),
+        high=difference + math.hypot(second.high - share_after, share_before - first.low),
+    )
