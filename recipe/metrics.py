@@ -12,6 +12,7 @@ from statistics import fmean
 from recipe.intervals import wilson
 from recipe.ledger import LedgerLine
 from recipe.rollout import DUPLICATE
+from recipe.uid import parse_uid
 from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
@@ -81,12 +82,17 @@ def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[st
     return metrics
 
 
-def cell_means(name: str, cells: Iterable[str], values: Iterable[float]) -> dict[str, float]:
-    """Mean of `values` by cell, as `azr/<cell>/<name>`; a cell is `<role>/<kind>`."""
-    by_cell: dict[str, list[float]] = defaultdict(list)
-    for cell, value in zip(cells, values, strict=True):
-        by_cell[cell].append(value)
-    return {f"azr/{cell}/{name}": fmean(found) for cell, found in sorted(by_cell.items())}
+def row_means(name: str, uids: Iterable[str], values: Iterable[float]) -> dict[str, float]:
+    """Mean over the rows of a batch by role and kind, which their uids spell.
+
+    Raises:
+        ValueError: A uid is not from `make_uid`, or there are not as many values as uids.
+    """
+    by_metric: dict[str, list[float]] = defaultdict(list)
+    for uid, value in zip(uids, values, strict=True):
+        origin = parse_uid(uid)
+        by_metric[f"azr/{origin.role}/{origin.kind}/{name}"].append(value)
+    return {metric: fmean(found) for metric, found in sorted(by_metric.items())}
 
 
 def buffer_metrics(sizes: Mapping[str, int]) -> dict[str, float]:

@@ -39,7 +39,7 @@ from recipe.facts import attempt_from_json, proposal_from_json
 from recipe.outputs import RunFiles
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.selfplay import SelfPlay, SelfPlayError, Settlement
-from recipe.uid import make_uid, parse_uid
+from recipe.uid import make_uid
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
@@ -234,7 +234,7 @@ class AzrTrainer(PPOTrainerSync):
         metrics_of_step.update(self._batch_metrics(batch))
 
     def _batch_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
-        """Advantages and lengths of the trained rows, by cell."""
+        """Advantages and lengths of the trained rows, by role and kind."""
         rows = [
             (key, tag) for key, tag in zip(batch.keys, batch.tags, strict=True) if "is_padding" not in tag
         ]
@@ -243,13 +243,12 @@ class AzrTrainer(PPOTrainerSync):
             partition_id=batch.partition_id,
             select_fields=["uid", "advantages"],
         )
-        origins = [parse_uid(uid) for uid in data["uid"]]
-        cells = [f"{origin.role}/{origin.kind}" for origin in origins]
+        uids = list(data["uid"])
         advantages = [row.abs().mean().item() for row in data["advantages"].unbind()]
         return (
-            metrics.cell_means("advantage_magnitude", cells, advantages)
-            | metrics.cell_means("response_tokens", cells, [tag["response_len"] for _, tag in rows])
-            | metrics.cell_means("prompt_tokens", cells, [tag["prompt_len"] for _, tag in rows])
+            metrics.row_means("advantage_magnitude", uids, advantages)
+            | metrics.row_means("response_tokens", uids, [tag["response_len"] for _, tag in rows])
+            | metrics.row_means("prompt_tokens", uids, [tag["prompt_len"] for _, tag in rows])
         )
 
     def _val_metrics_update(

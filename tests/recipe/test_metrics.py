@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from recipe import metrics
+from recipe.config import AzrConfig, FailureConfig
 from recipe.ledger import LedgerLine
-from recipe.rollout import DUPLICATE, HELD_OUT
+from recipe.rollout import DUPLICATE, HELD_OUT, Attempt, Proposal, Response
+from recipe.selfplay import SelfPlay
+from recipe.uid import make_uid
+from rewards.profile import load_profile
+from tasks.arithmetic import ArithmeticPack
 from tasks.contract import Outcome, Role
 
 ROOT = Path(__file__).parents[2]
@@ -142,17 +147,52 @@ def test_histogram_counts_records_by_right_attempts(num_attempts: int) -> None:
     assert shares == pytest.approx(expected | {f"{num_attempts}_of_{num_attempts}": 2 / len(rates)})
 
 
-def test_cell_means_are_by_cell() -> None:
-    cells = ["solve/deduction", "propose/deduction", "solve/deduction"]
-    assert metrics.cell_means("response_tokens", cells, [1.0, 5.0, 2.0]) == {
+def test_row_means_are_by_role_and_kind() -> None:
+    origins = [("solve", "deduction", "easy"), ("propose", "deduction"), ("solve", "deduction")]
+    uids = [make_uid(*origin) for origin in origins]
+    assert metrics.row_means("response_tokens", uids, [1.0, 5.0, 2.0]) == {
         "azr/propose/deduction/response_tokens": 5.0,
         "azr/solve/deduction/response_tokens": 1.5,
     }
 
 
-def test_cell_means_need_a_value_for_every_cell() -> None:
+def test_row_means_need_a_value_for_every_row() -> None:
     with pytest.raises(ValueError):
-        metrics.cell_means("response_tokens", ["solve/deduction"], [1.0, 2.0])
+        metrics.row_means("response_tokens", [make_uid("solve", "deduction")], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", ["deduction", "abduction", "induction"])
+@pytest.mark.parametrize("role", Role)
+def test_step_of_one_role_and_kind_shows_under_its_name_and_no_other(
+    arithmetic: ArithmeticPack, role: Role, kind: str
+) -> None:
+    # From the requests on, as the trainer goes: all others got no response.
+    azr = AzrConfig(solve_on="previous", proposals_per_kind=3, failures=FailureConfig(max_share=0.99))
+    selfplay = SelfPlay(arithmetic, load_profile("paper"), azr)
+    requests = selfplay.begin_step(1)
+    refused = Proposal(Response("no"), MALFORMED, "no-task", None, "", [], (), 0)
+    result = refused if role is Role.PROPOSE else Attempt(Response("7"), WRONG, "wrong-value")
+    asked = [request for request in requests if (request.role, request.kind) == (role, kind)]
+    settlement = selfplay.settle(1, requests, {request.index: result for request in asked})
+    uids = [priced.uid for priced in settlement.priced.values()]
+    found = metrics.step_metrics(settlement.ledger, [spec.name for spec in arithmetic.kinds], num_attempts=8)
+    found |= metrics.row_means("advantage_magnitude", uids, [0.5] * len(uids))
+    numbers = {"num_responses": 3.0, "format_rate": 0.0, "reason/no-task": 1.0, "reward": -1.0}
+    numbers |= {"acceptance_rate": 0.0}
+    if role is Role.SOLVE:
+        numbers = {"num_responses": 3.0, "format_rate": 1.0, "reason/wrong-value": 1.0, "reward": -0.5}
+        numbers |= {"accuracy": 0.0}
+    of_all = named("azr/propose/all", numbers) if role is Role.PROPOSE else {}
+    numbers |= {"duplicate_rate": 0.0} if role is Role.PROPOSE else {}
+    assert found == named(f"azr/{role}/{kind}", numbers | {"advantage_magnitude": 0.5}) | of_all
+
+
+@pytest.mark.parametrize("kind", ["deduction", "abduction", "induction"])
+def test_evaluation_and_buffer_of_one_kind_show_under_its_name_and_no_other(kind: str) -> None:
+    assert metrics.buffer_metrics({kind: 3}) == {f"azr/propose/{kind}/buffer_size": 3.0}
+    found = metrics.held_out_metrics([kind, kind], [1.0, 0.0], [1.0, 1.0])
+    names = {name.rpartition("/")[0] for name in found if name != "azr/failed_held_out_items"}
+    assert names == {f"azr/held_out/{kind}", "azr/held_out/all"}
 
 
 def test_buffer_sizes_are_the_proposers() -> None:
