@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import psutil
@@ -86,6 +87,21 @@ def assert_rollout_matches_actor(metrics: list[dict[str, Any]]) -> None:
         assert line["training/rollout_probs_diff_valid"] == 1
         assert line["training/rollout_probs_diff_max"] < 1e-4
     assert any(line["training/rollout_probs_diff_max"] > 0 for line in steps), "no two engines agree exactly"
+
+
+def assert_rewards_less_running_means(metrics: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
+    """Advantages are rewards less the means of the steps before, whichever process made them."""
+    means: dict[str, float] = defaultdict(float)
+    for line in metrics[1:]:
+        rewards: dict[str, list[float]] = defaultdict(list)
+        for written in ledger:
+            if written["step"] == line["step"] and written["reward"] is not None:
+                rewards[written["cell"]].append(written["reward"])
+        assert rewards
+        for cell, found in rewards.items():
+            expected = fmean(abs(reward - means[cell]) for reward in found)
+            assert line[f"azr/{cell}/advantage_magnitude"] == pytest.approx(expected, abs=1e-5)
+            means[cell] = 0.95 * means[cell] + 0.05 * fmean(found)
 
 
 def engine_cpu_s(process: psutil.Process) -> dict[int, float]:
@@ -167,7 +183,13 @@ def test_killed_in_the_middle_of_a_step_it_resumes_from_its_last_checkpoint(
     tmp_path: Path, model_of: Callable[[str], Path], started: list[subprocess.Popen[str]]
 ) -> None:
     model, run_dir = model_of("arithmetic"), tmp_path / "run"
-    overrides = ("azr.solve_on=previous", "azr.seeding.target=4", "trainer.test_freq=4")
+    overrides = (
+        "azr.solve_on=previous",
+        "azr.seeding.target=4",
+        "algorithm.trr.baseline=running-mean",
+        "algorithm.trr.scale=none",
+        "trainer.test_freq=4",
+    )
     arguments = command(run_dir, model, *overrides, "trainer.total_training_steps=4")
     process = subprocess.Popen(
         arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
@@ -204,6 +226,7 @@ def test_killed_in_the_middle_of_a_step_it_resumes_from_its_last_checkpoint(
     metrics = read_lines(run_dir / "metrics.jsonl")
     assert [line["step"] for line in metrics] == [0, 1, 2, 3, 4]
     assert_rollout_matches_actor(metrics)
+    assert_rewards_less_running_means(metrics, ledger)
     summary = json.loads((run_dir / "summary.json").read_text())
     assert summary["steps"] == 4
     assert summary["held_out"]["before"]["n"] == summary["held_out"]["after"]["n"] == NUM_HELD_OUT
