@@ -178,22 +178,16 @@ def _check_estimator(config: DictConfig) -> None:
         estimator in known_ones,
         f"algorithm.adv_estimator must be one of {', '.join(known_ones)}; got {estimator!r}",
     )
-    solve_on = config.azr.solve_on
     _require(
-        estimator in BATCH_ESTIMATORS or solve_on == SolveOn.ATTEMPTS,
-        f"algorithm.adv_estimator={estimator} compares attempts at one record, and with azr.solve_on="
-        f"{solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
-    )
-    _require(
-        estimator in BATCH_ESTIMATORS or config.azr.propose,
-        f"algorithm.adv_estimator={estimator} compares attempts that come with a proposal, and with "
-        "azr.propose=false there is none. Use trr_plus_plus.",
+        estimator in BATCH_ESTIMATORS or _has_groups(config),
+        f"algorithm.adv_estimator={estimator} compares the attempts at a proposed record: it needs "
+        f"azr.solve_on=attempts and azr.propose=true; got {config.azr.solve_on} and {config.azr.propose}",
     )
     _require(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
 
 
 def _check_trr(config: DictConfig, pack: TaskPack) -> None:
-    trr, azr = config.algorithm.trr, config.azr
+    trr = config.algorithm.trr
     choices = {
         "cells": tuple(Cells),
         "baseline": tuple(Baseline),
@@ -208,32 +202,24 @@ def _check_trr(config: DictConfig, pack: TaskPack) -> None:
         "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
         f"{pack.name} does not",
     )
+    azr = config.azr
     _require(
-        trr.cells != Cells.RECORD or azr.solve_on == SolveOn.ATTEMPTS,
-        "algorithm.trr.cells=record compares attempts at one record, and with azr.solve_on="
-        f"{azr.solve_on} a record has one that is trained on. Use azr.solve_on=attempts.",
+        trr.cells != Cells.RECORD or (_has_groups(config) and azr.replay_per_kind == 0),
+        "algorithm.trr.cells=record compares the attempts at a proposed record: it needs azr.solve_on="
+        "attempts, azr.propose=true and azr.replay_per_kind=0, since a replayed record has one attempt; "
+        f"got {azr.solve_on}, {azr.propose} and {azr.replay_per_kind}",
     )
+    # A cell of equal rewards may be far from its running mean, and has no deviation to be divided by.
     _require(
-        trr.cells != Cells.RECORD or azr.propose,
-        "algorithm.trr.cells=record compares attempts that come with a proposal, and with azr.propose=false "
-        "there is none. Use role-kind.",
+        trr.baseline != Baseline.RUNNING_MEAN or (trr.scale == "none" and trr.cells != Cells.RECORD),
+        "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none, and cells that come again in "
+        f"the next step, which those of record do not; got scale {trr.scale} and cells {trr.cells}",
     )
-    _require(
-        trr.cells != Cells.RECORD or azr.replay_per_kind == 0,
-        "azr.replay_per_kind must be 0 with algorithm.trr.cells=record: a replayed record has one attempt, "
-        f"and that one gets no advantage; got {azr.replay_per_kind}",
-    )
-    running = trr.baseline == Baseline.RUNNING_MEAN
-    _require(
-        not running or trr.cells != Cells.RECORD,
-        "algorithm.trr.baseline=running-mean needs cells that come again in the next step, and a record does "
-        "not; got algorithm.trr.cells=record",
-    )
-    _require(
-        not running or trr.scale == "none",
-        "algorithm.trr.scale must be none with algorithm.trr.baseline=running-mean: rewards that are all "
-        f"equal may be far from it, and have no deviation to be divided by; got {trr.scale!r}",
-    )
+
+
+def _has_groups(config: DictConfig) -> bool:
+    """Whether several attempts at one record are trained on in one step, as one group."""
+    return bool(config.azr.propose and config.azr.solve_on == SolveOn.ATTEMPTS)
 
 
 def _check_verl(config: DictConfig) -> None:

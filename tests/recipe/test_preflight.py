@@ -77,7 +77,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"algorithm.adv_estimator": "rloo", "azr.solve_on": "fresh"},
-        "algorithm.adv_estimator=rloo compares attempts .* Use azr.solve_on=attempts",
+        "algorithm.adv_estimator=rloo .* needs azr.solve_on=attempts .*; got fresh and True",
     ),
     ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
     ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
@@ -104,11 +104,11 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"azr.propose": False, "algorithm.adv_estimator": "rloo"},
-        "algorithm.adv_estimator=rloo compares attempts that come with a proposal.* Use trr_plus_plus",
+        "algorithm.adv_estimator=rloo .* azr.propose=true; got attempts and False",
     ),
     (
         {"azr.propose": False, "algorithm.trr.cells": "record"},
-        "algorithm.trr.cells=record compares attempts that come with a proposal.* Use role-kind",
+        "algorithm.trr.cells=record .* azr.propose=true .*; got attempts, False and 0",
     ),
     ({"azr.replay_per_kind": 33}, "azr.seeding.target must be at least azr.replay_per_kind=33.*; got 32"),
     ({"azr.buffer_capacity": 31}, "azr.seeding.target must not exceed azr.buffer_capacity=31; got 32"),
@@ -134,19 +134,19 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"algorithm.trr.scale": "var"}, "algorithm.trr.scale must be one of std, none; got 'var'"),
     (
         {"algorithm.trr.baseline": "running-mean"},
-        "algorithm.trr.scale must be none with algorithm.trr.baseline=running-mean.*; got 'std'",
+        "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none.*; got scale std",
     ),
     (
         {"algorithm.trr": {"cells": "record", "baseline": "running-mean", "scale": "none"}},
-        "algorithm.trr.baseline=running-mean needs cells that come again .*; got algorithm.trr.cells=record",
+        "algorithm.trr.baseline=running-mean .* cells that come again .*; got scale none and cells record",
     ),
     (
         {"algorithm.trr.cells": "record", "azr.solve_on": "fresh"},
-        "algorithm.trr.cells=record compares attempts .* azr.solve_on=fresh .* Use azr.solve_on=attempts",
+        "algorithm.trr.cells=record .* needs azr.solve_on=attempts, .*; got fresh, True and 0",
     ),
     (
         {"algorithm.trr.cells": "record", "azr.replay_per_kind": 4},
-        "azr.replay_per_kind must be 0 with algorithm.trr.cells=record.*; got 4",
+        "algorithm.trr.cells=record .* azr.replay_per_kind=0, .*; got attempts, True and 4",
     ),
     (
         {"algorithm.trr.statistics": "row"},
