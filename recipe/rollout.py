@@ -174,12 +174,16 @@ async def attempt_record(
 ) -> tuple[Attempt, ...]:
     """Ask for `count` attempts at `record` and judge those that come back."""
     responses = await generate(messages, num_responses=count)
+    # A pack gives the same verdict for the same text, and attempts at one record often agree.
+    texts = list(dict.fromkeys(response.text for response in responses))
     with clock.checking():
-        verdicts = await asyncio.gather(*(pack.judge(record, response.text) for response in responses))
-    return tuple(
-        Attempt(response, verdict.outcome, verdict.reason, verdict.measures)
-        for response, verdict in zip(responses, verdicts, strict=True)
-    )
+        judged = await asyncio.gather(*(pack.judge(record, text) for text in texts))
+    verdicts = dict(zip(texts, judged, strict=True))
+    attempts = []
+    for response in responses:
+        verdict = verdicts[response.text]
+        attempts.append(Attempt(response, verdict.outcome, verdict.reason, verdict.measures))
+    return tuple(attempts)
 
 
 async def propose_once(

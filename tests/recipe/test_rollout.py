@@ -180,6 +180,22 @@ def test_solve_rate_is_the_mean_over_attempts_that_came_back(
     assert proposal.record == RECORD
 
 
+def test_equal_attempts_are_judged_once() -> None:
+    judged: list[str] = []
+
+    class Counting(ArithmeticPack):
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            judged.append(response)
+            return await super().judge(record, response)
+
+    answers = ["2", "5", "2", "2"]
+    proposal = propose(Counting(), Script(["Calculate: 1 + 1 ="], answers))
+    assert judged == ["2", "5"]
+    assert [attempt.response.text for attempt in proposal.attempts] == answers
+    outcomes = [attempt.outcome for attempt in proposal.attempts]
+    assert outcomes == [Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.CORRECT]
+
+
 def test_task_whose_question_does_not_fit_is_wrong(arithmetic: ArithmeticPack) -> None:
     async def generate(messages: Sequence[Message], *, num_responses: int) -> list[Response]:
         if messages != PROPOSE.messages:
