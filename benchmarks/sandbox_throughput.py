@@ -2,7 +2,8 @@
 
 All ratios come from one run on one machine, in rounds that take turns, and are medians over the rounds:
 
-- one program, one input: the sandbox against a fresh interpreter for each program (`python -I -S`);
+- one program, one input: the sandbox against a fresh interpreter for each program (`python -I -S`), on
+  programs of the sort that models write, and on one-line functions, where less of the time is the program's;
 - one program, 16 inputs: evaluations a second against one input a program;
 - two zygotes against one (on a machine with at least two free cores);
 - 2 % of the programs loop for ever: the sandbox with its default limit of 1 s of CPU time against one reused
@@ -20,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 import psutil
@@ -54,6 +55,7 @@ TEMPLATES = [
     "def f(x):\n    grid = [[(i * j + x) % {n} for i in range(6)] for j in range(6)]\n"
     "    return [max(row) for row in zip(*grid)]",
 ]  # fmt: skip
+ONE_LINE = "def f(x):\n    return [x + {n}] * 3"
 LOOP = Program("def f(x):\n    while True:\n        pass")
 
 FRESH = """
@@ -65,9 +67,9 @@ print(repr(eval("names['f'](" + text + ")")))
 """
 
 
-def make_programs(num_programs: int) -> list[Program]:
-    """Distinct programs of the size that models write."""
-    return [Program(TEMPLATES[n % len(TEMPLATES)].format(n=n + 1)) for n in range(num_programs)]
+def make_programs(num_programs: int, templates: Sequence[str] = TEMPLATES) -> list[Program]:
+    """Distinct programs, of the size that models write."""
+    return [Program(templates[n % len(templates)].format(n=n + 1)) for n in range(num_programs)]
 
 
 def with_loops() -> list[Program]:
@@ -157,7 +159,7 @@ def run_reused_worker(programs: list[Program]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    programs = make_programs(NUM_PROGRAMS)
+    programs, short = make_programs(NUM_PROGRAMS), make_programs(NUM_PROGRAMS, [ONE_LINE])
     rates: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -171,6 +173,8 @@ def main() -> None:
         for _ in range(NUM_ROUNDS):
             note("sandbox", rate(len(programs), lambda: run_sandbox(one, programs, 1)))
             note("fresh", rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH])))
+            note("short", rate(len(short), lambda: run_sandbox(one, short, 1)))
+            note("fresh short", rate(NUM_FRESH, lambda: run_fresh(short[:NUM_FRESH])))
             note(
                 "sandbox CPU",
                 cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), one.zygote_pids()),
@@ -184,7 +188,8 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in rates.items()}
     rows = [
         ("one input a program, against a fresh interpreter", "sandbox", "fresh", 8.0),
-        ("the same, by CPU time (holds on a busy machine too)", "sandbox CPU", "fresh CPU", 8.0),
+        ("the same, on one-line functions", "short", "fresh short", 8.0),
+        ("the first, by CPU time (holds on a busy machine too)", "sandbox CPU", "fresh CPU", 8.0),
         ("16 inputs a program, against one input", "sixteen", "sandbox", 12.0),
         ("two zygotes, against one", "two zygotes", "one zygote", 1.6),
         (f"{NUM_LOOPS} of {NUM_WITH_LOOPS} loop, against one reused worker", "loops", "worker", 8.0),
