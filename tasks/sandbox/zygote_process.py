@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.sandbox.contract import Limits, Outcome, Program
+from tasks.sandbox.guest.modules import PRELOAD
 from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
 from tasks.sandbox.jobs import BackendFailure
 from tasks.sandbox.replies import Attempt, Ending, max_reply_bytes, read_replies
@@ -24,20 +25,6 @@ from tasks.sandbox.replies import Attempt, Ending, max_reply_bytes, read_replies
 START_S = 60.0
 MARGIN_S = 10.0
 """Beyond the wall-clock limit, which the zygote keeps: who is later than that is broken."""
-
-PRELOAD = (
-    "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "cmath", "collections",
-    "collections.abc", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "decimal", "difflib",
-    "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "keyword", "locale",
-    "math", "numbers", "operator", "pprint", "queue", "random", "re", "reprlib", "statistics", "string",
-    "struct", "sys", "textwrap", "time", "types", "typing", "unicodedata", "warnings", "weakref",
-    # What the modules above load only when they need it.
-    "_strptime", "encodings.ascii", "encodings.base64_codec", "encodings.cp1252", "encodings.hex_codec",
-    "encodings.latin_1", "encodings.punycode", "encodings.raw_unicode_escape", "encodings.rot_13",
-    "encodings.unicode_escape", "encodings.utf_16", "encodings.utf_16_le", "encodings.utf_16_be",
-    "encodings.utf_32", "encodings.utf_8_sig", "linecache",
-)  # fmt: skip
-"""All that a program can import: nothing can be loaded later, and each module makes every fork dearer."""
 
 # Every shared library makes every fork some 15 us dearer. The standard library does without these: they only
 # hasten what their Python twins do as well.

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tasks.sandbox.guest import confine, harness
+from tasks.sandbox.guest.modules import hide_modules
 from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
 
 CONTROL = 3
@@ -85,52 +86,6 @@ def preload(modules: list[str]) -> None:
     for name in modules:
         importlib.import_module(name)
     os.register_at_fork = register
-
-
-class _NoImport:
-    """Stands alone in `sys.meta_path`: what is not loaded does not exist."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        """Find nothing, in the words of Python's own error."""
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-def hide_modules(allowed: set[str]) -> None:
-    """Take from `sys.modules` what a program has no business with.
-
-    This keeps honest programs honest and gives them a clear error; a hostile one finds its way around it and
-    then meets the kernel's layers, which do not depend on it.
-    """
-    for name in _HIDDEN:
-        for module in list(sys.modules):
-            if (module == name or module.startswith(f"{name}.")) and module not in allowed:
-                del sys.modules[module]
-    sys.meta_path[:] = [_NoImport]
-    sys.path.clear()
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
-
-
-# Not `resource`: `os.wait4` imports it at every call, and under the filter it can raise no limit.
-_HIDDEN = (
-    "_ctypes",
-    "_posixsubprocess",
-    "_signal",
-    "_socket",
-    "ctypes",
-    "importlib",
-    "mmap",
-    "multiprocessing",
-    "os",
-    "posix",
-    "select",
-    "selectors",
-    "signal",
-    "socket",
-    "subprocess",
-    "tasks",
-)
 
 
 def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> None:
