@@ -1,4 +1,4 @@
-"""Run programs that a model wrote, on this machine behind kernel filters or on a server.
+"""Run programs that a model wrote, on this machine behind kernel filters, in WebAssembly, or on a server.
 
 `open_sandbox(SandboxConfig())` gives a `Sandbox`; docs/sandbox.md says what it guarantees and what not.
 """

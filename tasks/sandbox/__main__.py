@@ -22,7 +22,7 @@ def main() -> int:
     try:
         config = SandboxConfig(
             backend=arguments.backend,
-            num_zygotes=1 if arguments.backend == "fork" else 0,
+            num_zygotes=1,
             allow_unsafe=arguments.allow_unsafe,
             http_url=arguments.http_url,
         )

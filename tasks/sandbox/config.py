@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-BACKENDS = ("fork", "http")
+BACKENDS = ("fork", "wasm", "http")
 MAX_DEFAULT_ZYGOTES = 8
 
 
@@ -15,9 +15,10 @@ class SandboxConfig:
     """How to run untrusted programs.
 
     Attributes:
-        backend: "fork": processes of this machine behind kernel filters. "http": a SandboxFusion server.
+        backend: "fork": processes of this machine behind kernel filters. "wasm": CPython compiled to
+            WebAssembly, where those filters are not to be had. "http": a SandboxFusion server.
         num_zygotes: Programs that run at once on this machine; each may use one core. 0: one a core, 8 at
-            most. For "fork" only.
+            most. For "fork" and "wasm".
         allow_unsafe: Go on without a system call filter where the kernel refuses one. For trusted programs
             only: they run with the rights of this process. For "fork" only.
         http_url: Address of the server's `/run_code`. For "http" only, and required there.
@@ -43,6 +44,11 @@ class SandboxConfig:
             raise ValueError(
                 f"sandbox.http_max_concurrent must be from 1 to 1024; got {self.http_max_concurrent!r}"
             )
+        if self.allow_unsafe and self.backend != "fork":
+            raise ValueError(
+                "sandbox.allow_unsafe is for sandbox.backend=fork; "
+                f"sandbox.backend={self.backend} asks this kernel for no filter"
+            )
         if self.backend == "http":
             self._check_http()
         elif self.http_url:
@@ -55,11 +61,7 @@ class SandboxConfig:
                 "sandbox.http_url must be the address of a server's /run_code, such as "
                 f"http://127.0.0.1:8080/run_code; got {self.http_url!r}"
             )
-        if self.allow_unsafe:
-            raise ValueError(
-                "sandbox.allow_unsafe is for sandbox.backend=fork; a server isolates by its own rules"
-            )
 
     def count_zygotes(self) -> int:
-        """The number of zygotes, the default worked out."""
+        """How many programs run at once on this machine, the default worked out."""
         return self.num_zygotes or min(os.cpu_count() or 1, MAX_DEFAULT_ZYGOTES)

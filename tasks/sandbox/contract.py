@@ -46,7 +46,7 @@ class Outcome(StrEnum):
     """The program tried what no honest program does (a socket, a signal, another program) and was killed."""
 
     CRASHED = "crashed"
-    """A signal ended the program: a stack overflow in C, for one."""
+    """A signal or a WebAssembly trap ended the program: a stack overflow in C, for one."""
 
     EXITED = "exited"
     """The program ended itself before it gave a result."""
@@ -71,7 +71,8 @@ class Limits:
     Attributes:
         cpu_s: CPU seconds. This is the limit that decides: it does not depend on the machine's load.
         wall_s: Seconds by the clock, against sleeping. At least `cpu_s`.
-        memory_mb: Address space of the process in MiB; the bare interpreter needs about 25.
+        memory_mb: Address space of the process in MiB, or memory of the WebAssembly instance; the bare
+            interpreter needs about 25.
         result_bytes: Longest result, written out as UTF-8.
         depth: Deepest nesting of a result.
 
@@ -141,10 +142,10 @@ class Capabilities:
     """What stands between a program and the machine.
 
     Attributes:
-        backend: "fork" or "http".
+        backend: One of `tasks.sandbox.config.BACKENDS`.
         python: Version of the interpreter that runs the programs.
-        seccomp: A system call filter is active. None: that is the server's business.
-        landlock: ABI version of the Landlock domain, 0 without one. None: the server's business.
+        seccomp: A system call filter is active. None: the backend does not rest on one of this machine.
+        landlock: ABI version of the Landlock domain, 0 without one. None: as above.
         uid: User that programs run as; None if unknown.
         selftest: Attack -> whether it was stopped; empty where none was made.
         unsafe: Programs run with this process's rights, because `sandbox.allow_unsafe` asked for it.
@@ -160,8 +161,8 @@ class Capabilities:
 
     def summary(self) -> str:
         """One line for logs."""
-        seccomp = {True: "on", False: "off", None: "server"}[self.seccomp]
-        landlock = {None: "server", 0: "off"}.get(self.landlock, f"abi{self.landlock}")
+        seccomp = {True: "on", False: "off", None: "n/a"}[self.seccomp]
+        landlock = {None: "n/a", 0: "off"}.get(self.landlock, f"abi{self.landlock}")
         parts = [
             f"sandbox={self.backend}",
             f"seccomp={seccomp}",
@@ -188,7 +189,7 @@ class Sandbox(ABC):
             program: The program.
             inputs: Argument lists as text, such as `"[1, 2], 'a'"`; literals only.
             limits: What each call may use; the default `Limits()` if not given.
-            hash_seed: 0 or 1: in which of two processes with different `PYTHONHASHSEED` to run. A result that
+            hash_seed: 0 or 1: in which of two interpreters with different hash seeds to run. A result that
                 differs between the two is not deterministic.
 
         Returns:

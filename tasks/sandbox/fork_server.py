@@ -37,9 +37,9 @@ HASH_SEEDS = (1, 2)
 CHOICES = (
     "Untrusted code would run with your privileges. Choose one: "
     "(1) allow `seccomp` and `prctl` in the container's profile (those of Docker and Kubernetes do); "
-    "(2) run the programs on a server: "
-    "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`; "
-    "(3) run this process on a machine or runtime that has seccomp filters (any usual kernel, gVisor too); "
+    "(2) run them as WebAssembly, in another version of Python: `sandbox.backend=wasm` "
+    "(pip install 'azr-verl[wasm]'); "
+    "(3) run them on a server: `sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`; "
     "(4) for tests on trusted programs only: `sandbox.allow_unsafe=true`."
 )
 
@@ -220,6 +220,7 @@ def _filter() -> bytes:
         known = " or ".join(ARCHITECTURES)
         raise SandboxUnavailable(
             f"sandbox.backend=fork needs Linux on {known}; this is {sys.platform} on {machine}. "
-            "Use a server: `sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
+            "Use WebAssembly, `sandbox.backend=wasm` (pip install 'azr-verl[wasm]'), or a server, "
+            "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
         )
     return program_filter(machine)

@@ -1,8 +1,9 @@
 """Run a program on its inputs and write one JSON line a result.
 
 This is the last trusted code in a process that then belongs to the program, so nothing it says is believed:
-it is there to be fast and to be fair. The fork backend calls `run_program` in a forked child; the http
-backend sends this file's text to a server, followed by a call of `main`.
+it is there to be fast and to be fair. The fork backend calls `run_program` in a forked child, the wasm
+backend in a copy of an interpreter; the http backend sends this file's text to a server, followed by a call
+of `main`.
 
 Lines are `{"i": index, "s": status, "v": text}`; `tasks/sandbox/replies.py` reads them.
 """
@@ -13,8 +14,6 @@ import builtins
 import json
 import json.encoder
 import os
-import resource
-import signal
 import sys
 import types
 from collections.abc import Callable
@@ -149,6 +148,10 @@ def main() -> None:
     stdout becomes ours alone: the program's own output goes nowhere. What would make the whole answer longer
     than the server passes on is left out, and asked for again.
     """
+    # WebAssembly has neither, and this file runs there too.
+    import resource
+    import signal
+
     request = json.loads(sys.stdin.read())
     marker, left = request["marker"], request["max_output_bytes"]
     out, null = os.dup(1), os.open(os.devnull, os.O_RDWR)

@@ -14,7 +14,9 @@ URL = "http://127.0.0.1:8080/run_code"
 @pytest.mark.parametrize(
     "given",
     [
-        {"backend": "wasm"},
+        {"backend": "docker"},
+        {"backend": "wasm", "allow_unsafe": True},
+        {"backend": "wasm", "http_url": URL},
         {"num_zygotes": -1},
         {"num_zygotes": 5000},
         {"backend": "http"},

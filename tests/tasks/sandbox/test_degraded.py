@@ -51,8 +51,9 @@ def test_without_seccomp_there_is_no_sandbox_and_the_error_gives_four_choices() 
     for choice in (
         "(1) allow `seccomp`",
         "(2) ",
-        "sandbox.backend=http",
+        "`sandbox.backend=wasm` (pip install 'azr-verl[wasm]')",
         "(3) ",
+        "sandbox.backend=http",
         "(4) ",
         "sandbox.allow_unsafe=true",
     ):
@@ -91,7 +92,8 @@ def test_an_attack_that_gets_through_is_a_hard_error(monkeypatch: pytest.MonkeyP
 def test_another_machine_is_told_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork_server.platform, "machine", lambda: "riscv64")
     with pytest.raises(
-        SandboxUnavailable, match=r"needs Linux on x86_64 or aarch64; .*sandbox\.backend=http"
+        SandboxUnavailable,
+        match=r"needs Linux on x86_64 or aarch64; .*sandbox\.backend=wasm.*sandbox\.backend=http",
     ):
         fork_server.ForkSandbox(1)
 

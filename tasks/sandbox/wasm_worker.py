@@ -1,0 +1,218 @@
+"""The process of one slot of the backend "wasm": it holds the images and runs a program in a copy of one.
+
+It is started by exec with nothing of the trainer in it, so that a crash or a hang of the WebAssembly runtime
+costs this process alone. A request is one message, its answer another; `wasm_process.py` is the other end.
+
+A program's instance can reach its own memory and `emit`, and nothing else: instantiation fails if the
+component asks for more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from wasmtime import Config, Engine, Store, WasmtimeError
+from wasmtime.component import Component, Linker
+
+WASM_STACK_BYTES = 2 << 20
+"""The most that wasmtime allows. With its default, a quarter, recursion in C traps before Python stops it."""
+
+TICK_S = 0.01
+"""How often the time of a run is looked at, and so how much too long it may be."""
+
+EXIT = "exit"
+"""What `os._exit` asks the system for; there is none, and so it is a trap as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One program to run.
+
+    Attributes:
+        image: Which image, by its number.
+        payload: For the guest: the JSON list of the arguments of its `run_program`.
+        cpu_s: CPU seconds.
+        wall_s: Seconds by the clock.
+        memory_mb: Size of the instance's memory in MiB.
+        max_output_bytes: The most that it may say.
+    """
+
+    image: int
+    payload: str
+    cpu_s: float
+    wall_s: float
+    memory_mb: int
+    max_output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How it went.
+
+    Attributes:
+        ending: "done", "exit", "cpu" or "wall" (the limit it ran into), "output" (it said too much), "trap".
+        words: What kind of trap, else nothing.
+        cpu_ms: CPU time in milliseconds.
+        lines: What it said.
+    """
+
+    ending: str
+    words: str
+    cpu_ms: int
+    lines: str
+
+
+class _SaidTooMuch(Exception):
+    """More output than the request allows."""
+
+
+class _Clock:
+    """Interrupts what runs in an engine when its time is over; nothing in there can catch that.
+
+    One thread for all runs: to start one for each would cost more than half of a small program's time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._running = threading.Event()
+        self._cpu_end = self._wall_end = 0.0
+        self._missed = ""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def start(self, cpu_s: float, wall_s: float) -> None:
+        """A run begins. It must have an epoch deadline of 1."""
+        with self._lock:
+            self._cpu_end, self._wall_end = time.process_time() + cpu_s, time.monotonic() + wall_s
+            self._missed = ""
+            self._running.set()
+
+    def stop(self) -> str:
+        """The run is over; from here on nothing is interrupted. Return "cpu" or "wall" if it was, else ""."""
+        with self._lock:
+            self._running.clear()
+            return self._missed
+
+    def _watch(self) -> None:
+        while self._running.wait():
+            time.sleep(TICK_S)
+            with self._lock:
+                if self._running.is_set() and not self._missed:
+                    self._interrupt_if_late()
+
+    def _interrupt_if_late(self) -> None:
+        if time.process_time() >= self._cpu_end:
+            self._missed = "cpu"
+        elif time.monotonic() >= self._wall_end:
+            self._missed = "wall"
+        if self._missed:
+            self._engine.increment_epoch()
+
+
+class Runner:
+    """The engine, the images and what the running program has said."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        """Load the images, which takes milliseconds."""
+        self._engine = make_engine()
+        self._clock = _Clock(self._engine)
+        self._images = [Component.deserialize_file(self._engine, path) for path in images]
+        self._linker = Linker(self._engine)
+        with self._linker.root() as root:
+            root.add_func("emit", self._emit)
+        self._said: list[str] = []
+        self._left = 0
+
+    def run(self, request: Request) -> Answer:
+        """Run a program in a new instance.
+
+        Raises:
+            WasmtimeError: The runtime failed, not the program.
+        """
+        self._said, self._left = [], request.max_output_bytes
+        started = time.process_time()
+        ending, words = "done", ""
+        with Store(self._engine) as store:
+            store.set_epoch_deadline(1)
+            store.set_limits(memory_size=request.memory_mb << 20)
+            self._clock.start(request.cpu_s, request.wall_s)
+            try:
+                run = self._linker.instantiate(store, self._images[request.image]).get_func(store, "run")
+                assert run is not None
+                run(store, request.payload)
+            except _SaidTooMuch:
+                ending = "output"
+            except WasmtimeError as error:
+                if "wasm backtrace" not in str(error):
+                    raise
+                ending, words = "trap", _name_trap(str(error))
+            finally:
+                missed = self._clock.stop()
+        if ending == "trap" and (missed or words == EXIT):
+            ending = missed or "exit"
+        return Answer(ending, words, round((time.process_time() - started) * 1000), "".join(self._said))
+
+    def _emit(self, _: object, line: str) -> None:
+        self._left -= len(line.encode())
+        if self._left < 0:
+            raise _SaidTooMuch
+        self._said.append(line)
+
+
+def make_engine() -> Engine:
+    """The engine, set up as the images are compiled and as they run."""
+    config = Config()
+    config.epoch_interruption = True
+    config.max_wasm_stack = WASM_STACK_BYTES
+    if sys.platform == "linux":
+        # No more of the processor than all of its kind have: a cluster may share the cache.
+        config.target = f"{platform.machine()}-unknown-linux-gnu"
+    return Engine(config)
+
+
+def compile_image(component: str, image: str) -> None:
+    """Compile the component in one file and write the image to another."""
+    Path(image).write_bytes(Component.from_file(make_engine(), component).serialize())
+
+
+def _name_trap(text: str) -> str:
+    """One short line from wasmtime's account of a trap, which is a backtrace and a cause."""
+    # What asks for the system ends in a stub that has no name, called from the C library by one that has.
+    asked = re.search(
+        r"wasm backtrace:\n +0: +\w+ - <unknown>!.*\n(?:.*<unknown>!.*\n)*.*libc\.so!(\w+)", text
+    )
+    if asked:
+        return EXIT if asked[1] == "exit_exit" else f"there is no system to ask for {asked[1]}"
+    cause = re.search(r"wasm trap: (.*)", text)
+    return cause[1] if cause else text.splitlines()[-1].strip()
+
+
+def main() -> None:
+    """Serve requests from the descriptor that is the first argument, with the images that are the others."""
+    channel = Connection(int(sys.argv[1]))
+    runner = Runner(sys.argv[2:])
+    channel.send_bytes(b"ready")
+    # Errors of the start went to a pipe that the other end closes now.
+    os.dup2(1, 2)
+    while True:
+        try:
+            request = Request(**json.loads(channel.recv_bytes()))
+        except EOFError:
+            return
+        answer = runner.run(request)
+        fields = {name: getattr(answer, name) for name in Answer.__slots__}
+        channel.send_bytes(json.dumps(fields).encode())
+
+
+if __name__ == "__main__":
+    main()
