@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tasks.sandbox import Call, Limits, Outcome, Program
+from tasks.sandbox import Call, Limits, Outcome, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
+from tasks.sandbox.wasm_runtime import WasmSandbox
 from tasks.sandbox.zygote_process import PRELOAD, ZygoteOptions
 
 MACHINE = os.uname().machine
@@ -28,7 +29,8 @@ DANGEROUS = (
     "subprocess", "tempfile", "threading",
 )  # fmt: skip
 
-# `find` gets a module whether it can be imported or not: by way of the classes that all programs share.
+# `find` gets a module whether it can be imported or not: by way of the frames that called the program, and of
+# the classes that all programs share.
 PRELUDE = """
 import sys
 def find(name):
@@ -36,6 +38,12 @@ def find(name):
         return __import__(name, fromlist=["x"])
     except ImportError:
         pass
+    frame = sys._getframe()
+    while frame:
+        for value in list(frame.f_globals.values()):
+            if type(value) is type(sys) and value.__name__ == name:
+                return value
+        frame = frame.f_back
     seen, todo = set(), [object]
     while todo:
         cls = todo.pop()
@@ -91,6 +99,21 @@ def start(num_zygotes: int = 1, *, guards: bool = True) -> ForkSandbox:
         return ForkSandbox(num_zygotes)
     options = ZygoteOptions(program_filter(MACHINE), preload=(*DANGEROUS, *PRELOAD), guards=False)
     return ForkSandbox(num_zygotes, options=options)
+
+
+def start_wasm(num_slots: int = 1) -> WasmSandbox:
+    """A wasm sandbox; where its images are not in the cache, they are built first."""
+    for package in ("componentize_py", "wasmtime"):
+        pytest.importorskip(package, reason="needs the extra: pip install 'azr-verl[wasm]'")
+    return WasmSandbox(num_slots)
+
+
+def process_ids(sandbox: Sandbox) -> list[int]:
+    """The processes that a sandbox keeps."""
+    if isinstance(sandbox, WasmSandbox):
+        return sandbox.worker_pids()
+    assert isinstance(sandbox, ForkSandbox)
+    return sandbox.zygote_pids()
 
 
 @dataclass
@@ -153,11 +176,16 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture(
-    scope="session", params=["default", pytest.param("kernel layers alone", marks=pytest.mark.slow)]
+    scope="session",
+    params=[
+        "default",
+        pytest.param("kernel layers alone", marks=pytest.mark.slow),
+        pytest.param("wasm", marks=pytest.mark.slow),
+    ],
 )
-def sandbox(request: pytest.FixtureRequest, host: Host) -> Iterator[ForkSandbox]:
-    """One slot, with and without the guards inside the interpreter."""
-    with start(guards=request.param == "default") as made:
+def sandbox(request: pytest.FixtureRequest, host: Host) -> Iterator[Sandbox]:
+    """One slot: zygotes with and without the guards inside the interpreter, and WebAssembly."""
+    with start_wasm() if request.param == "wasm" else start(guards=request.param == "default") as made:
         yield made
 
 
@@ -165,14 +193,16 @@ Strike = Callable[..., Call]
 
 
 @pytest.fixture
-def strike(sandbox: ForkSandbox, host: Host) -> Strike:
+def strike(sandbox: Sandbox, host: Host) -> Strike:
     """Run an attack; assert its outcome, that nothing is damaged and that the next program is right."""
 
     def run(source: str, *outcomes: Outcome, literal: str | None = None, **limits: Any) -> Call:
         bounds = Limits(**{name: limits.get(name, getattr(LIMITS, name)) for name in Limits.__slots__})
-        zygotes = sandbox.zygote_pids()
+        processes = process_ids(sandbox)
         (call,) = sandbox.run(Program(PRELUDE + host.fill(source)), ["7"], bounds)
-        assert call.outcome in outcomes, call
+        # In WebAssembly there is nothing to attack: an attempt ends by an exception or a trap.
+        ends = (Outcome.RAISED, Outcome.CRASHED, Outcome.MEMORY) if isinstance(sandbox, WasmSandbox) else ()
+        assert call.outcome in (*outcomes, *ends), call
         assert SECRET not in f"{call.literal}{call.error}"
         assert len(call.error or "") <= 1200
         if call.outcome is Outcome.OK and literal is not None:
@@ -181,7 +211,7 @@ def strike(sandbox: ForkSandbox, host: Host) -> Strike:
             (after,) = sandbox.run(NEXT, ["[2, 1, 2]"], LIMITS, hash_seed=hash_seed)
             assert after.literal == NEXT_RESULT, after
         host.check()
-        assert sandbox.zygote_pids() == zygotes
+        assert process_ids(sandbox) == processes
         return call
 
     return run

@@ -159,4 +159,5 @@ TIMERS = {
 def test_no_program_outlives_its_cpu_time(strike: Strike, body: str) -> None:
     call = strike(f"def f(x):\n os = find('os')\n {body}", TIMEOUT)
     # The kernel counts by ticks, so a little less than the limit is possible.
-    assert 100 <= call.cpu_ms <= 800
+    assert call.outcome is not TIMEOUT or call.cpu_ms >= 100
+    assert call.cpu_ms <= 800

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, LiteralError, Outcome, Program, equal, parse_literal
-from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox import Call, LiteralError, Outcome, Program, Sandbox, equal, parse_literal
+from tasks.sandbox.wasm_runtime import WasmSandbox
 
 Strike = Callable[..., Call]
 OK, RAISED, EXITED = Outcome.OK, Outcome.RAISED, Outcome.EXITED
@@ -153,7 +153,7 @@ def f(x):
         "set([1])", "set(x)", "--1", "1j + 1", "\0", "'\ud800" "'",
     ],
 )  # fmt: skip
-def test_an_input_that_is_no_literal_is_refused(sandbox: ForkSandbox, text: str) -> None:
+def test_an_input_that_is_no_literal_is_refused(sandbox: Sandbox, text: str) -> None:
     with pytest.raises(LiteralError, match=r"inputs\[1\]"):
         sandbox.run(Program("def f(x): return x"), ["1", text])
 
@@ -171,9 +171,12 @@ RANDOM = {
 
 
 @pytest.mark.parametrize("source", RANDOM.values(), ids=RANDOM.keys())
-def test_two_hash_seeds_show_what_is_random(sandbox: ForkSandbox, source: str) -> None:
+def test_two_hash_seeds_show_what_is_random(sandbox: Sandbox, source: str) -> None:
     first, second = (sandbox.run(Program(source), ["1"], hash_seed=seed)[0] for seed in (0, 1))
-    assert first.outcome is second.outcome is OK
+    assert first.outcome is second.outcome
+    if isinstance(sandbox, WasmSandbox) and first.outcome is Outcome.CRASHED:
+        return  # no clock and no source of chance is there, and asking for one is the end
+    assert first.outcome is OK
     assert first.literal != second.literal
 
 
@@ -187,7 +190,7 @@ STEADY = {
 
 
 @pytest.mark.parametrize("source", STEADY.values(), ids=STEADY.keys())
-def test_two_hash_seeds_agree_on_what_is_not(sandbox: ForkSandbox, source: str) -> None:
+def test_two_hash_seeds_agree_on_what_is_not(sandbox: Sandbox, source: str) -> None:
     first, second = (sandbox.run(Program(source), ["1"], hash_seed=seed)[0] for seed in (0, 1))
     assert first.outcome is OK
     assert first.literal == second.literal
