@@ -10,10 +10,13 @@ All ratios come from one run on one machine, in rounds that take turns, and are 
   worker process with a limit of 10 s, the usual executor of self-play code.
 
 It takes about a minute, most of it the worker's.
+
+With `--wasm`, only the backend "wasm" is measured, against a fresh interpreter for each program.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -28,6 +31,7 @@ import psutil
 
 from tasks.sandbox import Job, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox.wasm_runtime import WasmSandbox
 
 NUM_ROUNDS = 5
 NUM_PROGRAMS = 150
@@ -157,15 +161,40 @@ def run_reused_worker(programs: list[Program]) -> None:
     worker.join()
 
 
-def main() -> None:
-    """Measure and print."""
+def measure_wasm() -> None:
+    """Measure the backend "wasm" and print."""
+    programs = make_programs(NUM_PROGRAMS)
+    few, fresh = programs[: NUM_PROGRAMS // 3], programs[:NUM_FRESH]
+    rates: dict[str, list[float]] = {"wasm": [], "fresh": [], "wasm CPU": [], "fresh CPU": [], "sixteen": []}
+    with WasmSandbox(1) as sandbox:
+        print(sandbox.capabilities().summary())
+        pids = sandbox.worker_pids()
+        for _ in range(NUM_ROUNDS):
+            rates["wasm"].append(rate(NUM_PROGRAMS, lambda: run_sandbox(sandbox, programs, 1)))
+            rates["fresh"].append(rate(NUM_FRESH, lambda: run_fresh(fresh)))
+            rates["wasm CPU"].append(cpu_rate(NUM_PROGRAMS, lambda: run_sandbox(sandbox, programs, 1), pids))
+            rates["fresh CPU"].append(cpu_rate(NUM_FRESH, lambda: run_fresh(fresh), []))
+            rates["sixteen"].append(
+                cpu_rate(len(few) * NUM_INPUTS, lambda: run_sandbox(sandbox, few, NUM_INPUTS), pids)
+            )
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    for text, fast, slow in (
+        ("one input a program, against a fresh interpreter", "wasm", "fresh"),
+        ("the same, by CPU time (holds on a busy machine too)", "wasm CPU", "fresh CPU"),
+        ("16 inputs a program, against one input, by CPU time", "sixteen", "wasm CPU"),
+    ):
+        ratio = median[fast] / median[slow]
+        print(f"{text:53s}{median[fast]:9.1f}/s {median[slow]:9.1f}/s {ratio:6.1f}x")
+
+
+def measure_fork() -> None:
+    """Measure the backend "fork" and print."""
     programs, short = make_programs(NUM_PROGRAMS), make_programs(NUM_PROGRAMS, [ONE_LINE])
     rates: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
         rates.setdefault(name, []).append(value)
 
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     with ForkSandbox(1) as one, ForkSandbox(2) as two:
         print(one.capabilities().summary())
         run_side_by_side(two, programs[:20])
@@ -197,6 +226,17 @@ def main() -> None:
     for text, fast, slow, target in rows:
         ratio = median[fast] / median[slow]
         print(f"{text:53s}{median[fast]:9.1f}/s {median[slow]:9.1f}/s {ratio:6.1f}x (target {target:g}x)")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure how fast the sandbox is.")
+    parser.add_argument("--wasm", action="store_true", help="measure the backend wasm instead of fork")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    if parser.parse_args().wasm:
+        measure_wasm()
+    else:
+        measure_fork()
 
 
 if __name__ == "__main__":
