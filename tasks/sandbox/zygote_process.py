@@ -79,10 +79,16 @@ class Hello:
 
 
 class ZygoteProcess:
-    """A zygote and its control socket. Not thread-safe: one caller at a time."""
+    """A zygote and its control socket. Not thread-safe: one caller at a time.
+
+    Attributes:
+        hello: What it found out about itself; there once it is ready.
+    """
+
+    hello: Hello
 
     def __init__(self, hash_seed: int, options: ZygoteOptions) -> None:
-        """Start the process; `hello` waits until it is ready."""
+        """Start the process; `wait_until_ready` waits for it."""
         here = Path(__file__).resolve().parent
         packages = (("tasks", str(here.parent)), ("tasks.sandbox", str(here)))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -112,12 +118,12 @@ class ZygoteProcess:
         return self._process.pid
 
     def _send_setup(self, setup: bytes) -> None:
-        # A zygote that is dead already is found out by `hello`, which can say why.
+        # A zygote that is dead already is found out by `wait_until_ready`, which can say why.
         with contextlib.suppress(OSError):
             self._control.send(setup)
 
-    def hello(self) -> Hello:
-        """Wait until the zygote serves.
+    def wait_until_ready(self) -> None:
+        """Wait until the zygote serves and has said `hello`.
 
         Raises:
             BackendFailure: It did not start.
@@ -135,7 +141,7 @@ class ZygoteProcess:
             self.kill()
             raise BackendFailure(f"the zygote did not start: {words.splitlines()[-1:] or 'it said nothing'}")
         self._process.stderr.close()
-        return Hello(**json.loads(message))
+        self.hello = Hello(**json.loads(message))
 
     def run(self, program: Program, inputs: list[str], limits: Limits) -> Attempt:
         """Run a program on canonical inputs in one child.

@@ -18,6 +18,7 @@ import pytest
 from tasks.sandbox import Call, Limits, Outcome, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
+from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.wasm_runtime import WasmSandbox
 from tasks.sandbox.zygote_process import PRELOAD, ZygoteOptions
 
@@ -110,10 +111,8 @@ def start_wasm(num_slots: int = 1) -> WasmSandbox:
 
 def process_ids(sandbox: Sandbox) -> list[int]:
     """The processes that a sandbox keeps."""
-    if isinstance(sandbox, WasmSandbox):
-        return sandbox.worker_pids()
-    assert isinstance(sandbox, ForkSandbox)
-    return sandbox.zygote_pids()
+    assert isinstance(sandbox, SlotSandbox)
+    return sandbox.worker_pids()
 
 
 @dataclass
@@ -221,3 +220,9 @@ def strike(sandbox: Sandbox, host: Host) -> Strike:
 def start_sandbox() -> Callable[..., ForkSandbox]:
     """`start`, for tests that need a sandbox of their own."""
     return start
+
+
+@pytest.fixture(scope="session")
+def start_wasm_sandbox() -> Callable[..., WasmSandbox]:
+    """`start_wasm`, likewise."""
+    return start_wasm

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sandbox import Job, Limits, Outcome, Program, parse_literal, render
-from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox import Job, Limits, Outcome, Program, Sandbox, parse_literal, render
 
 PLAIN = Path(__file__).parent / "processes" / "plain.py"
 
@@ -139,9 +138,19 @@ def draw_input(rng: random.Random) -> str:
     return f"{rng.randint(-20, 20)}, {[rng.randint(-9, 30) for _ in range(rng.randint(0, 7))]}"
 
 
-@pytest.mark.parametrize("num_programs", [100, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("backend", "num_programs"),
+    [
+        ("fork", 100),
+        pytest.param("fork", 1500, marks=pytest.mark.slow),
+        pytest.param("wasm", 400, marks=pytest.mark.slow),
+    ],
+)
 def test_programs_give_what_they_give_in_a_plain_interpreter(
-    start_sandbox: Callable[..., ForkSandbox], num_programs: int
+    start_sandbox: Callable[..., Sandbox],
+    start_wasm_sandbox: Callable[..., Sandbox],
+    backend: str,
+    num_programs: int,
 ) -> None:
     rng = random.Random(num_programs)
     programs = [(draw_program(rng), [draw_input(rng) for _ in range(3)]) for _ in range(num_programs)]
@@ -154,7 +163,7 @@ def test_programs_give_what_they_give_in_a_plain_interpreter(
     )
     # The programs print as well; the results are the last line.
     expected = json.loads(done.stdout.splitlines()[-1])
-    with start_sandbox() as sandbox:
+    with (start_sandbox if backend == "fork" else start_wasm_sandbox)() as sandbox:
         jobs = [Job(Program(source), tuple(inputs), Limits(wall_s=60.0)) for source, inputs in programs]
         found = sandbox.run_many(jobs)
     seen: Counter[str] = Counter()

@@ -107,7 +107,7 @@ def test_killed_zygotes_cost_no_answer(start_sandbox: Start, everyone: bool) -> 
         pending = pool.submit(sandbox.run_many, jobs)
         for _ in range(3):
             time.sleep(0.15)
-            pids = sandbox.zygote_pids()
+            pids = sandbox.worker_pids()
             for pid in pids if everyone else pids[:1]:
                 os.kill(pid, signal.SIGKILL)
         results = pending.result(timeout=120)
@@ -126,7 +126,7 @@ def test_a_program_that_kills_its_zygote_from_outside_twice_is_no_verdict(start_
 
         def killer() -> None:
             while not stop.wait(0.01):
-                for pid in sandbox.zygote_pids():
+                for pid in sandbox.worker_pids():
                     with contextlib.suppress(psutil.NoSuchProcess):  # gone, as it should be
                         for child in psutil.Process(pid).children():
                             child.kill()
@@ -145,7 +145,7 @@ def test_a_program_that_kills_its_zygote_from_outside_twice_is_no_verdict(start_
 def test_a_program_costs_little_cpu_time(start_sandbox: Start) -> None:
     """CPU time, not wall-clock time: the machine may be busy. 150 programs a second a core is the floor."""
     with start_sandbox() as sandbox:
-        zygotes = [psutil.Process(pid) for pid in sandbox.zygote_pids()]
+        zygotes = [psutil.Process(pid) for pid in sandbox.worker_pids()]
         sandbox.run(SQUARE, ["1"])
 
         def spent_s() -> float:

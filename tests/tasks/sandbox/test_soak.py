@@ -68,10 +68,10 @@ def test_nothing_stays_behind(start_sandbox: Callable[..., ForkSandbox]) -> None
 
         run(1_000)
         memory, files = process.memory_info().rss, set(os.listdir("/proc/self/fd"))
-        zygotes = sandbox.zygote_pids()
+        zygotes = sandbox.worker_pids()
         zygote_memory = {pid: psutil.Process(pid).memory_info().rss for pid in zygotes}
         run(NUM_PROGRAMS - 1_000)
-        assert sandbox.zygote_pids() == zygotes
+        assert sandbox.worker_pids() == zygotes
         assert process.memory_info().rss - memory < 20 << 20
         assert set(os.listdir("/proc/self/fd")) == files
         for pid in zygotes:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,11 +140,9 @@ def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wasm() -> Iterator[WasmSandbox]:
+def wasm(start_wasm_sandbox: Callable[..., WasmSandbox]) -> Iterator[WasmSandbox]:
     """Two slots."""
-    for package in ("componentize_py", "wasmtime"):
-        pytest.importorskip(package, reason="needs the extra: pip install 'azr-verl[wasm]'")
-    with WasmSandbox(2) as made:
+    with start_wasm_sandbox(2) as made:
         yield made
 
 
