@@ -27,10 +27,12 @@ from recipe.admission import actor_name
 from recipe.check_clock import CheckClock
 from recipe.config import SolveOn
 from recipe.facts import attempt_to_json, proposal_to_json
+from recipe.replay_buffer import report_pack_error
 from recipe.rollout import PromptTooLongError, Request, Response, propose_once, solve_once
 from recipe.selfplay import PROPOSAL
 from rewards.bonus import ANSWER_DIVERSITY
 from tasks.contract import Message, Outcome, TaskPack
+from tasks.guard import GuardedPack, ThreadWatch
 from tasks.registry import load_pack
 
 logger = logging.getLogger(__name__)
@@ -62,8 +64,10 @@ class Tokens:
 
 
 @functools.lru_cache(maxsize=1)
-def _build_pack(config_json: str) -> TaskPack:
-    return load_pack(json.loads(config_json))
+def _build_pack(config_json: str, deadline_s: float) -> TaskPack:
+    # To verl an exception in an agent loop is a missing response, so a pack's fault is told to the trainer.
+    watch = ThreadWatch(deadline_s, report_pack_error)
+    return GuardedPack(load_pack(json.loads(config_json)), deadline_s, report_pack_error, watch)
 
 
 @functools.lru_cache(maxsize=1)
@@ -77,7 +81,8 @@ class SelfPlayLoop(AgentLoopBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # verl builds a loop for every session; a pack is built once a process.
-        self.pack = _build_pack(json.dumps(OmegaConf.to_container(self.config.pack)))
+        pack_config = json.dumps(OmegaConf.to_container(self.config.pack))
+        self.pack = _build_pack(pack_config, self.config.azr.pack_deadline_s)
         self.clock = _clock()  # one a process as well: it is about all sessions together
         self.retries: int = self.config.azr.failures.retries
 

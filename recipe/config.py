@@ -151,6 +151,7 @@ class AzrConfig:
         buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
         seeding: The phase before the first step.
         failures: Requests without a response.
+        pack_deadline_s: Seconds that one call of the pack may take; a longer one stops the run.
     """
 
     seed: int = 1
@@ -167,6 +168,7 @@ class AzrConfig:
     buffer_capacity: int = 16384
     seeding: SeedingConfig = field(default_factory=SeedingConfig)
     failures: FailureConfig = field(default_factory=FailureConfig)
+    pack_deadline_s: float = 3600.0
 
     def prompts_per_step(self, num_kinds: int) -> int:
         """Prompts that one step submits, and that verl waits for (`data.train_batch_size`)."""

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from recipe.rollout import Request
 from tasks.contract import Role
+from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
 SELF_PLAY = "self-play"
@@ -52,7 +53,7 @@ class AzrDataset(Dataset[dict[str, Any]]):
 
 def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, Any]]:
     """The evaluation set as rows that verl's validation sends to `HeldOutLoop`."""
-    pack = load_pack(pack_config)
+    pack = GuardedPack(load_pack(pack_config))
     records = pack.held_out()
     if max_samples >= 0:
         # An even spread over the file, so that every kind keeps its share.

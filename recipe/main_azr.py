@@ -28,6 +28,7 @@ from recipe import checkpoint, outputs, preflight
 from recipe.config import CONF, TINY_MODEL, explain, finalize, register
 from recipe.progress import ProgressBar
 from tasks.contract import PackUnavailableError, TaskPack
+from tasks.guard import PackError
 
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers")
 """Packages whose versions go into the summary, with whichever vLLM is installed."""
@@ -41,7 +42,7 @@ def main(config: DictConfig) -> None:
     try:
         pack = preflight.check(config)
         finalize(config, len(pack.kinds))
-    except (ValueError, FileNotFoundError, PackUnavailableError) as error:
+    except (ValueError, FileNotFoundError, PackUnavailableError, PackError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     run_dir = Path(config.run.dir)

@@ -20,6 +20,7 @@ from rewards.bonus import ANSWER_DIVERSITY, Combine
 from rewards.profile import PriceTable, load_profile
 from rewards.propose import find_shape
 from tasks.contract import TaskPack
+from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
 # What verl 0.9.1 reserves in Ray: a bundle of 3 CPUs for each worker slot, 1 CPU for the task runner, 1 for
@@ -51,12 +52,13 @@ def check(config: DictConfig) -> TaskPack:
         ValueError: A rule is broken; the message names the key, says why, and what to do.
         FileNotFoundError: The pack's held-out file is missing.
         PackUnavailableError: The pack cannot check tasks on this machine.
+        PackError: The pack breaks its contract.
     """
-    pack = load_pack(config.pack)
+    _check_sizes(config)
+    pack = GuardedPack(load_pack(config.pack), config.azr.pack_deadline_s)
     pack.check()
     pack.held_out()
     _check_profile(config, pack)
-    _check_sizes(config)
     _check_bonus(config, pack)
     _check_estimator(config)
     _check_trr(config, pack)
@@ -144,6 +146,7 @@ def _check_sizes(config: DictConfig) -> None:
         0 <= azr.failures.max_share < 1,
         f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
     )
+    _require(azr.pack_deadline_s > 0, f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}")
 
 
 def _check_profile(config: DictConfig, pack: TaskPack) -> None:

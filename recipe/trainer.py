@@ -43,6 +43,7 @@ from recipe.uid import make_uid
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
+from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
 logger = logging.getLogger("verl.azr")
@@ -58,7 +59,7 @@ class AzrTrainer(PPOTrainerSync):
         azr = OmegaConf.to_object(config.azr)
         assert isinstance(azr, AzrConfig)
         self.azr: AzrConfig = azr
-        self.pack = load_pack(config.pack)
+        self.pack = GuardedPack(load_pack(config.pack), azr.pack_deadline_s)
         profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
         self.selfplay = SelfPlay(self.pack, profile, self.azr)
         self.files = RunFiles(Path(config.run.dir))

@@ -112,12 +112,21 @@ class PackUnavailableError(RuntimeError):
     """What a pack checks with cannot run on this machine; the message says why and what to do."""
 
 
+class CheckBrokenError(RuntimeError):
+    """What a pack checks with broke during a call: a dead sandbox, a server that does not answer.
+
+    It says nothing about the response, so no reward is made of it: the response is left out and counted
+    (`azr.failures.max_share`). Every other exception of a pack is a fault of the pack and stops the run.
+    """
+
+
 class TaskPack(ABC):
     """A domain in which a model can propose tasks and solve them.
 
     An instance is built once a process from `conf/pack/<name>.yaml`, pickles, and keeps no state between
     calls: the same arguments give the same result. Text from a model never makes a method raise; when the
-    machinery that checks it breaks (a dead sandbox, say), the method raises and never answers WRONG.
+    machinery that checks it breaks (a dead sandbox, say), the method raises `CheckBrokenError` and never
+    answers WRONG. `tasks/guard.py` holds a pack to all of this during a run.
     """
 
     name: ClassVar[str]
@@ -125,6 +134,10 @@ class TaskPack(ABC):
 
     held_out_version: ClassVar[int]
     """Version of the held-out set that this code was written for."""
+
+    checks_repeat: ClassVar[bool] = True
+    """Whether `accept` and `judge` say the same when they are asked twice. False for a pack that runs what
+    the model wrote: a program may do one thing now and another the next time."""
 
     def check(self) -> None:
         """Find out, before anything is started, whether this pack can check tasks on this machine.

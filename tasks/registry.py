@@ -1,7 +1,8 @@
 """Build a pack from its configuration, without Hydra.
 
 A pack inside this repository is a folder of `tasks/` whose `__all__` names its `TaskPack` class. A pack of
-somebody else is an entry point in the group `azr.packs`, name to class. Neither takes an edit here.
+somebody else is an entry point in the group `azr.packs`, name to class, with its YAML file in its package's
+`conf/pack/`. Neither takes an edit here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 import tasks
 from tasks.contract import TaskPack
+from tasks.guard import BAD_SETTING, PackError
+from tasks.guard_types import short_error
 
 ENTRY_POINT_GROUP = "azr.packs"
 
@@ -27,9 +32,11 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
 
     Raises:
         ValueError: There is no such pack, or it has no such knob, or a knob has a value it cannot have.
+        FileNotFoundError: A knob names a file that is not there.
+        PackError: The class cannot be built for a reason of its own.
     """
     if isinstance(config, str):
-        return _find_class(config)()
+        config = {"_target_": config}
     knobs = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_")
     if not isinstance(target, str):
@@ -39,14 +46,33 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
     for knob in knobs:
         if knob not in known:
             raise ValueError(f"pack.{knob} is no knob of {target}; it has {', '.join(known) or 'none'}")
-    return pack_class(**knobs)
+    try:
+        return pack_class(**knobs)
+    except BAD_SETTING:
+        raise
+    except Exception as error:  # the boundary to code that others wrote
+        raise PackError(
+            f"pack {target}: {pack_class.__name__}(**{knobs}) raised {short_error(error)}"
+        ) from error
 
 
 def available_packs() -> list[str]:
     """Names of all packs that `load_pack` takes, sorted."""
+    return sorted({*own_packs(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def own_packs() -> list[str]:
+    """Names of the packs inside this repository, sorted."""
     inside = [module.name for module in pkgutil.iter_modules(tasks.__path__) if module.ispkg]
-    names = {name for name in inside if _exported_class(f"tasks.{name}") is not None}
-    return sorted(names | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)})
+    return sorted(name for name in inside if _exported_class(f"tasks.{name}") is not None)
+
+
+def installed_conf_folders() -> list[Path]:
+    """The `conf` folders of packages that entry points lead to: `conf/pack/NAME.yaml` is for `pack=NAME`."""
+    packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINT_GROUP)}
+    specs = [find_spec(package) for package in sorted(packages)]
+    found = [Path(place, "conf") for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    return [folder for folder in found if folder.is_dir()]
 
 
 def _find_class(target: str) -> type[TaskPack]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recipe.tiny_model.cache import MANIFEST, ensure_tiny_model, model_path
 from recipe.tiny_model.config import TinyModelConfig
+from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        pack = load_pack({"_target_": options.pack, **dict(options.knob)})
+        pack = GuardedPack(load_pack({"_target_": options.pack, **dict(options.knob)}))
         config = TinyModelConfig(
             **{field.name: getattr(options, field.name) for field in fields(TinyModelConfig)}
         )

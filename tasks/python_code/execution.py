@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tasks.contract import PackUnavailableError
+from tasks.contract import CheckBrokenError, PackUnavailableError
 from tasks.sandbox import (
     Call,
     Limits,
@@ -46,7 +46,7 @@ _sandboxes: dict[SandboxConfig, Sandbox] = {}
 _opening = threading.Lock()
 
 
-class SandboxBroken(RuntimeError):
+class SandboxBroken(CheckBrokenError):
     """The sandbox gave no answer. Says nothing about the program, so it is no outcome of a response."""
 
 
@@ -76,7 +76,11 @@ class Runner:
         Raises:
             SandboxBroken: The sandbox itself failed.
         """
-        calls = process_sandbox(self._config).run(Program(program), inputs, self._limits, hash_seed=hash_seed)
+        try:
+            sandbox = process_sandbox(self._config)
+        except SandboxUnavailable as error:
+            raise SandboxBroken(f"no sandbox can be opened any more: {error}") from error
+        calls = sandbox.run(Program(program), inputs, self._limits, hash_seed=hash_seed)
         for call in calls:
             if call.outcome is Outcome.BACKEND_ERROR:
                 raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")

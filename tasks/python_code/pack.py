@@ -55,6 +55,7 @@ class PythonCodePack(FilePack):
 
     name = "python_code"
     held_out_version = 1
+    checks_repeat = False
     held_out_seed = 20250503
     default_held_out_path = Path(__file__).with_name("held_out.jsonl")
     terse_held_out_path = Path(__file__).with_name("held_out_terse.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *overrides: str, python_path: str = "") -> subprocess.CompletedProcess[str]:
     """The command with a run directory of its own, which must not come into being."""
     run_dir = folder / "run"
     done = subprocess.run(
@@ -19,6 +20,7 @@ def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        env=os.environ | {"PYTHONPATH": python_path},
         timeout=120,
         check=False,
     )
@@ -46,3 +48,16 @@ def test_broken_rule_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == "error: azr.solve_on must be one of fresh, previous, attempts; got 'nope'\n"
     assert done.stdout == ""
+
+
+def test_a_pack_that_breaks_its_contract_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "from tasks.arithmetic import ArithmeticPack\n"
+        "class Faulty(ArithmeticPack):\n"
+        "    def held_out(self): return 'none'\n"
+    )
+    done = run(tmp_path, "experiment=demo", "pack._target_=faulty.Faulty", python_path=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: pack arithmetic: held_out() returned 'none'; it must be a sequence of TaskRecord\n"
+    )

@@ -123,6 +123,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"azr.failures.max_share": 1.0}, r"azr.failures.max_share must be in \[0, 1\); got 1.0"),
     ({"azr.failures.max_share": -0.1}, r"azr.failures.max_share must be in \[0, 1\); got -0.1"),
     ({"azr.failures.retries": -1}, "azr.failures.retries must not be negative; got -1"),
+    ({"azr.pack_deadline_s": 0.0}, "azr.pack_deadline_s must be positive; got 0.0"),
     (
         {"algorithm.trr.cells": "kind"},
         "algorithm.trr.cells must be one of role-kind, role-difficulty, role, record, global; got 'kind'",

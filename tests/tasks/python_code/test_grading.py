@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.contract import Outcome, TaskRecord, Verdict
+from tasks.contract import CheckBrokenError, Outcome, TaskRecord, Verdict
+from tasks.guard import GuardedPack
 from tasks.python_code import PythonCodePack
 from tasks.python_code.execution import SandboxBroken, process_sandbox
 from tasks.python_code.records import Example, error_task, induction_task, triplet
 from tasks.python_code.response import Tags, block, wrap
-from tasks.sandbox import Call, SandboxConfig
+from tasks.sandbox import Call, SandboxConfig, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
 
 PACK = PythonCodePack(time_limit_s=0.2)
@@ -197,6 +198,17 @@ def test_share_of_the_hidden_examples_takes_no_run_of_its_own(monkeypatch: pytes
     monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Counting())
     assert judge(INDUCTION, "python", SQUARE) == held(wrong("wrong-program"), 1 / 3)
     assert runs == [["3", "4", "5"]]
+
+
+def test_a_sandbox_that_stays_closed_is_no_fault_of_the_pack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(config: SandboxConfig) -> None:
+        raise SandboxUnavailable("no process can be started")
+
+    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", refuse)
+    with pytest.raises(CheckBrokenError, match="no process can be started"):
+        asyncio.run(GuardedPack(PACK).judge(ABDUCTION, wrap(block("input", "3"), Tags.THINK_ANSWER, "")))
 
 
 def test_packs_of_a_process_share_a_sandbox_and_leave_it_behind_when_pickled() -> None:

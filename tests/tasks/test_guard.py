@@ -1,0 +1,302 @@
+"""The guard: a fault of a pack gets a name, what is no fault passes, and nothing else changes."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tasks.arithmetic import ArithmeticPack
+from tasks.contract import (
+    Accepted,
+    CheckBrokenError,
+    KindSpec,
+    Outcome,
+    PackUnavailableError,
+    Rejected,
+    TaskPack,
+    TaskRecord,
+    Verdict,
+)
+from tasks.guard import GuardedPack, PackError, ThreadWatch
+from tasks.guard_types import ATTRIBUTES
+
+RECORD = TaskRecord("deduction", {"a": 7, "op": "+", "b": 1})
+
+
+def faulty(method: str, fault: Callable[..., object]) -> ArithmeticPack:
+    """An arithmetic pack of which one method is another."""
+    return type("Faulty", (ArithmeticPack,), {method: fault})()
+
+
+def judge(pack: TaskPack, response: str = "8") -> Verdict:
+    return asyncio.run(pack.judge(RECORD, response))
+
+
+def returns(value: object) -> Callable[..., object]:
+    return lambda *arguments, **options: value
+
+
+def returns_later(value: object) -> Callable[..., object]:
+    async def answer(*arguments: object, **options: object) -> object:
+        return value
+
+    return answer
+
+
+def raises(error: BaseException) -> Callable[..., object]:
+    def fail(*arguments: object, **options: object) -> object:
+        raise error
+
+    return fail
+
+
+def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
+    pack = ArithmeticPack(deduction_max=20)
+    guarded = GuardedPack(pack, repeat_every=1)
+    assert (guarded.name, guarded.held_out_version, guarded.kinds) == ("arithmetic", 2, pack.kinds)
+    assert list(guarded.seeds()) == list(pack.seeds())
+    assert list(guarded.held_out()) == list(pack.held_out())
+    ours, theirs = random.Random(1), random.Random(1)
+    for spec in pack.kinds:
+        record = guarded.sample_record(spec.name, ours)
+        assert record == pack.sample_record(spec.name, theirs)
+        assert guarded.propose_prompt(spec.name, [record], ours) == pack.propose_prompt(
+            spec.name, [record], theirs
+        )
+        for method in ("solve_prompt", "gold_response", "worked_response", "gold_proposal", "task_key"):
+            assert getattr(guarded, method)(record) == getattr(pack, method)(record)
+        assert guarded.answer_key(record) == pack.answer_key(record)
+        assert guarded.difficulty(record) == pack.difficulty(record) != ""
+        assert guarded.features(record, [], []) == {}
+        found = [asyncio.run(p.accept(spec.name, p.gold_proposal(record), [])) for p in (guarded, pack)]
+        assert found[0] == found[1]
+        assert asyncio.run(guarded.judge(record, guarded.gold_response(record))).outcome is Outcome.CORRECT
+    # Calls that were made twice have drawn once: both generators stand at the same place.
+    assert ours.getstate() == theirs.getstate()
+
+
+def test_no_method_of_the_contract_goes_past_the_guard() -> None:
+    unguarded = {"spec"}  # asks `kinds`
+    public = {name for name in vars(TaskPack) if not name.startswith("_")}
+    assert public - unguarded - set(ATTRIBUTES) == {
+        name for name in vars(GuardedPack) if not name.startswith("_")
+    }
+
+
+def test_a_guarded_pack_pickles() -> None:
+    back = pickle.loads(pickle.dumps(GuardedPack(ArithmeticPack())))
+    assert judge(back).outcome is Outcome.CORRECT
+
+
+WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
+    ("solve_prompt", "Solve it.", "returned 'Solve it.'; it must be a list of messages"),
+    ("solve_prompt", [{"role": "user"}], "it must have 'role' and 'content'"),
+    ("solve_prompt", [{"role": "user", "content": ""}], "strings that are not empty"),
+    ("gold_response", 8, "returned 8; it must be a string"),
+    ("gold_proposal", None, "returned None; it must be a string"),
+    ("task_key", b"8", "it must be a string"),
+    ("answer_key", 8, "it must be a string or None"),
+    ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
+    ("difficulty", "none", "and not 'none'"),
+]
+
+
+@pytest.mark.parametrize(("method", "value", "said"), WRONG_TYPES)
+def test_wrong_types_are_named(method: str, value: object, said: str) -> None:
+    pack = GuardedPack(faulty(method, returns(value)))
+    with pytest.raises(PackError) as caught:
+        getattr(pack, method)(RECORD)
+    assert str(caught.value).startswith(f"pack arithmetic: {method}(TaskRecord(kind='deduction'")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (True, "returned True; it must be a Verdict"),
+        (Verdict("correct", ""), "it must be an Outcome"),  # type: ignore[arg-type]
+        (Verdict(Outcome.WRONG, ""), "gave the reason ''"),
+        (Verdict(Outcome.WRONG, "Not right!"), "it must be a slug"),
+        (Verdict(Outcome.CORRECT, "well-done"), "for CORRECT"),
+        (Verdict(Outcome.WRONG, "no", {"size": 1.0}), "numbers by name, of measure_names: distance"),
+        (Verdict(Outcome.WRONG, "no", {"distance": float("nan")}), "measured distance as nan"),
+    ],
+)
+def test_wrong_verdicts_are_named(value: object, said: str) -> None:
+    with pytest.raises(PackError, match=re.escape(said)):
+        judge(GuardedPack(faulty("judge", returns_later(value))))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (RECORD, "it must be Accepted or Rejected"),
+        (Rejected(Outcome.CORRECT, "fine"), "must be MALFORMED or WRONG"),
+        (Accepted(TaskRecord("induction", {})), "returned a record of the kind 'induction'"),
+        (Accepted(TaskRecord("deduction", {"pair": (1, 2)})), "JSON changes"),
+        (Accepted(TaskRecord("deduction", {"set": {1}})), "no JSON"),  # type: ignore[dict-item]
+        (Accepted(TaskRecord("deduction", {"nan": float("nan")})), "no JSON"),
+        (Accepted(TaskRecord("deduction", "7 + 1")), "it must be a mapping"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_answers_to_proposals_are_named(value: object, said: str) -> None:
+    pack = GuardedPack(faulty("accept", returns_later(value)))
+    with pytest.raises(PackError, match=re.escape(said)):
+        asyncio.run(pack.accept("deduction", "7 + 1", []))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ((), "at least one"),
+        ((KindSpec("code_i", (), 0),), "the kind 'code_i'"),
+        ((KindSpec("a", (), 0), KindSpec("a", (), 0)), "a kind twice"),
+    ],
+)
+def test_wrong_kinds_are_named(kinds: tuple[KindSpec, ...], said: str) -> None:
+    with pytest.raises(PackError, match=re.escape(said)):
+        _ = GuardedPack(faulty("kinds", property(returns(kinds)))).kinds  # type: ignore[arg-type]
+
+
+def test_wrong_features_are_named() -> None:
+    for value, said in (({}, "one number for each of size"), ({"size": float("inf")}, "finite number")):
+        with pytest.raises(PackError, match=said):
+            GuardedPack(faulty("features", returns(value))).features(RECORD, [], ["size"])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("name", "My Pack"), ("held_out_version", "1"), ("checks_repeat", None)]
+)
+def test_wrong_attributes_are_named(attribute: str, value: object) -> None:
+    with pytest.raises(PackError, match=f"pack Faulty: {attribute} is {value!r}; it must be"):
+        GuardedPack(faulty(attribute, value))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [KeyError("op"), ZeroDivisionError(), SystemExit(3), TimeoutError("busy")])
+def test_whatever_a_method_raises_gets_the_packs_name(error: BaseException) -> None:
+    told: list[PackError] = []
+    pack = GuardedPack(faulty("judge", raises(error)), tell=told.append)
+    with pytest.raises(PackError, match=rf"pack arithmetic: judge\(.*, '8'\) raised {type(error).__name__}"):
+        judge(pack)
+    assert len(told) == 1
+    with pytest.raises(PackError, match=r"solve_prompt\(.*\) raised"):
+        GuardedPack(faulty("solve_prompt", raises(error))).solve_prompt(RECORD)
+
+
+def test_arguments_of_any_length_make_one_short_line() -> None:
+    with pytest.raises(PackError) as caught:
+        judge(GuardedPack(faulty("judge", raises(KeyError("x\n" * 9000)))), "y\n" * 1_000_000)
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_machinery_is_no_fault_of_the_pack() -> None:
+    with pytest.raises(CheckBrokenError, match="the server is gone"):
+        judge(GuardedPack(faulty("judge", raises(CheckBrokenError("the server is gone")))))
+    with pytest.raises(PackUnavailableError, match="no kernel"):
+        GuardedPack(faulty("check", raises(PackUnavailableError("no kernel")))).check()
+    for method in ("seeds", "held_out"):
+        with pytest.raises(FileNotFoundError, match="no file"):
+            getattr(GuardedPack(faulty(method, raises(FileNotFoundError("no file")))), method)()
+
+
+def test_a_check_that_never_comes_back_is_late() -> None:
+    async def wait_for_ever(*arguments: object) -> Verdict:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    start = time.monotonic()
+    with pytest.raises(PackError, match=r"judge\(.*, '8'\) did not return within 0.05 s"):
+        judge(GuardedPack(faulty("judge", wait_for_ever), deadline_s=0.05))
+    assert time.monotonic() - start < 5
+
+
+def test_a_check_that_blocks_is_told_of_while_it_blocks_and_no_other_is_blamed() -> None:
+    told: list[PackError] = []
+    heard = threading.Event()
+
+    def tell(error: PackError) -> None:
+        told.append(error)
+        heard.set()
+
+    async def block_or_wait(self: object, record: TaskRecord, response: str) -> Verdict:
+        if response == "block":
+            assert heard.wait(timeout=30)  # the event loop stands still
+        else:
+            await asyncio.sleep(0.2)
+        return Verdict(Outcome.WRONG, "wrong-value")
+
+    pack = GuardedPack(faulty("judge", block_or_wait), 60, tell, ThreadWatch(0.1, tell))
+
+    async def both() -> None:
+        await asyncio.gather(pack.judge(RECORD, "wait"), pack.judge(RECORD, "block"))
+
+    asyncio.run(both())
+    assert [re.search(r"'(\w+)'\) did not return", str(error))[1] for error in told] == ["block"]  # type: ignore[index]
+
+
+def test_a_cancelled_check_is_cancelled_and_no_fault() -> None:
+    cleaned: list[bool] = []
+
+    async def tidy(*arguments: object) -> Verdict:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.append(True)
+        raise AssertionError
+
+    async def cancel() -> None:
+        task = asyncio.create_task(GuardedPack(faulty("judge", tidy)).judge(RECORD, "8"))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert cleaned == [True]
+
+
+def test_every_so_many_calls_one_is_made_twice_and_compared() -> None:
+    calls: list[str] = []
+
+    async def forgetful(self: object, record: TaskRecord, response: str) -> Verdict:
+        calls.append(response)
+        return Verdict(Outcome.WRONG, f"call-{len(calls)}")
+
+    pack = GuardedPack(faulty("judge", forgetful), repeat_every=4)
+    for _ in range(3):
+        judge(pack)
+    assert len(calls) == 3
+    with pytest.raises(PackError, match=r"the same for the same arguments.*call-4.*call-5"):
+        judge(pack)
+
+
+def test_a_prompt_that_depends_on_more_than_its_arguments_is_found() -> None:
+    def draw(*arguments: object, step: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": str(random.random())}]
+
+    pack = GuardedPack(faulty("propose_prompt", draw), repeat_every=1)
+    with pytest.raises(PackError, match="the same for the same arguments"):
+        pack.propose_prompt("deduction", [], random.Random(0))
+
+
+def test_checks_of_a_pack_that_runs_programs_are_not_repeated() -> None:
+    calls: list[str] = []
+
+    async def run(self: object, record: TaskRecord, response: str) -> Verdict:
+        calls.append(response)
+        return Verdict(Outcome.WRONG, f"call-{len(calls)}")
+
+    pack = faulty("judge", run)
+    type(pack).checks_repeat = False
+    judge(GuardedPack(pack, repeat_every=1))
+    assert len(calls) == 1
