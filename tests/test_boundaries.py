@@ -16,7 +16,7 @@ NOT_OURS = {"build", "dist", "outputs", "runs", "shared"}
 
 PACKS = {path.stem for path in (ROOT / "conf" / "pack").glob("*.yaml")}
 CONTRACT = "tasks.contract"
-PROGRAMS = {"tasks.registry", "tasks.held_out"}
+PROGRAMS = {"tasks.registry", "tasks.held_out", "tasks.check", "tasks.gallery", "tasks.new"}
 """Modules of `tasks` that know packs, so that no pack may know them."""
 
 

@@ -1,0 +1,74 @@
+"""Find out whether a solver's prompt gives its answer away.
+
+An answer may stand in a prompt by chance, as 4 does in `8 - 4`, or because the prompt names all the answers
+there are. A leak holds the answer as a rule, and more often than it holds the answers of other tasks. So the
+words of each answer are looked for at every place of its own prompt, counted from the front and from the
+back, and anywhere in it; and so are those of the answer to another task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+LEAK_SHARE = 0.5
+"""A place leaks if it holds the right answer in so much more of the prompts than it holds another answer."""
+
+ANYWHERE_SHARE = 0.9
+"""The same for an answer at any place at all, where chance has more to choose from."""
+
+ANYWHERE = "anywhere"
+
+
+def find_leak(prompts: Sequence[str], answers: Sequence[str]) -> str:
+    """Say where the prompts hold their answers.
+
+    Args:
+        prompts: Solver's prompts of many tasks of one kind, N of them.
+        answers: A right response to each.
+
+    Returns:
+        The place and an example; "" without a leak.
+    """
+    golds = _bare([_words(answer) for answer in answers])
+    hits: Counter[int | str] = Counter()
+    for i, prompt in enumerate(prompts):
+        shown = _words(prompt)
+        hits.update(_places(shown, golds[i]))
+        hits.subtract(_places(shown, golds[i - 1]))
+    for place, count in hits.most_common():
+        if count >= len(prompts) * (ANYWHERE_SHARE if place == ANYWHERE else LEAK_SHARE):
+            where = ANYWHERE if place == ANYWHERE else f"at word {place}"
+            return f"{' '.join(golds[0])!r} {where} of {prompts[0]!r}"
+    return ""
+
+
+def _places(shown: list[str], gold: list[str]) -> set[int | str]:
+    """Places of a prompt that hold an answer: 0 is the first word, -1 the last, and `ANYWHERE` is any."""
+    starts = [i for i in range(len(shown) - len(gold) + 1) if shown[i : i + len(gold)] == gold]
+    places: set[int | str] = {place for i in starts for place in (i, i - len(shown))}
+    return places | {ANYWHERE} if places else places
+
+
+def _bare(golds: list[list[str]]) -> list[list[str]]:
+    """Answers without the words that all of them begin or end with: tags, a box, `The answer is`."""
+    spare = min(len(gold) for gold in golds) - 1  # an answer keeps one word at least
+    front = _common([gold[: max(spare, 0)] for gold in golds])
+    back = _common([gold[::-1][: max(spare - front, 0)] for gold in golds])
+    return [gold[front : len(gold) - back] for gold in golds]
+
+
+def _common(runs: list[list[str]]) -> int:
+    """Length of the beginning that all share."""
+    length = 0
+    for words in zip(*runs, strict=False):
+        if len(set(words)) > 1:
+            break
+        length += 1
+    return length
+
+
+def _words(text: str) -> list[str]:
+    """Numbers and single words of a text, without the marks around them."""
+    return re.findall(r"-?\w+", text)
