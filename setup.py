@@ -85,7 +85,7 @@ setup(
     packages=find_namespace_packages(
         include=["recipe", "recipe.*", "rewards", "rewards.*", "tasks", "tasks.*", "conf"]
     ),
-    package_data={"conf": ["**/*.yaml"], "tasks": ["**/*.jsonl"]},
+    package_data={"conf": ["**/*.yaml"], "tasks": ["**/*.jsonl", "new/template/**/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={

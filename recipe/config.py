@@ -21,6 +21,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from tasks.registry import installed_conf_folders
+
 CONF = Path(__file__).parent.parent / "conf"
 TINY_MODEL = "tiny"
 """What `actor_rollout_ref.model.path` says for the tiny model that this project warms up itself."""
@@ -201,9 +203,19 @@ class VerlSearchPath(SearchPathPlugin):
         search_path.append(provider="verl", path=f"file://{folder}")
 
 
+class PackSearchPath(SearchPathPlugin):
+    """Lets `pack=NAME` find the file of a pack that is a distribution of its own (docs/your_domain.md)."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the `conf` folder of every installed pack's package."""
+        for folder in installed_conf_folders():
+            search_path.append(provider=f"task pack {folder.parent.name}", path=f"file://{folder}")
+
+
 def register() -> None:
-    """Make Hydra know verl's configuration and the types of the `azr` node. Call it before composing."""
+    """Make Hydra know what `conf/` is composed with, and the types of the `azr` node. Call it first."""
     Plugins.instance().register(VerlSearchPath)
+    Plugins.instance().register(PackSearchPath)
     ConfigStore.instance().store(group="azr", name="base", node=AzrConfig)
 
 

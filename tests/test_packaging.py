@@ -167,7 +167,9 @@ def test_data_files_are_declared(declared):
         for top in ("conf", "tasks")
     }
     assert data["conf"] == set((ROOT / "conf").rglob("*.yaml")) != set()
-    assert data["tasks"] == set((ROOT / "tasks").rglob("*.jsonl")) != set()
+    template = {path for path in data["tasks"] if path.is_relative_to(ROOT / "tasks" / "new" / "template")}
+    assert data["tasks"] - template == set((ROOT / "tasks").rglob("*.jsonl")) != set()
+    assert {path.suffix for path in template if path.is_file()} >= {".md", ".py", ".yaml"}
 
 
 def entry_points(declared: dict) -> list[importlib.metadata.EntryPoint]:

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+from tasks import new
 from tasks.registry import load_pack
 
 pytestmark = pytest.mark.slow
@@ -58,12 +59,13 @@ def command(run_dir: Path, model: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "recipe.main_azr", *SMALL, *paths, *overrides]
 
 
-def run(run_dir: Path, model: Path, *overrides: str) -> None:
-    """Run to the end."""
+def run(run_dir: Path, model: Path, *overrides: str, status: int = 0) -> str:
+    """Run to the end; return what a person saw of it."""
     done = subprocess.run(
         command(run_dir, model, *overrides), cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S
     )
-    assert done.returncode == 0, done.stdout + done.stderr + tail(run_dir / "log.txt")
+    assert done.returncode == status, done.stdout + done.stderr + tail(run_dir / "log.txt")
+    return done.stdout + done.stderr
 
 
 def tail(path: Path) -> str:
@@ -263,3 +265,41 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
         )
     assert list((run_dir / "tensorboard").iterdir())
     assert os.path.getsize(run_dir / "config.yaml") > 0
+
+
+def test_a_pack_from_elsewhere_trains_and_its_faults_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new.write("roman_numbers", tmp_path / "source")
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", site, tmp_path / "source"], check=True)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    config = TinyModelConfig(steps=60, batch_size=32)
+    model = ensure_tiny_model(load_pack("roman_numbers"), config, tmp_path / "models")
+
+    overrides = ("pack=roman_numbers", "trainer.total_training_steps=3", "trainer.test_freq=3")
+    run(tmp_path / "run", model, *overrides)
+    metrics = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [0, 1, 2, 3]
+    assert_rollout_matches_actor(metrics)
+    ledger = read_lines(tmp_path / "run" / "ledger.jsonl")
+    assert {line["kind"] for line in ledger} == {"deduction", "abduction"}
+    assert Counter(line["role"] for line in ledger)["propose"] == 3 * 2 * 4
+
+    module = site / "roman_numbers" / "pack.py"
+    sound = module.read_text()
+    judge = "    async def judge(self, record: TaskRecord, response: str) -> Verdict:\n"
+    assert judge in sound
+    for fault, said in (
+        ("        raise KeyError('number')\n", "raised KeyError: 'number'"),
+        ("        while True: pass\n", "did not return within 5 s"),
+    ):
+        module.write_text(sound.replace(judge, judge + fault))
+        stopped = tmp_path / fault.split()[0]
+        printed = run(stopped, model, *overrides, "azr.pack_deadline_s=5", status=1)
+        assert "error: " in printed
+        assert "pack roman_numbers: judge(TaskRecord(kind=" in printed
+        assert said in printed
+        assert not (stopped / "ledger.jsonl").exists() or not read_lines(stopped / "ledger.jsonl")
