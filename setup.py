@@ -31,8 +31,8 @@ INSTALL_REQUIRES = [
     "radon>=6",
 ]
 
-# Programs as WebAssembly (`sandbox.backend=wasm`), for machines that refuse seccomp filters; others do without.
-# Both are pinned: their versions decide which Python the programs run in.
+# Programs as WebAssembly (`sandbox.backend=wasm`), for machines that refuse seccomp filters. Both are pinned,
+# since their versions decide which Python the programs run in.
 WASM = [
     # Makes a component of CPython 3.14 and the sandbox's own guest, at first use.
     "componentize-py==0.25.1",
