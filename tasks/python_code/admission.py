@@ -1,8 +1,7 @@
 """Decide whether a draft is a task, and work out what its solver is to find.
 
-A program is admitted if it keeps the rules of `program.py` and gives equal values in two processes with
-different hash seeds, within half of the time that an attempt will have. The second process takes the inputs
-in reverse order, so that a value that depends on earlier calls shows as well.
+A program is admitted if it keeps the rules of `tasks/program.py` and gives equal values in two processes with
+different hash seeds, within half of the time that an attempt will have.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.contract import Outcome, Rejected, TaskRecord
+from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
+from tasks.program import Refusal, Rules, check_program, parse_program
 from tasks.python_code.composite import composite_fault
-from tasks.python_code.execution import BUILT_IN_ERRORS, Runner, error_class, fault
-from tasks.python_code.program import Refusal, Rules, check_program, parse_program
 from tasks.python_code.records import (
     ERROR,
     INDUCTION,
@@ -26,9 +25,7 @@ from tasks.sandbox import Call
 from tasks.sandbox import Outcome as RunOutcome
 from tasks.sandbox.literals import (
     LiteralError,
-    equal,
     parse_arguments,
-    parse_literal,
     render_arguments,
 )
 
@@ -89,11 +86,9 @@ class Admission:
         reason = self._fault(kind, first)
         if reason:
             return _rejected(reason)
-        second = self._runner.run(program, inputs[::-1], hash_seed=1)[::-1]
-        if any(_differ(*pair) for pair in zip(first, second, strict=True)):
-            return _rejected("not-deterministic")
-        if any(self._runner.is_slow(call) for call in [*first, *second]):
-            return _rejected("too-slow")
+        reason = self._runner.repeat_fault(program, inputs, first)
+        if reason:
+            return _rejected(reason)
         if kind == ERROR:
             return TaskRecord(kind, error_task(program, inputs[0], error_class(first[0])))
         examples = [Example(text, call.literal or "") for text, call in zip(inputs, first, strict=True)]
@@ -150,14 +145,6 @@ def _induction_fault(draft: Draft, inputs: Sequence[str]) -> str:
         # Half a character could not be written into a ledger or given to a tokenizer.
         return "message-not-unicode"
     return "message-gives-program" if "def f" in draft.message else ""
-
-
-def _differ(first: Call, second: Call) -> bool:
-    if first.outcome is not second.outcome:
-        return True
-    if first.literal is None or second.literal is None:
-        return error_class(first) != error_class(second)
-    return not equal(parse_literal(first.literal), parse_literal(second.literal), strict=True)
 
 
 def _rejected(reason: str, is_malformed: bool = False) -> Rejected:

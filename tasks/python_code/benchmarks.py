@@ -19,8 +19,8 @@ from pathlib import Path
 from tasks.contract import TaskRecord
 from tasks.held_out_file import render
 from tasks.payload import read_str
+from tasks.program import ENTRY, parse_program
 from tasks.python_code.pack import PythonCodePack
-from tasks.python_code.program import ENTRY, parse_program
 from tasks.python_code.records import ABDUCTION, DEDUCTION, Example, triplet
 from tasks.sandbox import parse_arguments, parse_literal, render_arguments
 from tasks.sandbox import render as render_literal

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
-from tasks.python_code.program import ENTRY, canonical_program, parse_program
+from tasks.program import ENTRY, canonical_program, parse_program
 from tasks.python_code.records import read_program
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tasks.contract import TaskRecord
-from tasks.python_code.execution import Runner, error_class, fault
+from tasks.execution import Runner, error_class, fault
 from tasks.python_code.grammar import draw_input, draw_program
 from tasks.python_code.records import (
     ERROR,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
+from tasks.execution import BUILT_IN_ERRORS, Runner, fault
 from tasks.payload import read_str
+from tasks.program import Refusal, Rules, check_program
 from tasks.python_code.admission import read_input
-from tasks.python_code.execution import BUILT_IN_ERRORS, Runner, fault
 from tasks.python_code.knobs import LITERAL_CHARS, PROGRAM_CHARS
-from tasks.python_code.program import Refusal, Rules, check_program
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, read_examples, read_program
 from tasks.sandbox import Call
 from tasks.sandbox.literals import LiteralError, equal, parse_literal

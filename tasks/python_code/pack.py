@@ -12,26 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Message, Rejected, TaskRecord, Verdict
+from tasks.execution import Runner
 from tasks.held_out_file import FilePack, Stratum
+from tasks.knobs import check_bool, check_count, check_limits, check_sandbox
 from tasks.payload import read_str
+from tasks.program import Rules, canonical_program, is_same_program
 from tasks.python_code import draws, grammar, rule_draws
 from tasks.python_code.admission import Admission
 from tasks.python_code.composite import Schedule, choose_given, define_given
-from tasks.python_code.execution import Runner
 from tasks.python_code.features import FEATURES
 from tasks.python_code.form import Form, malformed, stored_answer
 from tasks.python_code.grading import SHARE, Grader
 from tasks.python_code.knobs import (
     LITERAL_CHARS,
     PROGRAM_CHARS,
-    check_bool,
+    RESULT_BYTES,
     check_composite,
-    check_count,
     check_kinds,
-    check_limits,
-    check_sandbox,
 )
-from tasks.python_code.program import Rules, canonical_program, is_same_program
 from tasks.python_code.records import (
     ABDUCTION,
     DEDUCTION,
@@ -41,10 +39,10 @@ from tasks.python_code.records import (
     read_examples,
     read_program,
 )
-from tasks.python_code.response import Tags
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
+from tasks.response import Tags
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80
@@ -122,7 +120,7 @@ class PythonCodePack(FilePack):
         check_count("num_inputs", num_inputs, 2, 64)
         check_count("max_program_chars", max_program_chars, *PROGRAM_CHARS)
         check_count("max_literal_chars", max_literal_chars, *LITERAL_CHARS)
-        limits = check_limits(time_limit_s, memory_mb)
+        limits = check_limits(time_limit_s, memory_mb, RESULT_BYTES)
         schedule = Schedule(composite_share, composite_max, composite_from_step, composite_until_step)
         self._composites = check_composite(schedule, num_references, terse)
         if tags not in list(Tags):

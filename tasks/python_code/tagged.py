@@ -18,7 +18,7 @@ from tasks.python_code.records import (
     read_program,
     to_draft,
 )
-from tasks.python_code.response import Block, Tags, Unread, block, read_blocks, wrap
+from tasks.response import Block, Tags, Unread, block, read_blocks, wrap
 
 PROGRAM, INPUT, OUTPUT, MESSAGE, ERROR_NAME = "python", "input", "output", "message", "error"
 ANSWER_LABELS = {DEDUCTION: OUTPUT, ABDUCTION: INPUT, INDUCTION: PROGRAM, ERROR: ERROR_NAME}

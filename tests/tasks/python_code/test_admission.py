@@ -9,9 +9,9 @@ import time
 import pytest
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
+from tasks.program import ALLOWED_MODULES
 from tasks.python_code import PythonCodePack
-from tasks.python_code.program import ALLOWED_MODULES
-from tasks.python_code.response import Tags, block, wrap
+from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call
 from tasks.sandbox import Outcome as RunOutcome
 
@@ -214,7 +214,7 @@ def test_half_of_the_time_limit_is_for_proposals(
         def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
             return [Call(RunOutcome.OK, "1", None, cpu_ms if hash_seed else 1) for _ in inputs]
 
-    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Timed())
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Timed())
     found = accept("deduction", proposal(returning("x"), "1"), QUICK)
     assert found == Rejected(Outcome.WRONG, "too-slow") if is_slow else isinstance(found, Accepted)
 

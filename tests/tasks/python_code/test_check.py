@@ -17,6 +17,6 @@ def test_a_machine_without_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatc
     def refuse(config: object) -> None:
         raise SandboxUnavailable("this kernel refuses seccomp filters; choose one: ...")
 
-    monkeypatch.setattr("tasks.python_code.execution.open_sandbox", refuse)
+    monkeypatch.setattr("tasks.execution.open_sandbox", refuse)
     with pytest.raises(PackUnavailableError, match="refuses seccomp filters; choose one"):
         PythonCodePack().check()

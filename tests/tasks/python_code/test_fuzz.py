@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks.contract import Accepted, Outcome
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import KINDS
-from tasks.python_code.response import MAX_CHARS, Tags, block, wrap
+from tasks.response import MAX_CHARS, Tags, block, wrap
 
 # Outside of pytest, which sets filters of its own, these are silenced where the text is parsed.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning")

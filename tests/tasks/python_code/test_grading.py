@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from tasks.contract import CheckBrokenError, Outcome, TaskRecord, Verdict
+from tasks.execution import SandboxBroken, process_sandbox
 from tasks.guard import GuardedPack
 from tasks.python_code import PythonCodePack
-from tasks.python_code.execution import SandboxBroken, process_sandbox
 from tasks.python_code.records import Example, error_task, induction_task, triplet
-from tasks.python_code.response import Tags, block, wrap
+from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call, SandboxConfig, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
 
@@ -89,7 +89,7 @@ def test_true_one_and_one_point_nought_are_one_value_unless_strict(output: str, 
 
 
 def test_deduction_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", pytest.fail)
+    monkeypatch.setattr("tasks.execution.process_sandbox", pytest.fail)
     assert judge(DEDUCTION, "output", "[1, 'a']") == CORRECT
 
 
@@ -178,7 +178,7 @@ def test_a_broken_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
             return [Call(RunOutcome.BACKEND_ERROR, None, "the worker died", 0) for _ in inputs]
 
-    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Broken())
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Broken())
     with pytest.raises(SandboxBroken, match="the worker died"):
         judge(ABDUCTION, "input", "3")
     with pytest.raises(SandboxBroken):
@@ -195,7 +195,7 @@ def test_share_of_the_hidden_examples_takes_no_run_of_its_own(monkeypatch: pytes
             runs.append(list(inputs))
             return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
 
-    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", lambda config: Counting())
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counting())
     assert judge(INDUCTION, "python", SQUARE) == held(wrong("wrong-program"), 1 / 3)
     assert runs == [["3", "4", "5"]]
 

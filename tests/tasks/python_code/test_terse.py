@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord, Verdict
+from tasks.execution import Runner
 from tasks.python_code import PythonCodePack
-from tasks.python_code.execution import Runner
 from tasks.python_code.records import ERROR, INDUCTION, KINDS, Example, induction_task, read_examples, triplet
 from tasks.python_code.rule_draws import DOMAINS, draw_record, to_program
 from tasks.python_code.rules import Line, Rearrangement, Summary, compact, parse_rule

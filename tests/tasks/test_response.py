@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.python_code.response import MAX_CHARS, Block, Tags, Unread, block, read_blocks, wrap
+from tasks.response import MAX_CHARS, Block, Tags, Unread, block, read_blocks, wrap
 
 FENCED = "```python\ndef f(x):\n    return x\n```\n```input\n1, 'a'\n```"
 BLOCKS = [Block("python", "def f(x):\n    return x"), Block("input", "1, 'a'")]

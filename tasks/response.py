@@ -52,10 +52,26 @@ class Unread:
 
 def read_blocks(response: str, tags: Tags) -> list[Block] | Unread:
     """Return the fenced blocks of a response's answer, or why there are none."""
+    answer = cut_answer(response, tags)
+    return answer if isinstance(answer, Unread) else _cut_blocks(answer)
+
+
+def cut_answer(response: str, tags: Tags) -> str | Unread:
+    """Return what a response has between its answer tags, or why there is nothing."""
     if len(response) > MAX_CHARS:
         return Unread("response-too-big")
-    answer = _cut_answer(response, tags)
-    return answer if isinstance(answer, Unread) else _cut_blocks(answer)
+    if tags is Tags.NONE:
+        return response[_after(response, THINK_END) :]
+    if tags is Tags.THINK_ANSWER:
+        thought_end = response.find(THINK_END)
+        if thought_end < 0:
+            return Unread("no-think-tags")
+        response = response[thought_end + len(THINK_END) :]
+    end = response.rfind(ANSWER_END)
+    start = response.rfind(ANSWER, 0, end) if end >= 0 else -1
+    if start < 0:
+        return Unread("no-answer-tags")
+    return response[start + len(ANSWER) : end]
 
 
 def wrap(answer: str, tags: Tags, thought: str) -> str:
@@ -69,21 +85,6 @@ def wrap(answer: str, tags: Tags, thought: str) -> str:
 def block(label: str, text: str) -> str:
     """A fenced block."""
     return f"{FENCE}{label}\n{text}\n{FENCE}"
-
-
-def _cut_answer(response: str, tags: Tags) -> str | Unread:
-    if tags is Tags.NONE:
-        return response[_after(response, THINK_END) :]
-    if tags is Tags.THINK_ANSWER:
-        thought_end = response.find(THINK_END)
-        if thought_end < 0:
-            return Unread("no-think-tags")
-        response = response[thought_end + len(THINK_END) :]
-    end = response.rfind(ANSWER_END)
-    start = response.rfind(ANSWER, 0, end) if end >= 0 else -1
-    if start < 0:
-        return Unread("no-answer-tags")
-    return response[start + len(ANSWER) : end]
 
 
 def _after(text: str, mark: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.python_code.program import (
+from tasks.program import (
     MAX_DEPTH,
     Refusal,
     Rules,

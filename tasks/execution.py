@@ -22,6 +22,7 @@ from tasks.sandbox import (
     SandboxUnavailable,
     open_sandbox,
 )
+from tasks.sandbox.literals import equal, parse_literal
 
 BUILT_IN_ERRORS = frozenset(
     name
@@ -97,9 +98,20 @@ class Runner:
         except SandboxUnavailable as error:
             raise PackUnavailableError(str(error)) from error
 
-    def is_slow(self, call: Call) -> bool:
-        """Whether a call took so long that on a busier day it could run out of time."""
-        return call.cpu_ms > 500 * self._limits.cpu_s
+    def repeat_fault(self, program: str, inputs: Sequence[str], first: Sequence[Call]) -> str:
+        """Slug of why calls that `run` made are no ground for a task; "" if they are.
+
+        They are made again under another hash seed, in reverse order, so that a value that depends on earlier
+        calls shows as well. Half of the time of an attempt has to do, or on a busier day it could run out.
+
+        Raises:
+            SandboxBroken: The sandbox itself failed.
+        """
+        second = self.run(program, inputs[::-1], hash_seed=1)[::-1]
+        if any(_differ(*pair) for pair in zip(first, second, strict=True)):
+            return "not-deterministic"
+        is_slow = any(call.cpu_ms > 500 * self._limits.cpu_s for call in [*first, *second])
+        return "too-slow" if is_slow else ""
 
 
 def fault(call: Call) -> str:
@@ -117,3 +129,11 @@ def fault(call: Call) -> str:
 def error_class(call: Call) -> str:
     """Name of the exception class that left the program; in part the program's own words."""
     return (call.error or "").split(":")[0].strip()
+
+
+def _differ(first: Call, second: Call) -> bool:
+    if first.outcome is not second.outcome:
+        return True
+    if first.literal is None or second.literal is None:
+        return error_class(first) != error_class(second)
+    return not equal(parse_literal(first.literal), parse_literal(second.literal), strict=True)
