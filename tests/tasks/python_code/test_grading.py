@@ -206,7 +206,7 @@ def test_a_sandbox_that_stays_closed_is_no_fault_of_the_pack(
     def refuse(config: SandboxConfig) -> None:
         raise SandboxUnavailable("no process can be started")
 
-    monkeypatch.setattr("tasks.python_code.execution.process_sandbox", refuse)
+    monkeypatch.setattr("tasks.execution.process_sandbox", refuse)
     with pytest.raises(CheckBrokenError, match="no process can be started"):
         asyncio.run(GuardedPack(PACK).judge(ABDUCTION, wrap(block("input", "3"), Tags.THINK_ANSWER, "")))
 
