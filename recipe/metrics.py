@@ -110,7 +110,7 @@ def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, fl
 
     Args:
         timing_s: verl's timers of the step, in seconds; `step` is the whole of it, without validation.
-        waited_s: Seconds in which agent-loop workers waited for checks alone, all workers together.
+        waited_s: Seconds in which an agent-loop worker waited for checks alone, the mean of the workers.
 
     Returns:
         `azr/time/overhead_share`: share of the step, checkpoints aside, outside of the work phases.

@@ -7,12 +7,24 @@ a unit test runs them with a scripted model.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from recipe.check_clock import CheckClock
-from tasks.contract import Accepted, Message, Outcome, Role, TaskPack, TaskRecord
+from tasks.contract import (
+    Accepted,
+    CheckBrokenError,
+    Message,
+    Outcome,
+    Role,
+    TaskPack,
+    TaskRecord,
+    Verdict,
+)
+
+logger = logging.getLogger(__name__)
 
 DUPLICATE = "duplicate"
 """Reason for refusing a task that the buffer, or another proposal of the step, holds already."""
@@ -172,18 +184,28 @@ async def attempt_record(
     count: int,
     clock: CheckClock,
 ) -> tuple[Attempt, ...]:
-    """Ask for `count` attempts at `record` and judge those that come back."""
+    """Ask for `count` attempts at `record`; those that come back and can be judged."""
     responses = await generate(messages, num_responses=count)
     # A pack gives the same verdict for the same text, and attempts at one record often agree.
     texts = list(dict.fromkeys(response.text for response in responses))
     with clock.checking():
-        judged = await asyncio.gather(*(pack.judge(record, text) for text in texts))
+        judged = await asyncio.gather(*(_judge(pack, record, text) for text in texts))
     verdicts = dict(zip(texts, judged, strict=True))
     attempts = []
     for response in responses:
         verdict = verdicts[response.text]
-        attempts.append(Attempt(response, verdict.outcome, verdict.reason, verdict.measures))
+        if verdict is not None:
+            attempts.append(Attempt(response, verdict.outcome, verdict.reason, verdict.measures))
     return tuple(attempts)
+
+
+async def _judge(pack: TaskPack, record: TaskRecord, response: str) -> Verdict | None:
+    """The pack's verdict; None if what it checks with broke, which says nothing about the response."""
+    try:
+        return await pack.judge(record, response)
+    except CheckBrokenError as error:
+        logger.warning("an attempt is left out: %s", error)
+        return None
 
 
 async def propose_once(

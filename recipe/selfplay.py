@@ -298,8 +298,8 @@ class SelfPlay:
         limit = self._config.failures.max_share
         if num_failed > limit * num_asked:
             raise SelfPlayError(
-                f"{phase}: {num_failed} of {num_asked} responses never came from the inference engine, more "
-                f"than azr.failures.max_share={limit} allows; the engine's errors are in the run's log"
+                f"{phase}: {num_failed} of {num_asked} responses never came from the inference engine or "
+                f"could not be checked, more than azr.failures.max_share={limit} allows; the log says why"
             )
 
 

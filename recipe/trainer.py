@@ -175,7 +175,8 @@ class AzrTrainer(PPOTrainerSync):
         self._settlement = settlement
         if self.config.algorithm.trr.baseline == Baseline.RUNNING_MEAN:
             self._advance_running_means(settlement)
-        self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields)
+        num_workers: int = self.config.actor_rollout_ref.rollout.agent.num_workers
+        self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields) / num_workers
         self.files.append_ledger(settlement.ledger)
         self._release_tasks()
 

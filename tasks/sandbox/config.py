@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 BACKENDS = ("fork", "wasm", "http")
 MAX_DEFAULT_ZYGOTES = 8
+MAX_CONCURRENT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,15 @@ class SandboxConfig:
         """Check every key."""
         if self.backend not in BACKENDS:
             raise ValueError(f"sandbox.backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}")
-        if not 0 <= self.num_zygotes <= 1024:
-            raise ValueError(f"sandbox.num_zygotes must be from 0 to 1024; got {self.num_zygotes!r}")
-        if not 1 <= self.http_max_concurrent <= 1024:
+        _check_count("num_zygotes", self.num_zygotes, 0)
+        _check_count("http_max_concurrent", self.http_max_concurrent, 1)
+        # A string from the environment, "false" say, would count as true.
+        if not isinstance(self.allow_unsafe, bool):
+            raise ValueError(f"sandbox.allow_unsafe must be true or false; got {self.allow_unsafe!r}")
+        if self.num_zygotes and self.backend == "http":
             raise ValueError(
-                f"sandbox.http_max_concurrent must be from 1 to 1024; got {self.http_max_concurrent!r}"
+                "sandbox.num_zygotes is for programs on this machine; with sandbox.backend=http set "
+                "sandbox.http_max_concurrent"
             )
         if self.allow_unsafe and self.backend != "fork":
             raise ValueError(
@@ -56,7 +61,11 @@ class SandboxConfig:
 
     def _check_http(self) -> None:
         parts = urlsplit(self.http_url or "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none
+            is_address = False
+        if not is_address:
             raise ValueError(
                 "sandbox.http_url must be the address of a server's /run_code, such as "
                 f"http://127.0.0.1:8080/run_code; got {self.http_url!r}"
@@ -65,3 +74,8 @@ class SandboxConfig:
     def count_zygotes(self) -> int:
         """How many programs run at once on this machine, the default worked out."""
         return self.num_zygotes or min(os.cpu_count() or 1, MAX_DEFAULT_ZYGOTES)
+
+
+def _check_count(key: str, value: object, smallest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= MAX_CONCURRENT:
+        raise ValueError(f"sandbox.{key} must be from {smallest} to {MAX_CONCURRENT}; got {value!r}")

@@ -107,7 +107,11 @@ class HttpSandbox(Sandbox):
         """Run jobs side by side; see `Sandbox.run_many`."""
         for job in jobs:
             canonical_inputs(job.inputs)
-        return list(self._threads.map(lambda job: self.run(job.program, job.inputs, job.limits), jobs))
+        return list(
+            self._threads.map(
+                lambda job: self.run(job.program, job.inputs, job.limits, hash_seed=job.hash_seed), jobs
+            )
+        )
 
     def capabilities(self) -> Capabilities:
         """What is known of the server; see `Sandbox.capabilities`."""
@@ -145,7 +149,7 @@ class HttpSandbox(Sandbox):
         ).encode()
         for pause_s in (*PAUSES_S, None):
             try:
-                return _read_answer(self._post(body, limits.wall_s), marker, limits)
+                return _read_answer(self._post(body, limits.wall_s), marker, len(inputs), limits)
             except BackendFailure:
                 if pause_s is None:
                     raise
@@ -180,7 +184,7 @@ class HttpSandbox(Sandbox):
         return answer
 
 
-def _read_answer(answer: Mapping[str, object], marker: str, limits: Limits) -> Attempt:
+def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, limits: Limits) -> Attempt:
     """Read a server's account of one run.
 
     Raises:
@@ -202,7 +206,8 @@ def _read_answer(answer: Mapping[str, object], marker: str, limits: Limits) -> A
         # The harness says that it has started before it looks at the program. Of a run that was cut off, the
         # server may pass on nothing.
         raise BackendFailure("our harness did not start on the server")
-    return Attempt(ending, read_replies("\n".join(lines).encode("utf-8", "surrogatepass")))
+    replies = read_replies("\n".join(lines).encode("utf-8", "surrogatepass"), num_inputs)
+    return Attempt(ending, replies)
 
 
 def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> Ending:

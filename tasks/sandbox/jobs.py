@@ -26,8 +26,11 @@ def canonical_inputs(inputs: Sequence[str]) -> list[str]:
     """Read argument lists and write them anew, so that what enters a sandbox is literals and nothing else.
 
     Raises:
+        TypeError: `inputs` is one string, whose characters would be taken for inputs.
         LiteralError: One is no list of literals; the text names its index.
     """
+    if isinstance(inputs, str):
+        raise TypeError(f"inputs must be a sequence of argument lists; got the string {inputs[:80]!r}")
     canonical = []
     for index, text in enumerate(inputs):
         try:

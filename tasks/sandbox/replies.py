@@ -76,10 +76,15 @@ def max_reply_bytes(num_inputs: int, limits: Limits) -> int:
     return (num_inputs + 1) * (2 * limits.result_bytes + 2 * MAX_ERROR_CHARS + 256)
 
 
-def read_replies(data: bytes) -> dict[int, Reply]:
-    """Read lines; the first one of an index counts, and what is no line of ours is passed over."""
+def read_replies(data: bytes, num_inputs: int) -> dict[int, Reply]:
+    """Read lines; the first one of an index counts, and what is no line of ours is passed over.
+
+    No more lines are looked at than an honest process writes: one a call, and two about the program. To read
+    a million forged ones would take this process longer than it took the program to write them.
+    """
     replies: dict[int, Reply] = {}
-    for line in data.split(b"\n"):
+    most = num_inputs + 2
+    for line in data.split(b"\n", most)[:most]:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):

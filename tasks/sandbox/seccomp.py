@@ -9,7 +9,6 @@ gain nothing measurable.
 from __future__ import annotations
 
 import errno
-import platform
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,11 +107,6 @@ def program_filter(machine: str) -> bytes:
     """
     actions = dict.fromkeys(ALLOWED, ALLOW) | dict.fromkeys(KILLED, KILL)
     return assemble(ARCHITECTURES[machine], actions, refuse(), not_executable=NOT_EXECUTABLE)
-
-
-def host_architecture() -> Architecture | None:
-    """The architecture of this machine, None if it has no table here."""
-    return ARCHITECTURES.get(platform.machine())
 
 
 def assemble(

@@ -118,13 +118,16 @@ class SlotSandbox(Sandbox, Generic[W]):
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
         """Run a program; see `Sandbox.run`."""
-        return self._run(_ready(Job(program, tuple(inputs), limits or Limits(), hash_seed)))
+        _check_hash_seed(hash_seed)
+        self._check_open()
+        return self._run(Job(program, tuple(canonical_inputs(inputs)), limits or Limits(), hash_seed))
 
     def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
         """Run jobs side by side; see `Sandbox.run_many`."""
-        ready = [_ready(job) for job in jobs]
-        if self._closed:
-            raise RuntimeError("the sandbox is closed")
+        for job in jobs:
+            _check_hash_seed(job.hash_seed)
+        ready = [replace(job, inputs=tuple(canonical_inputs(job.inputs))) for job in jobs]
+        self._check_open()
         return list(self._threads.map(self._run, ready))
 
     def capabilities(self) -> Capabilities:
@@ -142,6 +145,10 @@ class SlotSandbox(Sandbox, Generic[W]):
         """Process ids of the processes that are running, for monitoring and tests."""
         with self._lock:
             return sorted(worker.pid for worker in self._live)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the sandbox is closed")
 
     def _run(self, job: Job) -> list[Call]:
         """Run a job whose inputs are canonical, in the next free slot."""
@@ -170,8 +177,7 @@ class SlotSandbox(Sandbox, Generic[W]):
 
     def _spawn(self, number: int) -> W:
         with self._lock:
-            if self._closed:
-                raise RuntimeError("the sandbox is closed")
+            self._check_open()
             worker = self._start(number)
             self._live.add(worker)
             return worker
@@ -191,13 +197,6 @@ class SlotSandbox(Sandbox, Generic[W]):
             worker.kill()
 
 
-def _ready(job: Job) -> Job:
-    """The job with canonical inputs.
-
-    Raises:
-        ValueError: There is no such hash seed.
-        LiteralError: An input is no list of literals.
-    """
-    if not 0 <= job.hash_seed < NUM_HASH_SEEDS:
-        raise ValueError(f"hash_seed must be 0 or 1; got {job.hash_seed!r}")
-    return replace(job, inputs=tuple(canonical_inputs(job.inputs)))
+def _check_hash_seed(hash_seed: int) -> None:
+    if hash_seed not in range(NUM_HASH_SEEDS):
+        raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")

@@ -81,7 +81,7 @@ class WasmProcess:
         answer = json.loads(self._exchange(json.dumps(request).encode(), limits.wall_s + MARGIN_S))
         ending = _to_ending(answer["ending"], answer["words"], answer["cpu_ms"], limits)
         overflow = ending.outcome is Outcome.OUTPUT_LIMIT
-        return Attempt(ending, {} if overflow else read_replies(answer["lines"].encode()))
+        return Attempt(ending, {} if overflow else read_replies(answer["lines"].encode(), len(inputs)))
 
     def kill(self) -> None:
         """End the process; a second call does nothing."""

@@ -155,7 +155,9 @@ class ZygoteProcess:
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
         most = max_reply_bytes(len(inputs), limits)
         data, overflow, reply = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
-        return Attempt(_to_ending(reply, overflow, limits), {} if overflow else read_replies(data))
+        return Attempt(
+            _to_ending(reply, overflow, limits), {} if overflow else read_replies(data, len(inputs))
+        )
 
     def attack(self, number: int) -> bool:
         """Make one attack of the self-test in a confined child, by its number from 1: whether it was stopped.

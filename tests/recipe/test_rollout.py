@@ -24,7 +24,7 @@ from recipe.rollout import (
     solve_once,
 )
 from tasks.arithmetic import ArithmeticPack
-from tasks.contract import Message, Outcome, Role, TaskRecord, Verdict
+from tasks.contract import CheckBrokenError, Message, Outcome, Role, TaskRecord, Verdict
 
 RECORD = TaskRecord("deduction", {"a": 70, "op": "+", "b": 1})
 PROPOSE = Request(3, Role.PROPOSE, "deduction", [{"role": "user", "content": "Write one."}], (), None, 4)
@@ -227,6 +227,20 @@ def test_broken_check_is_an_error_and_no_outcome() -> None:
 
     with pytest.raises(OSError, match="the sandbox is gone"):
         asyncio.run(solve_once(Broken(), SOLVE, Script(["71"])))
+
+
+def test_attempt_that_cannot_be_checked_is_left_out() -> None:
+    class BreaksAtOne(ArithmeticPack):
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            if response == "3":
+                raise CheckBrokenError("the sandbox is gone")
+            return await super().judge(record, response)
+
+    proposal = propose(BreaksAtOne(), Script(["Calculate: 1 + 1 ="], ["2", "3", "5", "3"]))
+    assert [attempt.response.text for attempt in proposal.attempts] == ["2", "5"]
+    assert (proposal.solve_rate, proposal.num_failed) == (1 / 2, 2)
+    with pytest.raises(GenerationFailedError):
+        asyncio.run(solve_once(BreaksAtOne(), SOLVE, Script(["3"])))
 
 
 def test_solve_request_without_a_record_is_refused(arithmetic: ArithmeticPack) -> None:

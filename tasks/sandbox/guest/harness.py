@@ -29,6 +29,8 @@ _quote: Callable[[str], str] = json.encoder.encode_basestring
 _exec, _eval, _compile, _repr, _type, _len, _str = exec, eval, compile, repr, type, len, str
 _id, _issubclass = id, issubclass
 _base, _memory_error, _system_exit, _value_error = BaseException, MemoryError, SystemExit, ValueError
+# Not `kind.__name__`: a metaclass can make that the program's code.
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 # By address: a metaclass can make its class equal to `int`.
 _SCALARS = frozenset(map(id, (type(None), bool, int, float, str, bytes, complex)))
@@ -116,7 +118,7 @@ def _check(value: Any, depth: int) -> None:
             _check(key, depth - 1)
             _check(item, depth - 1)
     else:
-        raise UnsupportedResult(f"{kind.__name__[:80]} is not a literal's type")
+        raise UnsupportedResult(f"{_name_of(kind)[:80]} is not a literal's type")
 
 
 def _describe(error: BaseException) -> tuple[str, str]:
@@ -133,7 +135,8 @@ def _describe(error: BaseException) -> tuple[str, str]:
         return "unsupported", text
     if kind is ResultTooLong:
         return "output", text
-    text = f"{kind.__name__}: {text}" if text else kind.__name__
+    name = _name_of(kind)[:80]
+    text = f"{name}: {text}" if text else name
     return ("exited" if _issubclass(kind, _system_exit) else "raised"), text
 
 

@@ -46,8 +46,9 @@ HARNESS = {
         ' b\'{"i": 0}\', b\'{"i": true, "s": "ok", "v": "2"}\', b\'{"i": 0, "s": ["ok"], "v": "2"}\','
         ' b\'{"i": 0, "s": "ok", "v": 2}\', b\'{"i": 99, "s": "ok", "v": "2"}\'): write(line)\n'
         " return 1",
-        {OK},
-        "1",
+        # So many lines that its own is not read any more.
+        {EXITED},
+        None,
     ),
     "unfinished_line": ("def f(x):\n find('os').write(3, b'{\"i\": 0')\n return 1", {EXITED}, None),
     "patch_harness": (
@@ -102,6 +103,10 @@ IMPOSTORS = {
     "def f(x): return C()",
     "metaclass": "class M(type):\n __eq__ = lambda s, o: True\n __hash__ = lambda s: hash(int)\n"
     "class C(metaclass=M):\n __repr__ = lambda s: '1'\ndef f(x): return C()",
+    "metaclass_with_a_name": "class M(type):\n __name__ = property(lambda s: 1 / 0)\n"
+    "class C(metaclass=M): pass\ndef f(x): return C()",
+    "error_without_a_name": "class M(type):\n __name__ = property(lambda s: 1 / 0)\n"
+    "class E(Exception, metaclass=M): pass\ndef f(x): raise E",
     "pickle": "class P:\n def __reduce__(self): return (print, (1,))\ndef f(x): return P()",
     "not_a_number": "def f(x): return float('nan')",
     "infinity": "def f(x): return [1e999, -1e999]",

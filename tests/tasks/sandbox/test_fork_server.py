@@ -180,6 +180,8 @@ def test_bad_input_runs_nothing(start_sandbox: Start) -> None:
             sandbox.run_many([Job(SQUARE, ("1",)), Job(SQUARE, ("print()",))])
         with pytest.raises(ValueError, match="hash_seed"):
             sandbox.run(SQUARE, ["1"], hash_seed=2)
+        with pytest.raises(TypeError, match=r"inputs must be a sequence .* got the string '12'"):
+            sandbox.run(SQUARE, "12")
         assert sandbox.run(SQUARE, []) == []
 
 

@@ -97,7 +97,20 @@ def test_lines_of_a_process_are_read_with_suspicion() -> None:
             + b"9" * 9999 + b"}",
         ]
     )  # fmt: skip
-    assert read_replies(data) == {0: Reply(Status.OK, "1")}
+    assert read_replies(data, 20) == {0: Reply(Status.OK, "1")}
+
+
+def test_no_more_lines_are_read_than_an_honest_process_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program writes a million empty lines in milliseconds; to look at each of them takes seconds."""
+    read: list[bytes] = []
+
+    def loads(line: bytes) -> object:
+        read.append(line)
+        raise ValueError
+
+    monkeypatch.setattr("tasks.sandbox.replies.json.loads", loads)
+    assert read_replies(b"\n" * 10**6, 3) == {}
+    assert len(read) == 3 + 2
 
 
 def test_a_program_s_words_become_one_printable_line() -> None:
