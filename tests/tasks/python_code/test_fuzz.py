@@ -6,10 +6,8 @@ import asyncio
 import itertools
 import random
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,36 +75,6 @@ LARGE = [
     "```python\n" + "def f(x): return x\n" * 6000 + "```\n```input\n1\n```",
 ]  # fmt: skip
 
-_watched: list[str] | None = None
-
-
-def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    """Note the code objects that this process executes, but for modules that it imports from files."""
-    if _watched is not None and event == "exec":
-        name = getattr(arguments[0], "co_filename", "?")
-        if not name.endswith(".py") and not name.startswith("<frozen"):
-            _watched.append(name)
-
-
-sys.addaudithook(_watch)
-
-
-@contextmanager
-def nothing_runs_here() -> Iterator[None]:
-    """Fail if this process executes code that was no module's."""
-    global _watched
-    _watched = []
-    try:
-        yield
-        assert _watched == []
-    finally:
-        _watched = None
-
-
-def test_the_watch_sees_code_that_runs() -> None:
-    with pytest.raises(AssertionError), nothing_runs_here():
-        eval("1 + 1")
-
 
 def generated(rng: random.Random) -> str:
     """One response: a bad program in good form, fragments, or a good response with damage."""
@@ -154,12 +122,12 @@ def run(responses: list[str], packs: Sequence[PythonCodePack] = PACKS) -> Counte
     async def all_of_them() -> list[list[str]]:
         return [await check(response, packs) for response in responses]
 
-    with nothing_runs_here():
-        found = asyncio.run(all_of_them())
+    found = asyncio.run(all_of_them())
     assert {len(reasons) for reasons in found} == {2 * len(KINDS) * len(packs)}
     return Counter(itertools.chain.from_iterable(found))
 
 
+@pytest.mark.usefixtures("nothing_runs_here")
 def test_some_hundred_responses_get_an_outcome() -> None:
     rng = random.Random(0)
     reasons = run([generated(rng) for _ in range(200)])
@@ -167,6 +135,7 @@ def test_some_hundred_responses_get_an_outcome() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_runs_here")
 def test_ten_thousand_responses_get_an_outcome() -> None:
     rng = random.Random(1)
     responses = [generated(rng) for _ in range(10_000)]
@@ -174,6 +143,7 @@ def test_ten_thousand_responses_get_an_outcome() -> None:
     assert reasons[""] > 1000 and len(reasons) > 40, reasons
 
 
+@pytest.mark.usefixtures("nothing_runs_here")
 def test_large_responses_get_an_outcome() -> None:
     run(LARGE)
 
