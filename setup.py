@@ -29,6 +29,8 @@ INSTALL_REQUIRES = [
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
     "complexipy>=5",
     "radon>=6",
+    # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
+    "math-verify>=0.9,<0.10",
 ]
 
 # Programs as WebAssembly (`sandbox.backend=wasm`), for machines that refuse seccomp filters. Both are pinned,
@@ -96,6 +98,7 @@ setup(
         # Task packs. Another distribution adds its own pack to the same group.
         "azr.packs": [
             "arithmetic = tasks.arithmetic:ArithmeticPack",
+            "math_word = tasks.math_word:MathWordPack",
             "prime_inversion = tasks.prime_inversion:PrimeInversionPack",
             "python_code = tasks.python_code:PythonCodePack",
         ],

@@ -179,7 +179,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"trainer.n_gpus_per_node": 2, "ray_kwargs.ray_init.num_cpus": 9},
         "ray_kwargs.ray_init.num_cpus must be at least 10.*; got 9",
     ),
-    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, prime"),
+    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
 ]
 

@@ -1,0 +1,228 @@
+"""How problems and answers are written down: what a model is asked, and how its response is read.
+
+Two forms: prompts with instructions and tags for a language model, and lines of a few characters for a model
+that was trained on them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+
+from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
+from tasks.math_word import prompts
+from tasks.math_word.number import NumberError, read_last_number, read_number
+from tasks.math_word.records import Draft, shown_program
+from tasks.math_word.steps import work_out
+from tasks.parsing import last_line
+from tasks.payload import read_str
+from tasks.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
+
+QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
+MARK = "####"
+
+
+class Extraction(StrEnum):
+    """Where a solver's number is looked for."""
+
+    TAGS = "tags"
+    """Between the answer tags."""
+
+    STRICT = "strict"
+    """Behind the last `####`, as in GSM8K's own answers."""
+
+    FLEXIBLE = "flexible"
+    """The last number of the response, whatever stands around it."""
+
+
+class Form(ABC):
+    """One way to write problems and answers.
+
+    Args:
+        claimed: Proposals give the answer itself in place of a program.
+    """
+
+    def __init__(self, claimed: bool) -> None:
+        self._claimed = claimed
+
+    @abstractmethod
+    def request(self, references: Sequence[TaskRecord]) -> str:
+        """A proposer's prompt."""
+
+    @abstractmethod
+    def read_proposal(self, response: str) -> Draft | Rejected:
+        """Read one proposal; nothing in it is checked yet."""
+
+    @abstractmethod
+    def proposal(self, record: TaskRecord) -> str:
+        """The response that `read_proposal` reads as the draft of `record`."""
+
+    @abstractmethod
+    def question(self, record: TaskRecord) -> str:
+        """A solver's prompt."""
+
+    @abstractmethod
+    def read_answer(self, response: str) -> str | Verdict:
+        """Read one answer: a canonical number."""
+
+    @abstractmethod
+    def answer(self, record: TaskRecord) -> str:
+        """A right response."""
+
+    @abstractmethod
+    def worked_answer(self, record: TaskRecord) -> str:
+        """A right response that shows its working, if the record's program is plain arithmetic."""
+
+    def _solution(self, record: TaskRecord) -> str:
+        """What a proposal of this record gives beside the question."""
+        return read_str(record.payload, "answer") if self._claimed else shown_program(record)
+
+
+class TaggedForm(Form):
+    """Prompts with instructions.
+
+    Args:
+        tags: What a response is wrapped in.
+        extraction: Where a solver's number is looked for.
+        claimed: See `Form`.
+        time_limit_s: CPU seconds of a program, for the prompt.
+    """
+
+    def __init__(self, tags: Tags, extraction: Extraction, claimed: bool, time_limit_s: float) -> None:
+        super().__init__(claimed)
+        self._tags = tags
+        self._extraction = extraction
+        self._time_limit_s = time_limit_s
+        self._label = CLAIM if claimed else PROGRAM
+
+    def request(self, references: Sequence[TaskRecord]) -> str:
+        """See `Form.request`."""
+        rules = prompts.CLAIM_RULES
+        if not self._claimed:
+            rules = prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}")
+        parts = [prompts.REQUEST, rules]
+        if references:
+            shown = [f"Example {i}\n{self._blocks(record)}" for i, record in enumerate(references, start=1)]
+            parts.append(prompts.EXAMPLES.format(examples="\n\n".join(shown)))
+        sketch = block(self._label, prompts.CLAIM_SKETCH if self._claimed else prompts.PROGRAM_SKETCH)
+        parts.append(self._reply(f"{block(QUESTION, prompts.QUESTION_SKETCH)}\n{sketch}"))
+        return "\n\n".join(parts)
+
+    def read_proposal(self, response: str) -> Draft | Rejected:
+        """See `Form.read_proposal`."""
+        blocks = read_blocks(response, self._tags)
+        if isinstance(blocks, Unread):
+            return Rejected(Outcome.MALFORMED, blocks.reason)
+        questions, solutions = (
+            [found.text for found in blocks if found.label == label] for label in (QUESTION, self._label)
+        )
+        for texts, name in ((questions, "question"), (solutions, "answer" if self._claimed else "program")):
+            if len(texts) != 1:
+                return Rejected(Outcome.MALFORMED, f"several-{name}s" if texts else f"no-{name}")
+        return Draft(questions[0], solutions[0])
+
+    def proposal(self, record: TaskRecord) -> str:
+        """See `Form.proposal`."""
+        return wrap(self._blocks(record), self._tags, prompts.GOLD_THOUGHT)
+
+    def question(self, record: TaskRecord) -> str:
+        """See `Form.question`."""
+        if self._extraction is Extraction.TAGS:
+            how = f"{prompts.ONE_NUMBER} {self._reply(prompts.NUMBER_SKETCH)}"
+        else:
+            how = {Extraction.STRICT: prompts.STRICT, Extraction.FLEXIBLE: prompts.FLEXIBLE}[self._extraction]
+        return f"{prompts.PROBLEM}\n\n{read_str(record.payload, 'question')}\n\n{how}"
+
+    def read_answer(self, response: str) -> str | Verdict:
+        """See `Form.read_answer`."""
+        try:
+            return self._read_number(response)
+        except NumberError as error:
+            return Verdict(Outcome.MALFORMED, str(error))
+
+    def answer(self, record: TaskRecord) -> str:
+        """See `Form.answer`."""
+        return self._wrap_answer(record, prompts.GOLD_THOUGHT)
+
+    def worked_answer(self, record: TaskRecord) -> str:
+        """See `Form.worked_answer`."""
+        steps = [f"{step} = {value}" for step, value in _steps(record)]
+        return self._wrap_answer(record, "\n".join(steps) or prompts.GOLD_THOUGHT)
+
+    def _read_number(self, response: str) -> str:
+        if self._extraction is Extraction.FLEXIBLE:
+            return read_last_number(response)
+        if self._extraction is Extraction.STRICT:
+            _, mark, behind = response[-MAX_CHARS:].rpartition(MARK)
+            if not mark:
+                raise NumberError("no-mark")
+            return read_number(behind.lstrip(" ").partition("\n")[0])
+        answer = cut_answer(response, self._tags)
+        if isinstance(answer, Unread):
+            raise NumberError(answer.reason)
+        return read_number(answer)
+
+    def _wrap_answer(self, record: TaskRecord, thought: str) -> str:
+        number = read_str(record.payload, "answer")
+        if self._extraction is Extraction.STRICT:
+            return f"{thought}\n{MARK} {number}"
+        if self._extraction is Extraction.FLEXIBLE:
+            return f"{thought}\nThe answer is {number}."
+        return wrap(number, self._tags, thought)
+
+    def _blocks(self, record: TaskRecord) -> str:
+        question = block(QUESTION, read_str(record.payload, "question"))
+        return f"{question}\n{block(self._label, self._solution(record))}"
+
+    def _reply(self, answer: str) -> str:
+        return f"{prompts.REPLY}\n{wrap(answer, self._tags, prompts.THOUGHT)}"
+
+
+class TerseForm(Form):
+    """One short line each way: `Ann has 5 pens, buys 3. Pens?|5+3`, answered by `:8` or `(5+3=8):8`."""
+
+    def request(self, references: Sequence[TaskRecord]) -> str:
+        """See `Form.request`."""
+        return "\n".join([prompts.TERSE_REQUEST, *map(self.proposal, references)])
+
+    def read_proposal(self, response: str) -> Draft | Rejected:
+        """See `Form.read_proposal`: the last line that is not blank, cut at its last `|`."""
+        question, mark, solution = last_line(response).rpartition("|")
+        if not mark or not solution.strip():
+            return Rejected(Outcome.MALFORMED, "no-answer" if self._claimed else "no-program")
+        return Draft(question, solution)
+
+    def proposal(self, record: TaskRecord) -> str:
+        """See `Form.proposal`."""
+        return f"{self.question(record)}|{self._solution(record).replace(' ', '')}"
+
+    def question(self, record: TaskRecord) -> str:
+        """See `Form.question`: the bare question, in one line."""
+        return " ".join(read_str(record.payload, "question").split())
+
+    def read_answer(self, response: str) -> str | Verdict:
+        """See `Form.read_answer`: what stands behind the colon, which steps in parentheses may precede."""
+        line = last_line(response)
+        if line.startswith("("):
+            line = ":" + line.partition("):")[2]
+        if not line.startswith(":"):
+            return Verdict(Outcome.MALFORMED, "no-number")
+        try:
+            return read_number(line[1:])
+        except NumberError as error:
+            return Verdict(Outcome.MALFORMED, str(error))
+
+    def answer(self, record: TaskRecord) -> str:
+        """See `Form.answer`."""
+        return f":{read_str(record.payload, 'answer')}"
+
+    def worked_answer(self, record: TaskRecord) -> str:
+        """See `Form.worked_answer`."""
+        steps = " ".join(f"{step}={value}".replace(" ", "") for step, value in _steps(record))
+        return f"({steps}){self.answer(record)}" if steps else self.answer(record)
+
+
+def _steps(record: TaskRecord) -> list[tuple[str, int]]:
+    """The steps of a program that is plain arithmetic; none where there is no such program."""
+    return work_out(shown_program(record)) or [] if "program" in record.payload else []

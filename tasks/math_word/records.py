@@ -1,0 +1,50 @@
+"""What a word problem is made of, as a proposer wrote it and as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.contract import Json, TaskRecord
+from tasks.payload import read_str
+
+PROBLEM = "problem"
+"""The one kind."""
+
+_EXPRESSION = "def f():\n    return "
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one proposal says, before any of it is checked.
+
+    Attributes:
+        question: The problem in words.
+        solution: A program or an expression; with `verify=claimed` the answer itself.
+    """
+
+    question: str
+    solution: str
+
+
+def problem(question: str, answer: str, program: str | None = None) -> TaskRecord:
+    """A stored problem; `answer` is a canonical number, and a claimed one has no program."""
+    payload: dict[str, Json] = {"question": question, "answer": answer}
+    if program is not None:
+        payload["program"] = program
+    return TaskRecord(PROBLEM, payload)
+
+
+def from_expression(expression: str) -> str:
+    """The program that computes an expression."""
+    return _EXPRESSION + expression
+
+
+def shown_program(record: TaskRecord) -> str:
+    """A record's program as a proposal gives it: if it only computes an expression, that expression.
+
+    Raises:
+        ValueError: The record has no program.
+    """
+    program = read_str(record.payload, "program")
+    expression = program.removeprefix(_EXPRESSION)
+    return program if "\n" in expression else expression
