@@ -1,0 +1,138 @@
+"""Turn GSM8K, or a file of its form, into a held-out set.
+
+    python -m tasks.math_word.gsm8k test.jsonl --out gsm8k.jsonl
+    python -m recipe.main_azr pack=math_word pack.extraction=strict pack.held_out_path=gsm8k.jsonl ...
+
+A row has a `question` and an `answer`, which ends in `####` and a number. Rows come from a JSONL file, from a
+parquet file, or by name (`openai/gsm8k`) from the hub, where it can be reached. It is all of them or nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tasks.contract import Rejected, TaskRecord
+from tasks.held_out_file import render
+from tasks.math_word.admission import read_question
+from tasks.math_word.form import MARK
+from tasks.math_word.number import NumberError, read_number
+from tasks.math_word.pack import MathWordPack
+from tasks.math_word.records import problem
+
+
+def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[TaskRecord]:
+    """Read problems with their answers, each once.
+
+    Args:
+        source: A file that ends in `.jsonl` or `.parquet`, or a name on the hub.
+        subset: Configuration of a data set on the hub.
+        split: Split of a data set on the hub.
+
+    Raises:
+        ValueError: A row is no problem; the message has the source, the row's number, from 1, and the reason.
+            Or nothing can be read from the source.
+    """
+    pack = MathWordPack()
+    by_key: dict[str, TaskRecord] = {}
+    for number, row in _read_rows(source, subset, split):
+        try:
+            record = _read_row(row)
+        except ValueError as error:
+            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error
+        by_key.setdefault(pack.task_key(record), record)
+    if not by_key:
+        raise ValueError(f"{source} must hold a problem at least; it holds none")
+    return list(by_key.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program: turn a source into a held-out file."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.math_word.gsm8k", description=main.__doc__)
+    parser.add_argument("source", help="a .jsonl or .parquet file, or a name on the hub")
+    parser.add_argument("--out", required=True, type=Path, help="the held-out file to write")
+    parser.add_argument("--subset", default="main", help="of a data set on the hub")
+    parser.add_argument("--split", default="test", help="of a data set on the hub")
+    options = parser.parse_args(arguments)
+    try:
+        records = load_gsm8k(options.source, options.subset, options.split)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    options.out.write_text(render(MathWordPack(), records), encoding="utf-8")
+    print(f"{options.out}: {len(records)} records")
+    return 0
+
+
+def _read_row(row: object) -> TaskRecord:
+    if not isinstance(row, dict):
+        raise ValueError("must be an object")
+    question = read_question(_text(row, "question"))
+    if isinstance(question, Rejected):
+        raise ValueError(f"must have a question; {question.reason}")
+    _, mark, behind = _text(row, "answer").rpartition(MARK)
+    if not mark:
+        raise ValueError(f"must have an 'answer' that ends in {MARK} and a number")
+    try:
+        return problem(question, read_number(behind))
+    except NumberError as error:
+        raise ValueError(f"must have one number behind {MARK}; {error}") from error
+
+
+def _text(row: dict[str, object], field: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str):
+        raise ValueError(f"must have a string {field!r}")
+    return value
+
+
+def _read_rows(source: str, subset: str, split: str) -> Iterator[tuple[int, object]]:
+    """The rows of a source, numbered from 1."""
+    path = Path(source)
+    if path.suffix in (".jsonl", ".parquet") and not path.is_file():
+        raise ValueError(f"{path} is missing")
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path)
+    elif path.is_file():
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if line.strip():
+                yield number, _parse(source, number, line)
+    else:
+        yield from _read_hub(source, subset, split)
+
+
+def _parse(source: str, number: int, line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{source}:{number} must be JSON; {error}; nothing was loaded") from error
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, object]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{path} must be a parquet file; {error}") from error
+    yield from enumerate(rows, start=1)
+
+
+def _read_hub(name: str, subset: str, split: str) -> Iterator[tuple[int, object]]:
+    # veRL brings it; a file on disk does without.
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(name, subset, split=split)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"there is no file {name}, and the hub gave no data set of that name (subset {subset!r}, split "
+            f"{split!r}): {error}. Download its .jsonl or .parquet file and name that."
+        ) from error
+    yield from enumerate(rows, start=1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
