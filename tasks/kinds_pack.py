@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from tasks.contract import Accepted, Json, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
 from tasks.held_out_file import FilePack, Stratum
+from tasks.knobs import check_bool
 from tasks.payload import Payload
 
 TERSE_REQUEST = "new"
@@ -24,7 +25,7 @@ TERSE_REFERENCES = 1
 class Kind(ABC):
     """One kind of task: its wording, its grammar and its checks."""
 
-    num_references: ClassVar[int]
+    num_references: int
     """Records of this kind that are shown in a proposer's prompt."""
 
     held_out_counts: ClassVar[Mapping[str, int]]
@@ -104,8 +105,7 @@ class KindsPack(FilePack):
         Raises:
             ValueError: `terse` is no truth value.
         """
-        if not isinstance(terse, bool):
-            raise ValueError(f"pack.terse must be true or false; got {terse!r}")
+        check_bool("terse", terse)
         super().__init__(held_out_path)
         self._kinds = dict(kinds)
         self._terse = terse
@@ -184,6 +184,17 @@ class KindsPack(FilePack):
     def task_key(self, record: TaskRecord) -> str:
         """See `TaskPack.task_key`."""
         return self._logic(record.kind).key(record.payload)
+
+    def held_out(self) -> Sequence[TaskRecord]:
+        """See `TaskPack.held_out`; the tasks of the kinds that are on.
+
+        Raises:
+            ValueError: The set has none of them.
+        """
+        records = [record for record in super().held_out() if record.kind in self._kinds]
+        if not records:
+            raise ValueError(f"held-out set {self.held_out_path} must have tasks of {', '.join(self._kinds)}")
+        return records
 
     def held_out_strata(self) -> Sequence[Stratum]:
         """See `FilePack.held_out_strata`: one stratum a kind and variant."""

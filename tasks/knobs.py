@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from tasks.sandbox import Limits, SandboxConfig
@@ -28,6 +28,18 @@ def check_count(knob: str, value: object, low: int, high: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"pack.{knob} must be an integer from {low} to {high}; got {value!r}")
+
+
+def check_choices(knob: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return what is chosen out of `known`, in that order.
+
+    Raises:
+        ValueError: It is no list, or empty, or has an unknown or a repeated item.
+    """
+    found = [] if isinstance(chosen, str) else list(chosen)
+    if not found or len(set(found)) < len(found) or not set(found) <= set(known):
+        raise ValueError(f"pack.{knob} must be a list of some of {', '.join(known)}; got {chosen!r}")
+    return tuple(item for item in known if item in found)
 
 
 def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:

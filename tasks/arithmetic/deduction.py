@@ -4,43 +4,68 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare, judge_integer
 from tasks.arithmetic.difficulty import difficulty_of
 from tasks.contract import Json, Rejected, Verdict
-from tasks.kinds_pack import Kind, malformed
+from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
 from tasks.payload import Payload, read_int, read_str
 
-PROPOSAL = re.compile(r"(?:Calculate:[ \t]*)?([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})[ \t]*=")
+OPERATIONS = ("+", "-", "*", "/")
+"""What an operation may be; `/` is exact, so its answer is a whole number as well."""
+
+NUM_SEEDS = 4
+SEEDS = (
+    *((3, "+", 4), (9, "-", 5), (2, "*", 3), (6, "/", 2), (2, "-", 8), (2, "+", 3), (2, "*", 8), (8, "/", 4)),
+    *((2, "+", 8), (3, "-", 4), (5, "*", 7), (9, "/", 3), (9, "+", 5), (2, "-", 3), (6, "*", 8), (4, "/", 2)),
+)
+"""A pack starts from the first four whose operation is on. None is in a held-out set."""
 
 
 class Deduction(Kind):
     """`Calculate: 12 + 5 =`, answered by `17`."""
 
     num_references = 2
-    seeds = ("Calculate: 3 + 4 =", "Calculate: 9 - 5 =", "Calculate: 2 * 3 =", "Calculate: 2 - 8 =")
     # There are few products under the default bounds, and self-play needs most of them.
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 150, "-": 200, "*": 30}
 
-    def __init__(self, maximum: int, product_maximum: int) -> None:
-        """Set the largest operand of sums and differences, and of products."""
+    def __init__(
+        self, minimum: int, maximum: int, product_maximum: int, operations: Sequence[str] = OPERATIONS[:3]
+    ) -> None:
+        """Set the bounds and what may be proposed.
+
+        Args:
+            minimum: Smallest operand; 0 with `/`.
+            maximum: Largest operand of all operations but *.
+            product_maximum: Largest operand of *.
+            operations: Operations of proposals, out of `OPERATIONS` and in its order. Tasks of the others are
+                stated and judged all the same.
+        """
+        self._minimum = minimum
         self._maximum = maximum
         self._product_maximum = product_maximum
-        self.request = (
-            f"Write one new task in the form of these. Numbers 0 to {maximum}, with * 0 to {product_maximum}."
+        self._operations = tuple(operations)
+        self.request = self._make_request()
+        signs = "".join(map(re.escape, self._operations))
+        self._proposal = re.compile(
+            rf"(?:Calculate:[ \t]*)?([0-9]{{1,6}})[ \t]*([{signs}])[ \t]*([0-9]{{1,6}})[ \t]*="
         )
+        on = [f"{a + minimum} {op} {b + minimum} =" for a, op, b in SEEDS if op in self._operations]
+        self.seeds = tuple(f"Calculate: {task}" for task in on[:NUM_SEEDS])
 
     def parse(self, response: str) -> Payload | Rejected:
         """See `Kind.parse`."""
-        found = PROPOSAL.fullmatch(last_line(response))
+        found = self._proposal.fullmatch(last_line(response))
         if found is None:
             return malformed("no-task")
         a, op, b = int(found[1]), found[2], int(found[3])
-        if max(a, b) > self._bound(op):
+        if max(a, b) > self._bound(op) or min(a, b) < self._minimum:
             return malformed("operand-out-of-range")
+        if op == "/" and (b == 0 or a % b):
+            return wrong("not-exact")
         return {"a": a, "op": op, "b": b}
 
     def statement(self, payload: Payload) -> str:
@@ -77,9 +102,9 @@ class Deduction(Kind):
         return bare(self.gold(payload))
 
     def worked(self, payload: Payload) -> str | None:
-        """See `Kind.worked`: column by column, the units first; a product has no steps."""
+        """See `Kind.worked`: column by column, the units first; a product or a quotient has no steps."""
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
-        if op == "*":
+        if op in "*/":
             return None
         if op == "+":
             units = a % 10 + b % 10
@@ -96,17 +121,46 @@ class Deduction(Kind):
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """See `Kind.draw`."""
-        bound = self._bound(variant)
-        return {"a": rng.randint(0, bound), "op": variant, "b": rng.randint(0, bound)}
+        return draw_task(variant, self._minimum, self._bound(variant), rng)
+
+    def sample(self, rng: random.Random) -> dict[str, Json]:
+        """See `Kind.sample`: of an operation that is on."""
+        return self.draw(rng.choice(self._operations), rng)
 
     def key(self, payload: Payload) -> str:
         """See `Kind.key`; the order of a sum's or a product's operands is not part of the task."""
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
-        return f"deduction {a} - {b}" if op == "-" else f"deduction {min(a, b)} {op} {max(a, b)}"
+        return f"deduction {a} {op} {b}" if op in "-/" else f"deduction {min(a, b)} {op} {max(a, b)}"
 
     def _bound(self, op: str) -> int:
         return self._product_maximum if op == "*" else self._maximum
 
     def _result(self, payload: Payload) -> int:
         a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
-        return {"+": a + b, "-": a - b, "*": a * b}[op]
+        return a // b if op == "/" else {"+": a + b, "-": a - b, "*": a * b}[op]
+
+    def _make_request(self) -> str:
+        limits = []
+        if self._operations != ("*",):
+            limits.append(f"{self._minimum} to {self._maximum}")
+        if "*" in self._operations:
+            sign = "with * " if limits else ""
+            limits.append(f"{sign}{self._minimum} to {self._product_maximum}")
+        if "/" in self._operations:
+            limits.append("/ only without a remainder")
+        return f"Write one new task in the form of these. Numbers {', '.join(limits)}."
+
+
+def draw_task(op: str, low: int, high: int, rng: random.Random) -> dict[str, Json]:
+    """Draw both operands evenly from `low` to `high`; for `/` the divisor, and an exact multiple of it.
+
+    Args:
+        op: One of `OPERATIONS`.
+        low: Smallest operand; with `/` the smallest divisor too, unless that is 0.
+        high: Largest operand.
+        rng: Source of the draw.
+    """
+    if op == "/":
+        b = rng.randint(max(low, 1), high)
+        return {"a": b * rng.randint(-(-low // b), high // b), "op": op, "b": b}
+    return {"a": rng.randint(low, high), "op": op, "b": rng.randint(low, high)}

@@ -6,20 +6,29 @@ of self-play runs in minutes on a laptop. `docs/packs.md` has the grammar and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from tasks.arithmetic.abduction import Abduction
 from tasks.arithmetic.answer import DISTANCE
-from tasks.arithmetic.deduction import Deduction
+from tasks.arithmetic.deduction import OPERATIONS, Deduction
 from tasks.arithmetic.induction import Induction
 from tasks.contract import TaskRecord
-from tasks.kinds_pack import KindsPack
+from tasks.kinds_pack import Kind, KindsPack
+from tasks.knobs import check_choices, check_count
 from tasks.payload import read_int
 
 SMALLEST_MAXIMUM = 9
 LARGEST_MAXIMUM = 9999
 """Range of every knob: the seeds fit under the smallest; the largest keeps a check under a millisecond."""
+
+SMALLEST_SPAN = 9
+"""Least that a largest operand of deduction is above the smallest: room for the seeds."""
+
+KINDS = ("deduction", "abduction", "induction")
+NO_CHANGE: Mapping[str, int] = MappingProxyType({})
+MOST_REFERENCES = 8
 
 MID_RANGE = "mid-range"
 """Feature: 1 if a deduction's first operand is in 5..15 or an abduction's result in 10..30, else 0."""
@@ -39,27 +48,36 @@ class ArithmeticPack(KindsPack):
     def __init__(
         self,
         *,
+        kinds: Sequence[str] = KINDS,
+        operations: Sequence[str] = ("+", "-", "*"),
+        deduction_min: int = 0,
         deduction_max: int = 49,
         deduction_product_max: int = 12,
         abduction_max: int = 299,
         abduction_product_max: int = 30,
         induction_max: int = 9,
+        num_references: Mapping[str, int] = NO_CHANGE,
         terse: bool = False,
         held_out_path: str | None = None,
     ) -> None:
-        """Set the difficulty.
+        """Set what is asked, and the difficulty.
 
         Args:
-            deduction_max: Largest operand of + and - in deduction; the smallest is 0 everywhere.
+            kinds: Kinds of task that are on, of deduction, abduction and induction.
+            operations: Operations of deduction that may be proposed, of +, -, * and /.
+            deduction_min: Smallest operand in deduction; it is 0 elsewhere, and with /.
+            deduction_max: Largest operand of +, - and / in deduction.
             deduction_product_max: Largest operand of * in deduction.
             abduction_max: Largest operand of + and - in abduction.
             abduction_product_max: Largest operand of * in abduction.
             induction_max: Largest operand in induction.
+            num_references: Examples in a proposer's prompt by kind, 1 to 8; where nothing is said 2, and of
+                induction 1. A terse prompt shows one.
             terse: Prompts without instructions, for a model that was trained on them.
             held_out_path: Another held-out set in place of the committed one.
 
         Raises:
-            ValueError: A bound is no integer from 9 to 9999.
+            ValueError: A knob has a value it cannot have.
         """
         bounds = {
             "deduction_max": deduction_max,
@@ -69,15 +87,22 @@ class ArithmeticPack(KindsPack):
             "induction_max": induction_max,
         }
         for knob, bound in bounds.items():
-            if not isinstance(bound, int) or not SMALLEST_MAXIMUM <= bound <= LARGEST_MAXIMUM:
-                span = f"{SMALLEST_MAXIMUM} to {LARGEST_MAXIMUM}"
-                raise ValueError(f"pack.{knob} must be an integer from {span}; got {bound!r}")
-        kinds = {
-            "deduction": Deduction(deduction_max, deduction_product_max),
+            check_count(knob, bound, SMALLEST_MAXIMUM, LARGEST_MAXIMUM)
+        on = check_choices("operations", operations, OPERATIONS)
+        _check_minimum(deduction_min, deduction_max, deduction_product_max, on)
+        makers: dict[str, Kind] = {
+            "deduction": Deduction(deduction_min, deduction_max, deduction_product_max, on),
             "abduction": Abduction(abduction_max, abduction_product_max),
             "induction": Induction(induction_max),
         }
-        super().__init__(kinds, terse, held_out_path)
+        for name, count in num_references.items():
+            if name not in KINDS:
+                known = ", ".join(KINDS)
+                raise ValueError(f"pack.num_references.{name} is no kind of this pack; it has {known}")
+            check_count(f"num_references.{name}", count, 1, MOST_REFERENCES)
+            makers[name].num_references = count
+        chosen = check_choices("kinds", kinds, KINDS)
+        super().__init__({name: makers[name] for name in chosen}, terse, held_out_path)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -100,3 +125,22 @@ def _is_mid_range(record: TaskRecord) -> bool:
     if record.kind == "deduction":
         return 5 <= read_int(record.payload, "a") <= 15
     return record.kind == "abduction" and 10 <= read_int(record.payload, "result") <= 30
+
+
+def _check_minimum(minimum: int, maximum: int, product_maximum: int, operations: Sequence[str]) -> None:
+    """Check that deduction has room between its bounds.
+
+    Raises:
+        ValueError: It has not, or the minimum is no integer, or not 0 with `/`.
+    """
+    bounds = {"deduction_product_max": product_maximum} if "*" in operations else {}
+    if set(operations) != {"*"}:
+        bounds["deduction_max"] = maximum
+    check_count("deduction_min", minimum, 0, LARGEST_MAXIMUM - SMALLEST_SPAN)
+    for knob, bound in bounds.items():
+        if bound - minimum < SMALLEST_SPAN:
+            raise ValueError(
+                f"pack.{knob} must be {SMALLEST_SPAN} or more above pack.deduction_min={minimum}; got {bound}"
+            )
+    if minimum and "/" in operations:
+        raise ValueError(f"pack.deduction_min must be 0 with / in pack.operations; got {minimum}")

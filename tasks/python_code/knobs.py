@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tasks.knobs import check_count
 from tasks.python_code.composite import Schedule
-from tasks.python_code.records import KINDS
 
 PROGRAM_CHARS = (64, 20_000)
 LITERAL_CHARS = (16, 4_000)
@@ -15,18 +12,6 @@ LITERAL_CHARS = (16, 4_000)
 LAST_STEP = 1_000_000
 RESULT_BYTES = 4 * LITERAL_CHARS[1]
 """Of a character UTF-8 makes four bytes at most."""
-
-
-def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the kinds that are on, in the order of `KINDS`.
-
-    Raises:
-        ValueError: It is no list, or empty, or has an unknown or a repeated kind.
-    """
-    found = [] if isinstance(kinds, str) else list(kinds)
-    if not found or len(set(found)) < len(found) or not set(found) <= set(KINDS):
-        raise ValueError(f"pack.kinds must be a list of some of {', '.join(KINDS)}; got {kinds!r}")
-    return tuple(kind for kind in KINDS if kind in found)
 
 
 def check_composite(schedule: Schedule, num_references: int, terse: bool) -> Schedule:

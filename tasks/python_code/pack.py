@@ -14,7 +14,7 @@ from pathlib import Path
 from tasks.contract import Accepted, KindSpec, Message, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
 from tasks.held_out_file import FilePack, Stratum
-from tasks.knobs import check_bool, check_count, check_limits, check_sandbox
+from tasks.knobs import check_bool, check_choices, check_count, check_limits, check_sandbox
 from tasks.payload import read_str
 from tasks.program import Rules, canonical_program, is_same_program
 from tasks.python_code import draws, grammar, rule_draws
@@ -28,13 +28,13 @@ from tasks.python_code.knobs import (
     PROGRAM_CHARS,
     RESULT_BYTES,
     check_composite,
-    check_kinds,
 )
 from tasks.python_code.records import (
     ABDUCTION,
     DEDUCTION,
     ERROR,
     INDUCTION,
+    KINDS,
     Draft,
     read_examples,
     read_program,
@@ -127,7 +127,7 @@ class PythonCodePack(FilePack):
             raise ValueError(f"pack.tags must be one of {', '.join(Tags)}; got {tags!r}")
         terse_set = str(self.terse_held_out_path) if terse else None
         super().__init__(terse_set if held_out_path is None else held_out_path)
-        self._enabled = check_kinds(kinds)
+        self._enabled = check_choices("kinds", kinds, KINDS)
         self._num_references = num_references
         self._seed_path = None if seed_path is None else Path(seed_path)
         self._terse = terse

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
+from tasks.arithmetic.deduction import OPERATIONS
 from tasks.contract import Accepted, Json, Outcome, TaskRecord
 
 PACK = ArithmeticPack(deduction_max=99, abduction_max=199)
@@ -365,3 +366,127 @@ def test_accepted_patterns_have_one_rule(numbers: list[int], rule: int) -> None:
         assert PACK.gold_response(found.record) == str(values[3])
     else:
         assert len(fitting) > 1 or found.reason == "repeated-example"
+
+
+# ------------------------------ knobs ------------------------------
+
+MULTIPLICATION = ArithmeticPack(
+    kinds=["deduction"], operations=["*"], deduction_min=100, deduction_product_max=999
+)
+DIVISION = ArithmeticPack(kinds=["deduction"], operations=["/", "+"])
+
+
+@pytest.mark.parametrize(
+    ("pack", "proposal", "outcome", "reason"),
+    [
+        (MULTIPLICATION, "Calculate: 100 * 999 =", "correct", ""),
+        (MULTIPLICATION, "Calculate: 99 * 999 =", "malformed", "operand-out-of-range"),
+        (MULTIPLICATION, "Calculate: 100 * 1000 =", "malformed", "operand-out-of-range"),
+        (MULTIPLICATION, "Calculate: 100 + 100 =", "malformed", "no-task"),
+        (DIVISION, "Calculate: 12 / 4 =", "correct", ""),
+        (DIVISION, "Calculate: 0 / 4 =", "correct", ""),
+        (DIVISION, "Calculate: 12 / 5 =", "wrong", "not-exact"),
+        (DIVISION, "Calculate: 12 / 0 =", "wrong", "not-exact"),
+        (DIVISION, "Calculate: 50 / 5 =", "malformed", "operand-out-of-range"),
+        (DIVISION, "Calculate: 12 * 4 =", "malformed", "no-task"),
+    ],
+)
+def test_knobs_decide_what_may_be_proposed(
+    pack: ArithmeticPack, proposal: str, outcome: str, reason: str
+) -> None:
+    found = asyncio.run(pack.accept("deduction", proposal, []))
+    told = ("correct", "") if isinstance(found, Accepted) else (found.outcome, found.reason)
+    assert told == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("pack", "limits"),
+    [
+        (ArithmeticPack(), "Numbers 0 to 49, with * 0 to 12."),
+        (MULTIPLICATION, "Numbers 100 to 999."),
+        (DIVISION, "Numbers 0 to 49, / only without a remainder."),
+        (ArithmeticPack(operations=OPERATIONS), "0 to 49, with * 0 to 12, / only without a remainder."),
+    ],
+)
+def test_proposer_is_told_the_bounds(pack: ArithmeticPack, limits: str) -> None:
+    prompt = pack.propose_prompt("deduction", pack.seeds()[:1], random.Random(0))[0]["content"]
+    assert prompt.splitlines()[0].endswith(limits)
+
+
+def test_quotients_are_judged_where_they_are_not_proposed() -> None:
+    record = TaskRecord("deduction", {"a": 12, "op": "/", "b": 4})
+    assert PACK.solve_prompt(record)[0]["content"] == "Calculate: 12 / 4 =\nReply with one integer."
+    assert asyncio.run(PACK.judge(record, "12 / 4 = 3")).outcome is Outcome.CORRECT
+    assert asyncio.run(PACK.judge(record, "4")).measures == {"distance": 1.0}
+    assert PACK.task_key(record) != PACK.task_key(TaskRecord("deduction", {"a": 4, "op": "/", "b": 12}))
+
+
+@pytest.mark.parametrize("kinds", [["induction"], ["abduction", "deduction"]])
+def test_only_kinds_that_are_on_are_there(kinds: list[str]) -> None:
+    pack = ArithmeticPack(kinds=kinds)
+    names = {spec.name for spec in pack.kinds}
+    assert names == set(kinds)
+    assert {record.kind for record in [*pack.seeds(), *pack.held_out()]} == names
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, unique=True),
+    minimum=st.integers(0, 1000),
+    span=st.integers(9, 1000),
+)
+def test_seeds_and_draws_fit_any_bounds(operations: list[str], minimum: int, span: int) -> None:
+    minimum = 0 if "/" in operations else minimum
+    bound = minimum + span
+    pack = ArithmeticPack(
+        kinds=["deduction"],
+        operations=operations,
+        deduction_min=minimum,
+        deduction_max=bound,
+        deduction_product_max=bound,
+    )
+    assert len({pack.task_key(seed) for seed in pack.seeds()}) == 4
+    assert {seed.payload["op"] for seed in pack.seeds()} == set(operations)
+    rng = random.Random(0)
+    for record in [*pack.seeds(), *(pack.sample_record("deduction", rng) for _ in range(20))]:
+        assert record.payload["op"] in operations
+        found = asyncio.run(pack.accept("deduction", pack.gold_proposal(record), []))
+        assert isinstance(found, Accepted)
+        answer = asyncio.run(pack.judge(record, pack.worked_response(record)))
+        assert answer.outcome is Outcome.CORRECT
+
+
+def test_no_choice_of_operations_starts_from_a_held_out_task() -> None:
+    held_out = {PACK.task_key(record) for record in PACK.held_out()}
+    for number in range(1, 16):
+        operations = [op for place, op in enumerate(OPERATIONS) if number >> place & 1]
+        pack = ArithmeticPack(operations=operations)
+        assert not held_out & {pack.task_key(seed) for seed in pack.seeds()}
+
+
+def test_number_of_references_is_set_by_kind() -> None:
+    pack = ArithmeticPack(num_references={"deduction": 4, "induction": 2})
+    assert [spec.num_references for spec in pack.kinds] == [4, 2, 2]
+    assert [spec.num_references for spec in ArithmeticPack().kinds] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"kinds": []}, "pack.kinds must be a list of some of deduction, abduction, induction"),
+        ({"kinds": ["error"]}, "pack.kinds must be a list of some of"),
+        ({"operations": "+"}, r"pack.operations must be a list of some of \+, -, \*, /; got '\+'"),
+        ({"deduction_min": -1}, "pack.deduction_min must be an integer from 0"),
+        ({"deduction_min": 41}, "pack.deduction_product_max must be 9 or more above .*=41; got 12"),
+        ({"deduction_min": 41, "operations": ["+"]}, "pack.deduction_max must be 9 or more above .*; got 49"),
+        ({"deduction_min": 1, "operations": ["/"]}, "pack.deduction_min must be 0 with / in pack.operations"),
+        ({"num_references": {"error": 1}}, "pack.num_references.error is no kind of this pack"),
+        (
+            {"num_references": {"deduction": 0}},
+            "pack.num_references.deduction must be an integer from 1",
+        ),
+    ],
+)
+def test_impossible_knobs_are_refused(knobs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ArithmeticPack(**knobs)  # type: ignore[arg-type]
