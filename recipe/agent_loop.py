@@ -30,7 +30,7 @@ from recipe.facts import attempt_to_json, proposal_to_json
 from recipe.replay_buffer import report_pack_error
 from recipe.rollout import PromptTooLongError, Request, Response, propose_once, solve_once
 from recipe.selfplay import PROPOSAL
-from rewards.bonus import ANSWER_DIVERSITY
+from rewards.bonus import BUFFER_FEATURES
 from tasks.contract import Message, Outcome, TaskPack
 from tasks.guard import GuardedPack, ThreadWatch
 from tasks.registry import load_pack
@@ -140,7 +140,7 @@ class ProposeLoop(SelfPlayLoop):
         request = Request.from_json(json.loads(kwargs["request"]))
         generate = functools.partial(self.generate, sampling_params)
         admission = ray.get_actor(actor_name(self.config.run.dir))
-        features = [name for name in self.config.azr.bonus.terms if name != ANSWER_DIVERSITY]
+        features = [name for name in self.config.azr.bonus.terms if name not in BUFFER_FEATURES]
         proposal = await propose_once(
             self.pack, request, generate, admission.admit.remote, features, self.clock
         )

@@ -85,7 +85,7 @@ class BonusConfig:
 
     Attributes:
         combine: How they join the reward: sum, multiply, sum-multiply or multiply-sum.
-        terms: By feature: one of the pack's `feature_names`, or `answer-diversity`.
+        terms: By feature: one of the pack's `feature_names`, `answer-diversity` or `structure-diversity`.
     """
 
     combine: str = "sum"

@@ -16,7 +16,8 @@ from recipe import checkpoint
 from recipe.baselines import Baseline, Cells
 from recipe.config import TINY_MODEL, AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.outputs import SUMMARY
-from rewards.bonus import ANSWER_DIVERSITY, Combine
+from recipe.selfplay import buffer_keys
+from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
 from rewards.propose import find_shape
 from tasks.contract import TaskPack
@@ -167,8 +168,9 @@ def _check_bonus(config: DictConfig, pack: TaskPack) -> None:
         f"azr.bonus.combine must be one of {', '.join(Combine)}; got {bonus.combine!r}",
     )
     known = list(pack.feature_names)
-    if all(pack.answer_key(seed) is not None for seed in pack.seeds()):
-        known.append(ANSWER_DIVERSITY)
+    for name, key in buffer_keys(pack).items():
+        if all(key(seed) is not None for seed in pack.seeds()):
+            known.append(name)
     for name in bonus.terms:
         has = ", ".join(known) or "none"
         _require(name in known, f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}")

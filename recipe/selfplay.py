@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.ledger import LedgerLine
 from recipe.rollout import Attempt, Proposal, Request
 from recipe.uid import make_uid
-from rewards.bonus import ANSWER_DIVERSITY, Combine, Term, price_terms
+from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, Term, price_terms
 from rewards.profile import RewardProfile, price_attempt, price_proposal
 from tasks.contract import Role, TaskPack, TaskRecord
 
@@ -88,7 +88,8 @@ class SelfPlay:
         )
         terms = config.bonus.terms.items()
         self._terms = {name: Term(term.coefficient, term.maximum) for name, term in terms}
-        self._answers_of_step: dict[str, Counter[str | None]] = {}
+        self._buffer_keys = {name: key for name, key in buffer_keys(pack).items() if name in self._terms}
+        self._counts_of_step: dict[tuple[str, str], Counter[str | None]] = {}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -166,7 +167,11 @@ class SelfPlay:
         """
         settlement = Settlement({}, [], 0)
         # All of a step's proposals are priced beside the same records, whatever their order.
-        self._answers_of_step = {kind: self._count_answers(kind) for kind in self._kinds}
+        self._counts_of_step = {
+            (name, kind): Counter(key(record) for record in self.buffer.records(kind))
+            for name, key in self._buffer_keys.items()
+            for kind in self._kinds
+        }
         num_failed, num_asked = 0, 0
         for request in requests:
             result = results.get(request.index)
@@ -262,17 +267,10 @@ class SelfPlay:
         if proposal.record is None or not self._terms:
             return {}
         features = dict(proposal.features)
-        if ANSWER_DIVERSITY in self._terms:
-            known = self._answers_of_step[proposal.record.kind]
-            share = known[self._pack.answer_key(proposal.record)] / max(known.total(), 1)
-            features[ANSWER_DIVERSITY] = 1 - share
+        for name, key in self._buffer_keys.items():
+            counts = self._counts_of_step[name, proposal.record.kind]
+            features[name] = 1 - counts[key(proposal.record)] / max(counts.total(), 1)
         return features
-
-    def _count_answers(self, kind: str) -> Counter[str | None]:
-        """How many of the buffer's records of `kind` have each answer; nothing where no run asks."""
-        if ANSWER_DIVERSITY not in self._terms:
-            return Counter()
-        return Counter(self._pack.answer_key(record) for record in self.buffer.records(kind))
 
     def _difficulty(self, record: TaskRecord | None) -> str:
         return NO_TASK if record is None else self._pack.difficulty(record)
@@ -301,6 +299,11 @@ class SelfPlay:
                 f"{phase}: {num_failed} of {num_asked} responses never came from the inference engine or "
                 f"could not be checked, more than azr.failures.max_share={limit} allows; the log says why"
             )
+
+
+def buffer_keys(pack: TaskPack) -> dict[str, Callable[[TaskRecord], str | None]]:
+    """By feature of `BUFFER_FEATURES`: what has to be the same for two tasks to count as alike."""
+    return {ANSWER_DIVERSITY: pack.answer_key, STRUCTURE_DIVERSITY: pack.structure_key}
 
 
 def _proposal_line(

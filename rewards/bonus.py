@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 ANSWER_DIVERSITY = "answer-diversity"
-"""The one feature that the buffer gives and not the pack: 1 - share of its kind's tasks with this answer."""
+"""1 - share of the buffer's tasks of its kind with the same answer (`TaskPack.answer_key`)."""
+
+STRUCTURE_DIVERSITY = "structure-diversity"
+"""1 - share of the buffer's tasks of its kind with the same structure (`TaskPack.structure_key`)."""
+
+BUFFER_FEATURES = (ANSWER_DIVERSITY, STRUCTURE_DIVERSITY)
+"""The features that the buffer gives and not the pack."""
 
 
 class Combine(StrEnum):

@@ -190,6 +190,13 @@ class TaskPack(ABC):
         """What makes two tasks' answers the same, to reward rare ones; None where there is no such thing."""
         return None
 
+    def structure_key(self, record: TaskRecord) -> str | None:
+        """What tasks of one make share, whatever their numbers or names; None where there is no such thing.
+
+        Coarser than `task_key`, to reward tasks unlike those that the buffer is full of.
+        """
+        return None
+
     @property
     def measure_names(self) -> tuple[str, ...]:
         """Names that `Verdict.measures` of this pack may have, for profiles that grade wrong attempts."""

@@ -139,6 +139,10 @@ class GuardedPack(TaskPack):
         """See `TaskPack.answer_key`."""
         return self._call("answer_key", self._pack.answer_key, expect.optional_text, record)
 
+    def structure_key(self, record: TaskRecord) -> str | None:
+        """See `TaskPack.structure_key`."""
+        return self._call("structure_key", self._pack.structure_key, expect.optional_text, record)
+
     def difficulty(self, record: TaskRecord) -> str:
         """See `TaskPack.difficulty`."""
         return self._call("difficulty", self._pack.difficulty, expect.label, record)

@@ -69,6 +69,10 @@ class Kind(ABC):
         """The task's difficulty (`TaskPack.difficulty`); "" where the kind has none."""
         return ""
 
+    def structure(self, payload: Payload) -> str | None:
+        """What the task is made like (`TaskPack.structure_key`); None where the kind does not say."""
+        return None
+
     def terse_gold(self, payload: Payload) -> str:
         """The same response with the bare answer only."""
         return self.gold(payload)
@@ -162,6 +166,10 @@ class KindsPack(FilePack):
     def answer_key(self, record: TaskRecord) -> str:
         """See `TaskPack.answer_key`."""
         return self._logic(record.kind).gold(record.payload)
+
+    def structure_key(self, record: TaskRecord) -> str | None:
+        """See `TaskPack.structure_key`."""
+        return self._logic(record.kind).structure(record.payload)
 
     def difficulty(self, record: TaskRecord) -> str:
         """See `TaskPack.difficulty`."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare
-from tasks.arithmetic.difficulty import difficulty_of
+from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Outcome, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -100,6 +100,10 @@ class Abduction(Kind):
         op = read_str(payload, "op")
         solutions = pairs(op, read_int(payload, "result"), read_int(payload, "max"))
         return difficulty_of(min(max(pair) for pair in solutions), is_product=op == "*")
+
+    def structure(self, payload: Payload) -> str:
+        """See `Kind.structure`: the operation, and the result to within ten."""
+        return f"{read_str(payload, 'op')} {read_int(payload, 'result') // TEN}"
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare, judge_integer
-from tasks.arithmetic.difficulty import difficulty_of
+from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -96,6 +96,10 @@ class Deduction(Kind):
         """See `Kind.difficulty`."""
         largest = max(read_int(payload, "a"), read_int(payload, "b"))
         return difficulty_of(largest, is_product=read_str(payload, "op") == "*")
+
+    def structure(self, payload: Payload) -> str:
+        """See `Kind.structure`: the operation, and the larger operand to within ten."""
+        return f"{read_str(payload, 'op')} {max(read_int(payload, 'a'), read_int(payload, 'b')) // TEN}"
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""

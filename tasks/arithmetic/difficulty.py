@@ -1,6 +1,9 @@
-"""How hard an arithmetic task is, by the size of its operands."""
+"""How hard an arithmetic task is, by the size of its operands; and how coarsely its structure tells sizes."""
 
 from __future__ import annotations
+
+TEN = 10
+"""Numbers of the same tens are of one size to `TaskPack.structure_key`."""
 
 
 def difficulty_of(largest: int, *, is_product: bool) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from tasks.arithmetic.answer import after_steps, bare, judge_integer
-from tasks.arithmetic.difficulty import difficulty_of
+from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
 from tasks.parsing import last_line
@@ -121,9 +121,12 @@ class Induction(Kind):
 
     def difficulty(self, payload: Payload) -> str:
         """See `Kind.difficulty`: by the operands of all examples, the hidden one included."""
-        operands = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
         is_product = read_str(payload, "rule") == "multiplication"
-        return difficulty_of(max(max(pair) for pair in operands), is_product=is_product)
+        return difficulty_of(_largest(payload), is_product=is_product)
+
+    def structure(self, payload: Payload) -> str:
+        """See `Kind.structure`: the rule, and the largest operand of its examples to within ten."""
+        return f"{read_str(payload, 'rule')} {_largest(payload) // TEN}"
 
     def terse_gold(self, payload: Payload) -> str:
         """See `Kind.terse_gold`."""
@@ -166,6 +169,11 @@ class Induction(Kind):
         shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
         a, b = read_pair(payload.get("query"))
         return ", ".join([*shown, f"({a},{b})->{last}"])
+
+
+def _largest(payload: Payload) -> int:
+    """The largest operand of all examples, the hidden one included."""
+    return max(max(pair) for pair in [*read_pairs(payload, "shown"), read_pair(payload.get("query"))])
 
 
 def _formula(payload: Payload) -> str:

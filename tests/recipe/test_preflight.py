@@ -69,7 +69,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
     (
         {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},
-        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has mid-range, answer-diversity",
+        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has mid-range, answer-diversity,",
     ),
     (
         {"algorithm.adv_estimator": "rloo_vectorized"},

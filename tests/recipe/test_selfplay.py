@@ -621,6 +621,21 @@ def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) ->
 
 def test_feature_that_a_pack_did_not_measure_is_an_error(build: Build) -> None:
     selfplay = build(bonus=BonusConfig("sum", {"length": TermConfig()}))
+def test_structures_that_the_buffer_lacks_earn_more_where_the_run_says_so(build: Build) -> None:
+    bonus = BonusConfig("sum", {"structure-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    selfplay = build(bonus=bonus)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = accepted(TaskRecord("deduction", {"a": 7, "op": "-", "b": 1}), RIGHT, WRONG)
+    settlement = selfplay.settle(1, requests, results)
+    shown = [line.features for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert shown[:3] == [{"structure-diversity": 1.0}, {"structure-diversity": 0.5}, {}]
+    # The buffer's four: a sum, a product and two differences, all below ten. None is a sum in the seventies.
+    assert rewards(settlement)[0, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 0 / 4))
+    assert rewards(settlement)[1, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 2 / 4))
+
+
     requests = selfplay.begin_step(1)
     with pytest.raises(KeyError, match="length"):
         selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))

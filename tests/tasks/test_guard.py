@@ -74,6 +74,7 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         for method in ("solve_prompt", "gold_response", "worked_response", "gold_proposal", "task_key"):
             assert getattr(guarded, method)(record) == getattr(pack, method)(record)
         assert guarded.answer_key(record) == pack.answer_key(record)
+        assert guarded.structure_key(record) == pack.structure_key(record) is not None
         assert guarded.difficulty(record) == pack.difficulty(record) != ""
         assert guarded.features(record, [], []) == {}
         found = [asyncio.run(p.accept(spec.name, p.gold_proposal(record), [])) for p in (guarded, pack)]
@@ -104,6 +105,7 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("gold_proposal", None, "returned None; it must be a string"),
     ("task_key", b"8", "it must be a string"),
     ("answer_key", 8, "it must be a string or None"),
+    ("structure_key", 8, "it must be a string or None"),
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
 ]

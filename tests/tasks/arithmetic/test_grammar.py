@@ -368,6 +368,23 @@ def test_accepted_patterns_have_one_rule(numbers: list[int], rule: int) -> None:
         assert len(fitting) > 1 or found.reason == "repeated-example"
 
 
+@pytest.mark.parametrize(
+    ("kind", "proposal", "structure"),
+    [
+        ("deduction", "Calculate: 9 + 5 =", "+ 0"),
+        ("deduction", "Calculate: 5 + 10 =", "+ 1"),
+        ("deduction", "Calculate: 9 - 5 =", "- 0"),
+        ("abduction", "Find: ? - ? = -3", "- -1"),
+        ("abduction", "Find: ? - ? = 23", "- 2"),
+        ("induction", "Pattern: (1,2)->3, (4,5)->9, (7,1)->8", "addition 0"),
+    ],
+)
+def test_structure_is_operation_and_size(kind: str, proposal: str, structure: str) -> None:
+    found = asyncio.run(PACK.accept(kind, proposal, []))
+    assert isinstance(found, Accepted)
+    assert PACK.structure_key(found.record) == structure
+
+
 # ------------------------------ knobs ------------------------------
 
 MULTIPLICATION = ArithmeticPack(
