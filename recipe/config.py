@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -141,6 +142,8 @@ class AzrConfig:
         seed: Seeds every random draw that self-play makes.
         solve_on: A value of `SolveOn`.
         proposals_per_kind: Proposals of every kind a step (B).
+        oversample: Proposals that a step asks for, as a multiple of `proposals_per_kind`, at least 1. Of
+            those that are accepted the first `proposals_per_kind` are attempted and kept.
         attempts_per_record: Attempts at every accepted proposal (n).
         replay_per_kind: With `attempts`: records of every kind drawn from the buffer for one more attempt.
         propose: Whether a step asks for proposals. If not, the solver trains on what seeding left in the
@@ -159,6 +162,7 @@ class AzrConfig:
     seed: int = 1
     solve_on: str = SolveOn.ATTEMPTS.value
     proposals_per_kind: int = 64
+    oversample: float = 1.0
     attempts_per_record: int = 8
     replay_per_kind: int = 0
     propose: bool = True
@@ -177,8 +181,14 @@ class AzrConfig:
         if not self.propose:
             return num_kinds * self.proposals_per_kind * self.attempts_per_buffered_record
         if self.solve_on == SolveOn.ATTEMPTS:
-            return num_kinds * (self.proposals_per_kind + self.replay_per_kind)
-        return num_kinds * 2 * self.proposals_per_kind
+            return num_kinds * (self.asked_per_kind + self.replay_per_kind)
+        return num_kinds * (self.asked_per_kind + self.proposals_per_kind)
+
+    @property
+    def asked_per_kind(self) -> int:
+        """Proposals of every kind that a step asks for; some may not be wanted once they are there."""
+        # 10 * 1.1 is a little more than 11 in floating point.
+        return math.ceil(self.proposals_per_kind * self.oversample - 1e-9)
 
     @property
     def attempts_per_buffered_record(self) -> int:

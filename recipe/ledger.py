@@ -32,7 +32,7 @@ class LedgerLine:
         prompt: The chat prompt.
         response: The text that came back.
         outcome: What is true of it.
-        reason: Why it is not correct; "" when it is.
+        reason: Why it is not correct, or why a correct proposal was not wanted; else "".
         solve_rate: For an accepted proposal that was attempted: share of correct attempts, in [0, 1].
         reward: Scalar; None when the response is not trained on.
         record: Payload of the task that was made or attempted; None for a refused proposal.

@@ -113,6 +113,10 @@ def _check_sizes(config: DictConfig) -> None:
         )
     for name in ("proposals_per_kind", "attempts_per_record", "buffer_capacity"):
         _require(azr[name] >= 1, f"azr.{name} must be at least 1; got {azr[name]}")
+    _require(
+        azr.oversample == 1 or (azr.oversample > 1 and azr.propose),
+        f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}",
+    )
     _require(azr.replay_per_kind >= 0, f"azr.replay_per_kind must not be negative; got {azr.replay_per_kind}")
     _require(
         azr.replay_per_kind == 0 or azr.solve_on == SolveOn.ATTEMPTS,

@@ -35,8 +35,11 @@ HELD_OUT = "held-out"
 TOO_LONG = "too-long"
 """Reason for refusing a task whose solver prompt does not fit the context: it can never be attempted."""
 
-Admit = Callable[[str], Awaitable[str]]
-"""Asks for a task key to be taken: "" when it is new, else `DUPLICATE` or `HELD_OUT`."""
+SURPLUS = "surplus"
+"""Reason for refusing a task, valid and new, that came when its step had all that it wanted of the kind."""
+
+Admit = Callable[[str, str], Awaitable[str]]
+"""Asks for a kind's task to be taken by its key: "" when it is, else `DUPLICATE`, `HELD_OUT` or `SURPLUS`."""
 
 
 class GenerationFailedError(RuntimeError):
@@ -149,7 +152,7 @@ class Proposal:
     Attributes:
         response: The model's text.
         outcome: MALFORMED, WRONG or CORRECT.
-        reason: Why it was refused; "" when it was accepted.
+        reason: Why it was refused; "" when it was accepted. `SURPLUS` is no fault: the outcome is CORRECT.
         record: The new task, when it was accepted.
         key: The pack's key of `record`; "" without one.
         messages: The solver's prompt for `record`, when it was attempted.
@@ -239,9 +242,10 @@ async def propose_once(
     if not isinstance(checked, Accepted):
         return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
     key = pack.task_key(checked.record)
-    refusal = await admit(key)
+    refusal = await admit(request.kind, key)
     if refusal:
-        return Proposal(response, Outcome.WRONG, refusal, None, key, [], (), 0)
+        outcome = Outcome.CORRECT if refusal == SURPLUS else Outcome.WRONG
+        return Proposal(response, outcome, refusal, None, key, [], (), 0)
     messages = pack.solve_prompt(checked.record)
     try:
         # While seeding, with no attempts, this only finds out whether the prompt fits.

@@ -25,7 +25,7 @@ from recipe.rollout import Attempt, Proposal, Request
 from recipe.uid import make_uid
 from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, Term, price_terms
 from rewards.profile import RewardProfile, price_attempt, price_proposal
-from tasks.contract import Role, TaskPack, TaskRecord
+from tasks.contract import Outcome, Role, TaskPack, TaskRecord
 
 Results = Mapping[int, Proposal | Attempt]
 """Results by request index. A request without one has failed: it is left out and counted."""
@@ -126,7 +126,7 @@ class SelfPlay:
             return self._buffered_requests()
         requests: list[Request] = []
         for kind in self._kinds:
-            for _ in range(self._config.proposals_per_kind):
+            for _ in range(self._config.asked_per_kind):
                 attempts = self._config.attempts_per_record
                 requests.append(self._propose_request(len(requests), kind, attempts, step))
         if self._config.solve_on == SolveOn.PREVIOUS:
@@ -234,8 +234,9 @@ class SelfPlay:
     def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
         reward = None
         features = self._features(proposal)
-        # An accepted task whose attempts all failed has no solve rate: its proposal is left out.
-        is_known = proposal.record is None or proposal.solve_rate is not None
+        # A task without a solve rate has no price: its attempts all failed, or it came too late to have any.
+        # The proposal is left out.
+        is_known = proposal.outcome is not Outcome.CORRECT or proposal.solve_rate is not None
         if is_known and self._config.train_proposer:
             reward = price_proposal(
                 self._profile,

@@ -64,7 +64,9 @@ class AzrTrainer(PPOTrainerSync):
         self.selfplay = SelfPlay(self.pack, profile, self.azr)
         self.files = RunFiles(Path(config.run.dir))
         self.admission = start_admission(
-            config.run.dir, (self.pack.task_key(record) for record in self.pack.held_out())
+            config.run.dir,
+            (self.pack.task_key(record) for record in self.pack.held_out()),
+            self.azr.proposals_per_kind,
         )
         self.running_means = RunningMeans(Cells(config.algorithm.trr.cells))
         self._requests: list[Request] = []

@@ -85,6 +85,11 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
     ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),
     ({"azr.buffer_capacity": 0}, "azr.buffer_capacity must be at least 1; got 0"),
+    ({"azr.oversample": 0.9}, "azr.oversample must be at least 1, and 1 with azr.propose=false; got 0.9"),
+    (
+        {"azr.oversample": 2.0, "azr.propose": False},
+        "azr.oversample must be at least 1, and 1 with azr.propose=false; got 2.0",
+    ),
     ({"azr.replay_per_kind": -1}, "azr.replay_per_kind must not be negative; got -1"),
     (
         {"azr.replay_per_kind": 4, "azr.solve_on": "fresh"},
@@ -191,6 +196,7 @@ def test_broken_rule_is_told_in_one_line(config: DictConfig, changes: dict[str, 
 
 ALLOWED: list[dict[str, Any]] = [
     {"azr.replay_per_kind": 32},
+    {"azr.oversample": 1.5},
     {"azr.buffer_capacity": 32},
     {"azr.solve_on": "fresh", "azr.proposals_per_kind": 32},
     {"azr.proposals_per_kind": 64},

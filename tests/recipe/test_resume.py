@@ -156,6 +156,7 @@ def azr_config(solve_on: SolveOn) -> AzrConfig:
         seed=7,
         solve_on=solve_on.value,
         proposals_per_kind=4,
+        oversample=1.25,
         attempts_per_record=3,
         replay_per_kind=2 if solve_on is SolveOn.ATTEMPTS else 0,
         buffer_capacity=12,
@@ -181,7 +182,9 @@ class Run:
         self.selfplay = SelfPlay(pack, load_profile(profile), self.azr)
         self.running_means = RunningMeans(Cells.ROLE_DIFFICULTY)
         self.files = RunFiles(folder)
-        self.admission = Admission(pack.task_key(record) for record in pack.held_out())
+        self.admission = Admission(
+            (pack.task_key(record) for record in pack.held_out()), self.azr.proposals_per_kind
+        )
         self.model = ScriptedModel(pack)
         self.checkpoints = folder / "checkpoints"
         self.reach = reach

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recipe.rollout import (
     DUPLICATE,
     HELD_OUT,
+    SURPLUS,
     TOO_LONG,
     Attempt,
     GenerationFailedError,
@@ -53,7 +54,7 @@ class Script:
 def admit(refusal: str = "") -> Callable[[str], object]:
     """An admission that gives one answer to every key."""
 
-    async def answer(key: str) -> str:
+    async def answer(kind: str, key: str) -> str:
         return refusal
 
     return answer
@@ -119,16 +120,24 @@ def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPac
     assert (proposal.attempts, proposal.num_failed) == ((), 0)
 
 
+def test_task_that_comes_too_late_is_valid_and_not_attempted(arithmetic: ArithmeticPack) -> None:
+    model = Script([arithmetic.gold_proposal(RECORD)])
+    proposal = propose(arithmetic, model, SURPLUS)
+    assert len(model.calls) == 1
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, SURPLUS, None)
+    assert (proposal.attempts, proposal.num_failed, proposal.solve_rate) == ((), 0, None)
+
+
 def test_admission_is_asked_for_the_packs_key(arithmetic: ArithmeticPack) -> None:
     asked = []
 
-    async def remember(key: str) -> str:
-        asked.append(key)
+    async def remember(kind: str, key: str) -> str:
+        asked.append((kind, key))
         return DUPLICATE
 
     # 1 + 70 is 70 + 1 to the pack.
     asyncio.run(propose_once(arithmetic, PROPOSE, Script(["Calculate: 1 + 70 ="]), remember))
-    assert asked == [arithmetic.task_key(RECORD)]
+    assert asked == [("deduction", arithmetic.task_key(RECORD))]
 
 
 def test_malformed_proposal_does_not_reach_admission(arithmetic: ArithmeticPack) -> None:

@@ -586,6 +586,24 @@ def test_frozen_proposer_is_asked_and_not_trained(build: Build) -> None:
     assert selfplay.buffer.added_at("deduction", 1)
 
 
+def test_surplus_tasks_are_asked_for_and_written_down_and_no_more(build: Build) -> None:
+    selfplay = build(oversample=1.5)  # 3 proposals of every kind in place of 2
+    requests = selfplay.begin_step(1)
+    assert [request.kind for request in requests] == [kind for kind in KINDS for _ in range(3)]
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = refused(RIGHT, "surplus")
+    size = selfplay.buffer.size("deduction")
+    settlement = selfplay.settle(1, requests, results)
+    assert (0, PROPOSAL) in settlement.priced
+    assert (1, PROPOSAL) not in settlement.priced
+    assert settlement.priced[2, PROPOSAL].reward == -0.5
+    line = next(line for line in settlement.ledger if line.reason == "surplus")
+    assert (line.outcome, line.reward, line.solve_rate, line.record) == (RIGHT, None, None, None)
+    assert selfplay.buffer.size("deduction") == size + 1
+    assert settlement.num_failed == 0
+
+
 def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
     bonus = BonusConfig("sum", {"answer-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
     selfplay = build(bonus=bonus)
@@ -601,6 +619,21 @@ def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
     assert priced[0, PROPOSAL] == pytest.approx(1.0)
     # One of them is 7: 1 - 1/2 + 0.5 * (1 - 1/4) = 0.875. The 71 of this step does not count yet.
     assert priced[1, PROPOSAL] == pytest.approx(0.875)
+
+
+def test_structures_that_the_buffer_lacks_earn_more_where_the_run_says_so(build: Build) -> None:
+    bonus = BonusConfig("sum", {"structure-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    selfplay = build(bonus=bonus)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = accepted(TaskRecord("deduction", {"a": 7, "op": "-", "b": 1}), RIGHT, WRONG)
+    settlement = selfplay.settle(1, requests, results)
+    shown = [line.features for line in settlement.ledger if line.role is Role.PROPOSE]
+    assert shown[:3] == [{"structure-diversity": 1.0}, {"structure-diversity": 0.5}, {}]
+    # The buffer's four: a sum, a product and two differences, all below ten. None is a sum in the seventies.
+    assert rewards(settlement)[0, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 0 / 4))
+    assert rewards(settlement)[1, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 2 / 4))
 
 
 def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) -> None:
@@ -621,21 +654,6 @@ def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) ->
 
 def test_feature_that_a_pack_did_not_measure_is_an_error(build: Build) -> None:
     selfplay = build(bonus=BonusConfig("sum", {"length": TermConfig()}))
-def test_structures_that_the_buffer_lacks_earn_more_where_the_run_says_so(build: Build) -> None:
-    bonus = BonusConfig("sum", {"structure-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
-    selfplay = build(bonus=bonus)
-    requests = selfplay.begin_step(1)
-    results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
-    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
-    results[1] = accepted(TaskRecord("deduction", {"a": 7, "op": "-", "b": 1}), RIGHT, WRONG)
-    settlement = selfplay.settle(1, requests, results)
-    shown = [line.features for line in settlement.ledger if line.role is Role.PROPOSE]
-    assert shown[:3] == [{"structure-diversity": 1.0}, {"structure-diversity": 0.5}, {}]
-    # The buffer's four: a sum, a product and two differences, all below ten. None is a sum in the seventies.
-    assert rewards(settlement)[0, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 0 / 4))
-    assert rewards(settlement)[1, PROPOSAL] == pytest.approx(1 - 1 / 2 + 0.5 * (1 - 2 / 4))
-
-
     requests = selfplay.begin_step(1)
     with pytest.raises(KeyError, match="length"):
         selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
