@@ -62,7 +62,7 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
     return [
         {
             "agent_name": "azr_held_out",
-            "data_source": record.kind,
+            "data_source": pack.held_out_group(record),
             "index": index,
             "raw_prompt": pack.solve_prompt(record),
             "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},

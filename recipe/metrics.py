@@ -1,6 +1,6 @@
 """Metric names and reductions: the only place that spells `azr/...`.
 
-Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<kind or all>/<metric>` for the evaluation set.
+Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<group or all>/<metric>` for the evaluation set.
 """
 
 from __future__ import annotations
@@ -126,19 +126,19 @@ def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, fl
 
 
 def held_out_metrics(
-    kinds: Sequence[str], correct: Sequence[float], well_formed: Sequence[float], num_failed: int = 0
+    groups: Sequence[str], correct: Sequence[float], well_formed: Sequence[float], num_failed: int = 0
 ) -> dict[str, float]:
-    """Accuracy on the held-out set with its 95 % Wilson interval, by kind and in all.
+    """Accuracy on the held-out set with its 95 % Wilson interval, by group and in all.
 
     Args:
-        kinds: Kind of each item.
+        groups: Group of each item: its kind, unless the set has finer ones.
         correct: 1.0 where the item was solved, else 0.0.
         well_formed: 1.0 where the answer fitted the grammar, else 0.0.
         num_failed: Items that got no response: left out above, and told of.
     """
     metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
-    for name in (ALL_KINDS, *sorted(set(kinds))):
-        chosen = [i for i, kind in enumerate(kinds) if name in (ALL_KINDS, kind)]
+    for name in (ALL_KINDS, *sorted(set(groups))):
+        chosen = [i for i, group in enumerate(groups) if name in (ALL_KINDS, group)]
         num_correct = sum(correct[i] == 1.0 for i in chosen)
         interval = wilson(num_correct, len(chosen))
         metrics |= _prefixed(

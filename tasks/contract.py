@@ -249,6 +249,13 @@ class TaskPack(ABC):
             ValueError: The file is of another pack or version than `held_out_version`.
         """
 
+    def held_out_group(self, record: TaskRecord) -> str:
+        """What held-out results are told by, beside the whole set: the kind, or the name of a finer part.
+
+        Lower case letters, digits and hyphens, and not "all".
+        """
+        return record.kind
+
     def task_key(self, record: TaskRecord) -> str:
         """Identity of the task: equal keys are duplicates of each other, whatever their wording."""
         return record.kind + " " + json.dumps(record.payload, sort_keys=True, ensure_ascii=True)

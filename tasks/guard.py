@@ -181,6 +181,10 @@ class GuardedPack(TaskPack):
         """See `TaskPack.held_out`."""
         return self._call("held_out", self._pack.held_out, self._records, allowed=BAD_SETTING)
 
+    def held_out_group(self, record: TaskRecord) -> str:
+        """See `TaskPack.held_out_group`."""
+        return self._call("held_out_group", self._pack.held_out_group, expect.group, record)
+
     def task_key(self, record: TaskRecord) -> str:
         """See `TaskPack.task_key`."""
         return self._call("task_key", self._pack.task_key, expect.text, record)

@@ -56,6 +56,12 @@ def label(value: object) -> str:
     return "" if legal else _returned(value, "lower case letters, digits and hyphens, and not 'none'")
 
 
+def group(value: object) -> str:
+    """The name of a part of the held-out set: lower case letters, digits and hyphens, and not the whole's."""
+    legal = isinstance(value, str) and _LABEL.fullmatch(value) and value not in ("", "all")
+    return "" if legal else _returned(value, "lower case letters, digits and hyphens, and not 'all'")
+
+
 def names(value: object) -> str:
     """A tuple of strings."""
     whole = isinstance(value, tuple) and all(isinstance(name, str) for name in value)

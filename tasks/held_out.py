@@ -1,4 +1,4 @@
-"""Write or check a pack's held-out set: `python -m tasks.held_out PACK [--terse] [--check]`.
+"""Write or check a pack's held-out set: `python -m tasks.held_out PACK [--terse] [--set NAME] [--check]`.
 
 The set is drawn from the pack's default knobs and its own seed, so the file comes out the same bit for bit.
 """
@@ -21,10 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.held_out", description="Write a held-out set.")
     parser.add_argument("pack", help="name of a pack, such as arithmetic")
     parser.add_argument("--terse", action="store_true", help="the set for terse prompts, if it differs")
+    parser.add_argument("--set", metavar="NAME", help="one of a pack's sets, for a pack with a knob held_out")
     parser.add_argument("--check", action="store_true", help="compare with the file and write nothing")
     options = parser.parse_args(arguments)
     try:
-        pack = load_pack({"_target_": options.pack, "terse": True} if options.terse else options.pack)
+        knobs: dict[str, object] = {"terse": True} if options.terse else {}
+        if options.set:
+            knobs["held_out"] = options.set
+        pack = load_pack({"_target_": options.pack, **knobs})
     except ValueError as error:
         parser.error(str(error))
     if not isinstance(pack, FilePack):

@@ -57,6 +57,10 @@ class FilePack(TaskPack):
     def held_out_strata(self) -> Sequence[Stratum]:
         """The parts of the held-out set, in the order of the file."""
 
+    def never_held_out(self) -> Sequence[TaskRecord]:
+        """Tasks that must not be drawn for the held-out set."""
+        return self.seeds()
+
     @property
     def held_out_path(self) -> Path:
         """The file that this instance reads."""
@@ -68,13 +72,13 @@ class FilePack(TaskPack):
 
 
 def build(pack: FilePack) -> list[TaskRecord]:
-    """Draw a pack's held-out set: distinct by `task_key`, and free of its seeds.
+    """Draw a pack's held-out set: distinct by `task_key`, and free of `never_held_out`.
 
     Raises:
         ValueError: A stratum has too few distinct tasks.
     """
     rng = random.Random(pack.held_out_seed)
-    taken = {pack.task_key(record) for record in pack.seeds()}
+    taken = {pack.task_key(record) for record in pack.never_held_out()}
     records: list[TaskRecord] = []
     for stratum in pack.held_out_strata():
         wanted = len(records) + stratum.count

@@ -22,7 +22,7 @@ SEEDS = (
     *((3, "+", 4), (9, "-", 5), (2, "*", 3), (6, "/", 2), (2, "-", 8), (2, "+", 3), (2, "*", 8), (8, "/", 4)),
     *((2, "+", 8), (3, "-", 4), (5, "*", 7), (9, "/", 3), (9, "+", 5), (2, "-", 3), (6, "*", 8), (4, "/", 2)),
 )
-"""A pack starts from the first four whose operation is on. None is in a held-out set."""
+"""A pack starts from the first four whose operation is on, moved up by the smallest operand."""
 
 
 class Deduction(Kind):

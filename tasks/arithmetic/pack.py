@@ -13,11 +13,13 @@ from types import MappingProxyType
 from tasks.arithmetic.abduction import Abduction
 from tasks.arithmetic.answer import DISTANCE
 from tasks.arithmetic.deduction import OPERATIONS, Deduction
+from tasks.arithmetic.held_out_sets import DEFAULT, SETS, TIERS_200, TIERS_2000, possible_seeds, strata
 from tasks.arithmetic.induction import Induction
 from tasks.contract import TaskRecord
+from tasks.held_out_file import Stratum, load
 from tasks.kinds_pack import Kind, KindsPack
 from tasks.knobs import check_choices, check_count
-from tasks.payload import read_int
+from tasks.payload import read_int, read_str
 
 SMALLEST_MAXIMUM = 9
 LARGEST_MAXIMUM = 9999
@@ -58,6 +60,7 @@ class ArithmeticPack(KindsPack):
         induction_max: int = 9,
         num_references: Mapping[str, int] = NO_CHANGE,
         terse: bool = False,
+        held_out: str = DEFAULT,
         held_out_path: str | None = None,
     ) -> None:
         """Set what is asked, and the difficulty.
@@ -74,7 +77,8 @@ class ArithmeticPack(KindsPack):
             num_references: Examples in a proposer's prompt by kind, 1 to 8; where nothing is said 2, and of
                 induction 1. A terse prompt shows one.
             terse: Prompts without instructions, for a model that was trained on them.
-            held_out_path: Another held-out set in place of the committed one.
+            held_out: The committed held-out set: default, tiers_200, tiers_2000 or three_digit_products.
+            held_out_path: A file in place of the committed ones.
 
         Raises:
             ValueError: A knob has a value it cannot have.
@@ -102,7 +106,41 @@ class ArithmeticPack(KindsPack):
             check_count(f"num_references.{name}", count, 1, MOST_REFERENCES)
             makers[name].num_references = count
         chosen = check_choices("kinds", kinds, KINDS)
+        if held_out not in SETS:
+            raise ValueError(f"pack.held_out must be one of {', '.join(SETS)}; got {held_out!r}")
+        self._held_out_set = held_out
+        if held_out_path is None and held_out != DEFAULT:
+            held_out_path = str(_path(held_out))
         super().__init__({name: makers[name] for name in chosen}, terse, held_out_path)
+
+    def held_out(self) -> Sequence[TaskRecord]:
+        """See `KindsPack.held_out`; it also raises if a smallest operand makes a seed of a held-out task."""
+        records = super().held_out()
+        seeds = {self.task_key(seed) for seed in self.seeds()}
+        for record in records:
+            if self.task_key(record) in seeds:
+                raise ValueError(
+                    f"pack.deduction_min must be another one: with it self-play starts from "
+                    f"{self.gold_proposal(record)!r}, a task of the held-out set {self.held_out_path}"
+                )
+        return records
+
+    def held_out_group(self, record: TaskRecord) -> str:
+        """See `TaskPack.held_out_group`: its tier, where it has one."""
+        return read_str(record.payload, "tier") if "tier" in record.payload else record.kind
+
+    def held_out_strata(self) -> Sequence[Stratum]:
+        """See `FilePack.held_out_strata`."""
+        return super().held_out_strata() if self._held_out_set == DEFAULT else strata(self._held_out_set)
+
+    def never_held_out(self) -> Sequence[TaskRecord]:
+        """See `FilePack.never_held_out`; the larger set of tiers leaves out what the smaller one has."""
+        if self._held_out_set == DEFAULT:
+            return super().never_held_out()
+        smaller: Sequence[TaskRecord] = ()
+        if self._held_out_set == TIERS_2000:
+            smaller = load(_path(TIERS_200), self.name, self.held_out_version)
+        return [*possible_seeds(self._held_out_set), *smaller]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -119,6 +157,10 @@ class ArithmeticPack(KindsPack):
     def measure_names(self) -> tuple[str, ...]:
         """See `TaskPack.measure_names`; an abduction's answer, two integers, has none."""
         return (DISTANCE,)
+
+
+def _path(held_out: str) -> Path:
+    return Path(__file__).with_name(f"held_out_{held_out}.jsonl")
 
 
 def _is_mid_range(record: TaskRecord) -> bool:

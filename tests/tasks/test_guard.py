@@ -71,7 +71,14 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         assert guarded.propose_prompt(spec.name, [record], ours) == pack.propose_prompt(
             spec.name, [record], theirs
         )
-        for method in ("solve_prompt", "gold_response", "worked_response", "gold_proposal", "task_key"):
+        for method in (
+            "solve_prompt",
+            "gold_response",
+            "worked_response",
+            "gold_proposal",
+            "task_key",
+            "held_out_group",
+        ):
             assert getattr(guarded, method)(record) == getattr(pack, method)(record)
         assert guarded.answer_key(record) == pack.answer_key(record)
         assert guarded.structure_key(record) == pack.structure_key(record) is not None
@@ -108,6 +115,8 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("structure_key", 8, "it must be a string or None"),
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
+    ("held_out_group", "all", "and not 'all'"),
+    ("held_out_group", "", "it must be lower case letters, digits and hyphens"),
 ]
 
 

@@ -1,0 +1,87 @@
+"""Held-out sets beside the default one: tiers from very easy to very hard, and three-digit products.
+
+The tiers are those of an evaluation in morganmcg1/pippa (`absolute_zero/`, June 2025), with as many tasks as
+there are: of the 21 sums of 0 to 5 it asked 30, some of them more than once. Here no task is asked twice, and
+neither of the two sets has a task of the other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.arithmetic.deduction import SEEDS, draw_task
+from tasks.contract import Json, TaskRecord
+from tasks.held_out_file import Stratum
+
+DEFAULT = "default"
+TIERS_200 = "tiers_200"
+TIERS_2000 = "tiers_2000"
+PRODUCTS = "three_digit_products"
+SETS = (DEFAULT, TIERS_200, TIERS_2000, PRODUCTS)
+
+NUM_PRODUCTS = 1000
+THREE_DIGITS = (100, 999)
+DIVISORS = (2, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Deductions of one difficulty.
+
+    Attributes:
+        name: What results are told by.
+        low: Smallest operand.
+        high: Largest operand.
+        counts: Tasks by operation, for each of the sets that have tiers.
+    """
+
+    name: str
+    low: int
+    high: int
+    counts: Mapping[str, Mapping[str, int]]
+
+
+def _counts(num_sums: int, num_differences: int, num_products: int, num_quotients: int = 0) -> dict[str, int]:
+    counts = {"+": num_sums, "-": num_differences, "*": num_products, "/": num_quotients}
+    return {op: count for op, count in counts.items() if count}
+
+
+# The larger set leaves about half of the easier tiers to self-play, so most of it is in the two hardest.
+TIERS = (
+    Tier("very-easy", 0, 5, {TIERS_200: _counts(10, 0, 0), TIERS_2000: _counts(5, 0, 0)}),
+    Tier("easy", 0, 10, {TIERS_200: _counts(14, 13, 13), TIERS_2000: _counts(20, 40, 20)}),
+    Tier("medium", 0, 20, {TIERS_200: _counts(17, 17, 16), TIERS_2000: _counts(60, 80, 60)}),
+    Tier("hard", 10, 50, {TIERS_200: _counts(17, 17, 16), TIERS_2000: _counts(285, 284, 285)}),
+    Tier("very-hard", 20, 100, {TIERS_200: _counts(14, 13, 13, 10), TIERS_2000: _counts(260, 271, 260, 70)}),
+)
+
+
+def strata(name: str) -> list[Stratum]:
+    """The parts of the set `name`, one a tier and operation; of the products there is one."""
+    if name == PRODUCTS:
+        return [Stratum(PRODUCTS, NUM_PRODUCTS, lambda rng: _record(draw_task("*", *THREE_DIGITS, rng)))]
+
+    def stratum(tier: Tier, op: str, count: int) -> Stratum:
+        return Stratum(f"{tier.name} {op}", count, lambda rng: _record(_draw(tier, op, rng)))
+
+    return [stratum(tier, op, count) for tier in TIERS for op, count in tier.counts[name].items()]
+
+
+def possible_seeds(name: str) -> Sequence[TaskRecord]:
+    """What a pack that is evaluated on the set `name` may start from, under any choice of operations."""
+    minimum = THREE_DIGITS[0] if name == PRODUCTS else 0
+    return [_record({"a": a + minimum, "op": op, "b": b + minimum}) for a, op, b in SEEDS]
+
+
+def _draw(tier: Tier, op: str, rng: random.Random) -> dict[str, Json]:
+    if op != "/":
+        return {**draw_task(op, tier.low, tier.high, rng), "tier": tier.name}
+    # Of even draws from the bounds most would be a number over itself.
+    b = rng.randint(*DIVISORS)
+    return {"a": b * rng.randint(-(-tier.low // b), tier.high // b), "op": op, "b": b, "tier": tier.name}
+
+
+def _record(payload: dict[str, Json]) -> TaskRecord:
+    return TaskRecord("deduction", payload)

@@ -1,0 +1,91 @@
+"""The sets beside the default one: what is in them, and that each is drawn again as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from tasks.arithmetic import ArithmeticPack
+from tasks.arithmetic.held_out_sets import PRODUCTS, SETS, TIERS_200, TIERS_2000, possible_seeds
+from tasks.contract import Outcome, TaskRecord
+from tasks.held_out import main
+from tasks.held_out_file import build, render
+
+SIZES = {
+    TIERS_200: {"very-easy": 10, "easy": 40, "medium": 50, "hard": 50, "very-hard": 50},
+    TIERS_2000: {"very-easy": 5, "easy": 80, "medium": 200, "hard": 854, "very-hard": 861},
+    PRODUCTS: {"deduction": 1000},
+}
+BOUNDS = {"very-easy": (0, 5), "easy": (0, 10), "medium": (0, 20), "hard": (10, 50), "deduction": (100, 999)}
+
+
+def tasks(name: str) -> list[TaskRecord]:
+    return list(ArithmeticPack(held_out=name).held_out())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_set_has_its_sizes_and_is_as_drawn(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pack = ArithmeticPack(held_out=name)
+    assert Counter(map(pack.held_out_group, pack.held_out())) == SIZES[name]
+    assert render(pack, build(pack)).encode() == pack.held_out_path.read_bytes()
+    assert main(["arithmetic", "--set", name, "--check"]) == 0
+    assert f"held_out_{name}.jsonl: as drawn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_gold_solves_every_task_and_none_is_proposed_that_is_not_on(name: str) -> None:
+    pack = ArithmeticPack(held_out=name)
+    for record in tasks(name):
+        verdict = asyncio.run(pack.judge(record, pack.gold_response(record)))
+        assert verdict.outcome is Outcome.CORRECT
+        a, op, b = (record.payload[field] for field in ("a", "op", "b"))
+        assert isinstance(a, int) and isinstance(b, int)
+        assert op != "/" or a % b == 0
+        group = pack.held_out_group(record)
+        low, high = BOUNDS.get(group, (2 if op == "/" else 20, 100))
+        assert low <= min(a, b) <= max(a, b) <= high
+
+
+def test_no_task_is_in_two_sets_or_twice_in_one_or_a_seed() -> None:
+    pack = ArithmeticPack()
+    found = {name: {pack.task_key(record) for record in tasks(name)} for name in SIZES}
+    assert len(set.union(*found.values())) == sum(map(len, found.values())) == 3200
+    for name, keys in found.items():
+        assert not keys & {pack.task_key(seed) for seed in possible_seeds(name)}
+
+
+def test_smallest_operand_that_makes_a_seed_of_a_held_out_task_is_refused() -> None:
+    key = ArithmeticPack().task_key
+    held_out = {key(record) for record in ArithmeticPack().held_out()}
+    # The first seed is 3 + 4, moved up.
+    minimum = next(low for low in range(1, 40) if f"deduction {low + 3} + {low + 4}" in held_out)
+    with pytest.raises(ValueError, match=r"pack\.deduction_min must be another one.*'Calculate: "):
+        ArithmeticPack(deduction_min=minimum, deduction_product_max=49).held_out()
+
+
+def test_tiers_have_all_operations_and_negative_answers() -> None:
+    pack = ArithmeticPack(held_out=TIERS_200)
+    records = pack.held_out()
+    assert Counter(record.payload["op"] for record in records) == {"+": 72, "-": 60, "*": 58, "/": 10}
+    assert sum(pack.gold_response(record).startswith("-") for record in records) >= 20
+
+
+def test_self_play_never_sees_the_tier_and_may_not_have_the_task() -> None:
+    pack = ArithmeticPack(held_out=TIERS_200)
+    record = next(record for record in pack.held_out() if record.payload["op"] == "+")
+    plain = TaskRecord("deduction", {field: record.payload[field] for field in ("a", "op", "b")})
+    assert pack.task_key(plain) == pack.task_key(record)
+    assert pack.solve_prompt(plain) == pack.solve_prompt(record)
+    assert pack.held_out_group(plain) == "deduction"
+
+
+def test_unknown_set_is_told_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=f"pack.held_out must be one of {', '.join(SETS)}; got 'tiers'"):
+        ArithmeticPack(held_out="tiers")
+
+
+def test_set_without_a_task_of_the_kinds_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"held_out_tiers_200\.jsonl must have tasks of induction"):
+        ArithmeticPack(held_out=TIERS_200, kinds=["induction"]).held_out()
