@@ -28,7 +28,7 @@ from recipe.check_clock import CheckClock
 from recipe.config import SolveOn
 from recipe.facts import attempt_to_json, proposal_to_json
 from recipe.replay_buffer import report_pack_error
-from recipe.rollout import PromptTooLongError, Request, Response, propose_once, solve_once
+from recipe.rollout import PromptTooLongError, Request, Response, propose_once, sample_accuracy, solve_once
 from recipe.selfplay import PROPOSAL
 from rewards.bonus import BUFFER_FEATURES
 from tasks.contract import Message, Outcome, TaskPack
@@ -44,6 +44,9 @@ UNPRICED = 0.0
 # vLLM streams every token of every request to its caller, and turns them into text, unless told not to. Only
 # the finished tokens are wanted here.
 FINAL_TOKENS_ONLY = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False}
+
+# How the sampled attempts of an evaluation are drawn, whatever the run trains with.
+SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +168,25 @@ class SolveLoop(SelfPlayLoop):
 
 
 class HeldOutLoop(SelfPlayLoop):
-    """One attempt at a held-out record: verl's validation. Its score is a measurement, not a reward."""
+    """A greedy attempt at a held-out record: verl's validation. Its score is a measurement, not a reward.
+
+    With `azr.held_out_samples` there are sampled attempts beside it; their mean is told, and is no score.
+    """
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
         request = Request.from_json(json.loads(kwargs["request"]))
         attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
+        num_samples = self.config.azr.held_out_samples
+        sampled = {}
+        if num_samples:
+            generate = functools.partial(self.generate, sampling_params | SAMPLED)
+            sampled["sampled"] = await sample_accuracy(self.pack, request, generate, num_samples)
         output = _to_output(attempt.response, request.index, 0, None)
         correct = float(attempt.outcome is Outcome.CORRECT)
         well_formed = float(attempt.outcome is not Outcome.MALFORMED)
         output.reward_score = correct
-        output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed}
+        output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed, **sampled}
         return output
 
 

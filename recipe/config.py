@@ -155,6 +155,7 @@ class AzrConfig:
         bonus: Extra rewards of proposals.
         buffer_capacity: Most records of one kind in the buffer; the oldest leave first.
         seeding: The phase before the first step.
+        held_out_samples: Sampled attempts at every held-out task, beside the greedy one.
         failures: Requests without a response.
         pack_deadline_s: Seconds that one call of the pack may take; a longer one stops the run.
     """
@@ -173,6 +174,7 @@ class AzrConfig:
     bonus: BonusConfig = field(default_factory=BonusConfig)
     buffer_capacity: int = 16384
     seeding: SeedingConfig = field(default_factory=SeedingConfig)
+    held_out_samples: int = 0
     failures: FailureConfig = field(default_factory=FailureConfig)
     pack_deadline_s: float = 3600.0
 

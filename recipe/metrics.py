@@ -126,7 +126,12 @@ def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, fl
 
 
 def held_out_metrics(
-    groups: Sequence[str], correct: Sequence[float], well_formed: Sequence[float], num_failed: int = 0
+    groups: Sequence[str],
+    correct: Sequence[float],
+    well_formed: Sequence[float],
+    num_failed: int = 0,
+    sampled: Sequence[float] = (),
+    num_samples: int = 0,
 ) -> dict[str, float]:
     """Accuracy on the held-out set with its 95 % Wilson interval, by group and in all.
 
@@ -135,6 +140,8 @@ def held_out_metrics(
         correct: 1.0 where the item was solved, else 0.0.
         well_formed: 1.0 where the answer fitted the grammar, else 0.0.
         num_failed: Items that got no response: left out above, and told of.
+        sampled: Share of right ones among the item's sampled attempts; empty where there were none.
+        num_samples: Sampled attempts at each item, the k of mean@k.
     """
     metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
     for name in (ALL_KINDS, *sorted(set(groups))):
@@ -151,6 +158,8 @@ def held_out_metrics(
                 "format_rate": fmean(well_formed[i] for i in chosen),
             },
         )
+        if num_samples:
+            metrics[f"{HELD_OUT}/{name}/mean_at_{num_samples}"] = fmean(sampled[i] for i in chosen)
     return metrics
 
 

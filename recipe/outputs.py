@@ -100,7 +100,8 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     """The held-out result in a line of metrics; None if the step was not validated.
 
     Returns:
-        `accuracy`, `low`, `high`, `n` and `format_rate` in all, and the same `by_kind`.
+        `accuracy`, `low`, `high`, `n` and `format_rate` in all, and the same `by_kind`; with
+        `azr.held_out_samples=k` there is `mean_at_k` as well.
     """
     by_kind: dict[str, dict[str, float]] = {}
     for name, value in line.items():
@@ -109,7 +110,10 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
             by_kind.setdefault(kind, {})[field] = value
     if not by_kind:
         return None
-    ordered = {kind: {name: found[name] for name in INTERVAL_FIELDS} for kind, found in by_kind.items()}
+    ordered = {
+        kind: {name: found[name] for name in (*INTERVAL_FIELDS, *sorted(found.keys() - {*INTERVAL_FIELDS}))}
+        for kind, found in by_kind.items()
+    }
     for found in ordered.values():
         found["n"] = int(found["n"])
     return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}

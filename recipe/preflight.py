@@ -145,6 +145,9 @@ def _check_sizes(config: DictConfig) -> None:
         f"has too few records to replay; got {azr.seeding.target}",
     )
     _require(
+        azr.held_out_samples >= 0, f"azr.held_out_samples must not be negative; got {azr.held_out_samples}"
+    )
+    _require(
         azr.failures.retries >= 0, f"azr.failures.retries must not be negative; got {azr.failures.retries}"
     )
     _require(
@@ -255,7 +258,7 @@ def _check_verl(config: DictConfig) -> None:
     _require(
         rollout.val_kwargs.n == 1,
         "actor_rollout_ref.rollout.val_kwargs.n must be 1: a held-out item counts once in the interval; "
-        f"got {rollout.val_kwargs.n}",
+        f"got {rollout.val_kwargs.n}. Further attempts are azr.held_out_samples.",
     )
     _require(
         config.cpu is None or min(config.cpu.threads, config.cpu.kv_cache_gib) >= 1,

@@ -267,14 +267,30 @@ async def solve_once(
     Raises:
         GenerationFailedError: The engine gave no response.
     """
+    attempts = await _attempt_request(pack, request, generate, 1, clock or CheckClock())
+    return attempts[0]
+
+
+async def sample_accuracy(pack: TaskPack, request: Request, generate: Generate, count: int) -> float:
+    """Share of correct attempts, in [0, 1], of `count` at the request's record, failed ones left out.
+
+    Raises:
+        GenerationFailedError: The engine gave no response at all.
+    """
+    attempts = await _attempt_request(pack, request, generate, count, CheckClock())
+    return sum(attempt.outcome is Outcome.CORRECT for attempt in attempts) / len(attempts)
+
+
+async def _attempt_request(
+    pack: TaskPack, request: Request, generate: Generate, count: int, clock: CheckClock
+) -> tuple[Attempt, ...]:
+    """The attempts that came back, at least one."""
     if request.record is None:
         raise ValueError(f"request {request.index} has no record to solve")
-    attempts = await attempt_record(
-        pack, request.record, request.messages, generate, 1, clock or CheckClock()
-    )
+    attempts = await attempt_record(pack, request.record, request.messages, generate, count, clock)
     if not attempts:
         raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
-    return attempts[0]
+    return attempts
 
 
 def _record_to_json(record: TaskRecord) -> dict[str, Any]:

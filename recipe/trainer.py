@@ -275,7 +275,12 @@ class AzrTrainer(PPOTrainerSync):
                 f"azr.failures.max_share={self.azr.failures.max_share} allows; see the run's log"
             )
         return result | metrics.held_out_metrics(
-            data_sources, reward_extra_infos_dict["acc"], reward_extra_infos_dict["format"], num_failed
+            data_sources,
+            reward_extra_infos_dict["acc"],
+            reward_extra_infos_dict["format"],
+            num_failed,
+            reward_extra_infos_dict.get("sampled", []),
+            self.azr.held_out_samples,
         )
 
     # ------------------------------ checkpoints ------------------------------

@@ -242,6 +242,14 @@ def test_held_out_numbers_are_by_kind_and_in_all() -> None:
     assert 0.0 < found["azr/held_out/a/high"] < 1.0
 
 
+def test_sampled_attempts_are_told_beside_the_greedy_ones() -> None:
+    found = metrics.held_out_metrics(["b", "a", "b"], [1.0, 0.0, 0.0], [1.0] * 3, 0, [0.5, 0.25, 1.0], 4)
+    means = {name: found[f"azr/held_out/{name}/mean_at_4"] for name in ("all", "a", "b")}
+    assert means == pytest.approx({"all": 1.75 / 3, "a": 0.25, "b": 0.75})
+    without = metrics.held_out_metrics(["b", "a", "b"], [1.0, 0.0, 0.0], [1.0] * 3)
+    assert without == {name: value for name, value in found.items() if "mean_at" not in name}
+
+
 def test_names_are_spelled_in_one_place() -> None:
     spelled = {
         name

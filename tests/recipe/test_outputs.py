@@ -64,6 +64,16 @@ def test_summary_says_what_was_measured() -> None:
     assert (summary["command"], summary["versions"]) == ("python -m x", {"verl": "1"})
 
 
+def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> None:
+    line = {
+        "step": 0,
+        **metrics.held_out_metrics(["deduction"] * 2, [1.0, 0.0], [1.0, 1.0], 0, [0.5, 0.0], 8),
+    }
+    before = outputs.make_summary([line], 1.0, "python -m x", {})["held_out"]["before"]
+    assert before["mean_at_8"] == before["by_kind"]["deduction"]["mean_at_8"] == 0.25
+    assert before["accuracy"] == 0.5
+
+
 def test_one_validation_is_before_and_none_is_neither() -> None:
     once = outputs.make_summary([validated(0, 1), {"step": 1}], 0.0, "", {})["held_out"]
     assert once["before"]["accuracy"] == pytest.approx(1 / 3)

@@ -125,6 +125,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"azr.solve_on": "previous", "azr.proposals_per_kind": 33},
         "azr.seeding.target must be at least azr.proposals_per_kind=33 with azr.solve_on=previous.*; got 32",
     ),
+    ({"azr.held_out_samples": -1}, "azr.held_out_samples must not be negative; got -1"),
     ({"azr.failures.max_share": 1.0}, r"azr.failures.max_share must be in \[0, 1\); got 1.0"),
     ({"azr.failures.max_share": -0.1}, r"azr.failures.max_share must be in \[0, 1\); got -0.1"),
     ({"azr.failures.retries": -1}, "azr.failures.retries must not be negative; got -1"),

@@ -22,6 +22,7 @@ from recipe.rollout import (
     Request,
     Response,
     propose_once,
+    sample_accuracy,
     solve_once,
 )
 from tasks.arithmetic import ArithmeticPack
@@ -250,6 +251,15 @@ def test_attempt_that_cannot_be_checked_is_left_out() -> None:
     assert (proposal.solve_rate, proposal.num_failed) == (1 / 2, 2)
     with pytest.raises(GenerationFailedError):
         asyncio.run(solve_once(BreaksAtOne(), SOLVE, Script(["3"])))
+
+
+def test_accuracy_of_samples_is_over_those_that_came_back(arithmetic: ArithmeticPack) -> None:
+    # 2 of the 3 that came back are right.
+    model = Script(["71", "71", "70", None])
+    assert asyncio.run(sample_accuracy(arithmetic, SOLVE, model, 4)) == pytest.approx(2 / 3)
+    assert model.calls == [("Solve it.", 4)]
+    with pytest.raises(GenerationFailedError, match="no attempt for request 5"):
+        asyncio.run(sample_accuracy(arithmetic, SOLVE, Script([None, None]), 2))
 
 
 def test_solve_request_without_a_record_is_refused(arithmetic: ArithmeticPack) -> None:
