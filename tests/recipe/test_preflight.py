@@ -409,12 +409,14 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
         return compose("azr", [f"run.dir={folder}", *overrides])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
     config = composed(tmp_path, f"experiment={experiment}")
     preflight.check(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
     config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
@@ -423,6 +425,7 @@ def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: 
     assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("experiment", ["demo", "azr_coder_3b"])
 def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, control: str) -> None:

@@ -19,7 +19,16 @@ ROOT = Path(__file__).parents[2]
 PACKS = sorted(path.stem for path in (ROOT / "conf" / "pack").glob("*.yaml"))
 TERSE = " terse"
 
-pytestmark = pytest.mark.parametrize("name", [*PACKS, *(name + TERSE for name in PACKS)])
+# Packs that run programs take seconds; what the tiny model is asked stands for them among the fast tests.
+SLOW = ("math_word", "python_code")
+
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PACKS),
+        *(name + TERSE for name in PACKS),
+    ],
+)
 
 
 def build(name: str) -> TaskPack:

@@ -93,6 +93,7 @@ def outcomes(pack: TaskPack, response: str) -> list[Outcome]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PACKS)
 def test_ten_thousand_responses_get_an_outcome_in_time(name: str) -> None:
     pack = load_pack(name)

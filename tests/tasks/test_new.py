@@ -59,6 +59,7 @@ def test_an_installed_pack_is_listed_and_its_file_composes(installed: Path) -> N
     assert (pack.name, type(pack).__name__, config.pack.largest) == ("roman_numbers", "RomanNumbersPack", 99)
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(installed: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
