@@ -31,6 +31,9 @@ BUILT_IN_ERRORS = frozenset(
 )
 """Names of the exception classes that every program has."""
 
+NOT_DETERMINISTIC = "not-deterministic"
+"""Slug of a program that gave two results for one input."""
+
 _NOT_EXCEPTIONS = frozenset({"BaseException", "BaseExceptionGroup", "GeneratorExit", "KeyboardInterrupt"})
 
 _FAULTS = {
@@ -107,11 +110,23 @@ class Runner:
         Raises:
             SandboxBroken: The sandbox itself failed.
         """
-        second = self.run(program, inputs[::-1], hash_seed=1)[::-1]
-        if any(_differ(*pair) for pair in zip(first, second, strict=True)):
-            return "not-deterministic"
+        second = self._run_again(program, inputs)
+        if not all(_agree(*pair) for pair in zip(first, second, strict=True)):
+            return NOT_DETERMINISTIC
         is_slow = any(call.cpu_ms > 500 * self._limits.cpu_s for call in [*first, *second])
         return "too-slow" if is_slow else ""
+
+    def repeated(self, program: str, inputs: Sequence[str], first: Sequence[Call]) -> list[bool]:
+        """Whether each of the calls that `run` made gives the same once more, as in `repeat_fault`.
+
+        Raises:
+            SandboxBroken: The sandbox itself failed.
+        """
+        second = self._run_again(program, inputs)
+        return [_agree(*pair) for pair in zip(first, second, strict=True)]
+
+    def _run_again(self, program: str, inputs: Sequence[str]) -> list[Call]:
+        return self.run(program, inputs[::-1], hash_seed=1)[::-1]
 
 
 def fault(call: Call) -> str:
@@ -131,9 +146,9 @@ def error_class(call: Call) -> str:
     return (call.error or "").split(":")[0].strip()
 
 
-def _differ(first: Call, second: Call) -> bool:
+def _agree(first: Call, second: Call) -> bool:
     if first.outcome is not second.outcome:
-        return True
+        return False
     if first.literal is None or second.literal is None:
-        return error_class(first) != error_class(second)
-    return not equal(parse_literal(first.literal), parse_literal(second.literal), strict=True)
+        return error_class(first) == error_class(second)
+    return equal(parse_literal(first.literal), parse_literal(second.literal), strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
-from tasks.execution import BUILT_IN_ERRORS, Runner, fault
+from tasks.execution import BUILT_IN_ERRORS, NOT_DETERMINISTIC, Runner, fault
 from tasks.payload import read_str
 from tasks.program import Refusal, Rules, check_program
 from tasks.python_code.admission import read_input
@@ -62,21 +62,32 @@ class Grader:
         arguments = read_input(answer, LITERAL_CHARS[1])
         if isinstance(arguments, Rejected):
             return Verdict(arguments.outcome, arguments.reason)
-        (call,) = self._runner.run(read_program(record), [arguments])
-        return self._compare(call, read_str(record.payload, "output"), "wrong-input")
+        right = read_str(record.payload, "output")
+        (verdict,) = self._run(read_program(record), [arguments], [right], "wrong-input")
+        return verdict
 
     def _grade_program(self, record: TaskRecord, answer: str) -> Verdict:
         program = check_program(answer, self._rules)
         if isinstance(program, Refusal):
             return _malformed(program.reason) if program.is_malformed else _wrong(program.reason)
         _, hidden = read_examples(record.payload)
-        calls = self._runner.run(program, [example.input for example in hidden])
-        verdicts = [
-            self._compare(call, example.output, "wrong-program")
-            for call, example in zip(calls, hidden, strict=True)
-        ]
+        inputs, outputs = [example.input for example in hidden], [example.output for example in hidden]
+        verdicts = self._run(program, inputs, outputs, "wrong-program")
         first_fault = next((verdict for verdict in verdicts if verdict != CORRECT), CORRECT)
         return replace(first_fault, measures={SHARE: verdicts.count(CORRECT) / len(verdicts)})
+
+    def _run(self, program: str, inputs: list[str], outputs: list[str], reason: str) -> list[Verdict]:
+        """Verdicts on what a program returns, one an input.
+
+        What is right is run a second time: a result that changes from run to run would let a proposer choose
+        how often its task is solved. What is wrong would only be wrong again, at twice the price.
+        """
+        calls = self._runner.run(program, inputs)
+        verdicts = [self._compare(*pair, reason) for pair in zip(calls, outputs, strict=True)]
+        if any(verdict != CORRECT for verdict in verdicts):
+            return verdicts
+        repeated = self._runner.repeated(program, inputs, calls)
+        return [CORRECT if same else _wrong(NOT_DETERMINISTIC) for same in repeated]
 
     def _compare(self, call: Call, right: str, reason: str) -> Verdict:
         if call.literal is None:

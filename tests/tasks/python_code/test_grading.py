@@ -14,7 +14,7 @@ from tasks.guard import GuardedPack
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import Example, error_task, induction_task, triplet
 from tasks.response import Tags, block, wrap
-from tasks.sandbox import Call, SandboxConfig, SandboxUnavailable
+from tasks.sandbox import Call, Program, SandboxConfig, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
 
 PACK = PythonCodePack(time_limit_s=0.2)
@@ -198,6 +198,48 @@ def test_share_of_the_hidden_examples_takes_no_run_of_its_own(monkeypatch: pytes
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counting())
     assert judge(INDUCTION, "python", SQUARE) == held(wrong("wrong-program"), 1 / 3)
     assert runs == [["3", "4", "5"]]
+
+
+def hashing(expression: str) -> str:
+    """A program that is right for 7 and depends on the hash seed for all other inputs."""
+    return f"def f(x):\n    return 1 if x == 7 else {expression}"
+
+
+def under_first_seed(program: str, argument: str) -> str:
+    """What a program returns under the first of the two hash seeds."""
+    (call,) = process_sandbox(SandboxConfig()).run(Program(program), [argument])
+    assert call.literal is not None
+    return call.literal
+
+
+def test_what_changes_from_run_to_run_is_no_right_answer() -> None:
+    program = hashing("hash('a')")
+    lucky = under_first_seed(program, "3")
+    record = TaskRecord("abduction", triplet(program, Example("7", lucky)))
+    assert judge(record, "input", "3") == wrong("not-deterministic")
+    examples = [Example(str(n), "1" if n == 7 else lucky) for n in range(4, 8)]
+    induction = TaskRecord("induction", induction_task(SQUARE, examples, "m"))
+    # Of 4 to 7, the hidden inputs are 6 and 7; the second holds in both runs.
+    assert judge(induction, "python", program) == held(wrong("not-deterministic"), 1 / 2)
+    admitted = TaskRecord("abduction", triplet(program, Example("7", "1")))
+    assert judge(admitted, "input", "7") == CORRECT
+
+
+def test_only_right_answers_are_run_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    class Counting:
+        def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
+            seeds.append(hash_seed)
+            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counting())
+    assert judge(ABDUCTION, "input", "3") == CORRECT
+    assert seeds == [0, 1]
+    seeds.clear()
+    wrong_record = TaskRecord("abduction", triplet(SQUARE, Example("3", "8")))
+    assert judge(wrong_record, "input", "3") == wrong("wrong-input")
+    assert seeds == [0]
 
 
 def test_a_sandbox_that_stays_closed_is_no_fault_of_the_pack(
