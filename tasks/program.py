@@ -8,6 +8,7 @@ ever read here, as a syntax tree.
 from __future__ import annotations
 
 import ast
+import symtable
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,11 +33,24 @@ NAMED_MODULES = frozenset({
 })  # fmt: skip
 """Refused modules with a reason of their own; a reason never holds a word that a model made up."""
 
+HIDDEN_MODULES = frozenset({
+    "annotationlib", "bltns", "builtins", "codecs", "contextlib", "copyreg", "inspect", "keyword", "random",
+    "sys", "types", "warnings",
+})  # fmt: skip
+"""Modules, by the names under which allowed ones carry them: `typing.sys` would undo the list above."""
+
+FRAME_ATTRIBUTES = frozenset({
+    "ag_code", "ag_frame", "cr_code", "cr_frame", "cr_origin", "f_back", "f_builtins", "f_code", "f_globals",
+    "f_lasti", "f_lineno", "f_locals", "f_trace", "gi_code", "gi_frame", "tb_frame", "tb_lasti", "tb_lineno",
+    "tb_next", "_getframe",
+})  # fmt: skip
+"""Attributes that lead to the interpreter's own state, and by it to everything refused here."""
+
 REFUSED_NAMES = frozenset({
     "breakpoint", "compile", "eval", "exec", "exit", "globals", "help", "id", "input", "locals", "open",
     "print", "quit", "vars",
 })  # fmt: skip
-"""Built-in functions that a program may not use; as names of its own variables they are fine."""
+"""Built-in functions that a program may not use; as names of a function's own variables they are fine."""
 
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
 """`super().__init__()` and the usual guard around a main part."""
@@ -88,7 +102,12 @@ def check_program(text: str, rules: Rules) -> str | Refusal:
     reason = _entry_fault(tree)
     if reason:
         return Refusal(reason, True)
-    reason = next(_rule_faults(tree), "")
+    try:
+        scopes = symtable.symtable(text, _FILENAME, "exec")
+    except SyntaxError:
+        # The parser does not look at scopes: `nonlocal x` in a module, a parameter that is also global.
+        return Refusal("syntax-error", True)
+    reason = next(_rule_faults(tree, scopes), "")
     if reason:
         return Refusal(reason, False)
     if not rules.keep_globals:
@@ -155,7 +174,7 @@ def _entry_fault(tree: ast.Module) -> str:
     entries = [node for node in tree.body if isinstance(node, Function) and node.name == ENTRY]
     if not entries:
         return "no-entry-function"
-    bindings = [name for node in tree.body for name in _bound_names(node, into_bodies=False)]
+    bindings = [name for node in tree.body for name in _bound_names(node)]
     if bindings.count(ENTRY) > 1:
         return "entry-function-twice"
     if isinstance(entries[0], ast.AsyncFunctionDef):
@@ -163,48 +182,83 @@ def _entry_fault(tree: ast.Module) -> str:
     return ""
 
 
-def _bound_names(tree: ast.AST, into_bodies: bool) -> Iterator[str]:
-    """Names that a statement binds, in functions and classes inside it only if `into_bodies`."""
-    pending = [tree]
+def _bound_names(statement: ast.stmt) -> Iterator[str]:
+    """Names that a module-level statement binds in the module, one a binding."""
+    pending: list[ast.AST] = [statement]
     while pending:
         node = pending.pop()
-        inside = ast.iter_child_nodes(node)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, Function | ast.ClassDef):
             yield node.name
-            if not into_bodies:
-                continue
-        elif isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            if not into_bodies:
-                continue
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            continue
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
-        elif isinstance(node, ast.arg):
-            yield node.arg
         elif isinstance(node, ast.alias):
             yield (node.asname or node.name).split(".")[0]
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             yield node.name
-        pending.extend(inside)
+        pending.extend(ast.iter_child_nodes(node))
 
 
-def _rule_faults(tree: ast.Module) -> Iterator[str]:
+def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    """A scope and those inside it."""
+    yield table
+    for inner in table.get_children():
+        yield from _scopes(inner)
+
+
+def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str]:
     """Reasons for which a program breaks the rules, one a place."""
-    own = set(_bound_names(tree, into_bodies=True))
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
             for alias in node.names:
                 yield from _module_fault(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            if node.level or any(alias.name == "*" for alias in node.names):
-                yield "imports-relative-or-star"
-            yield from _module_fault(node.module or "")
-        elif isinstance(node, ast.Name):
-            if _is_dunder(node.id):
-                yield "dunder-name"
-            elif node.id in REFUSED_NAMES and node.id not in own:
-                yield f"uses-{node.id}"
-        elif isinstance(node, ast.Attribute) and _is_dunder(node.attr):
-            yield "dunder-attribute"
+            yield from _import_from_faults(node)
+        elif isinstance(node, ast.Name) and _is_dunder(node.id):
+            yield "dunder-name"
+        elif isinstance(node, ast.Attribute):
+            yield from _attribute_fault(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            for argument in node.args[1:2]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield from _attribute_fault(argument.value)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+            and node.attr.startswith("_")
+        ):
+            yield "imports-private"
+    for scope in _scopes(scopes):
+        for symbol in scope.get_symbols():
+            # Only in a function is an own name never the built-in one, not even before it is bound.
+            is_own = scope.get_type() == "function" and not symbol.is_global()
+            if symbol.get_name() in REFUSED_NAMES and symbol.is_referenced() and not is_own:
+                yield f"uses-{symbol.get_name()}"
+
+
+def _import_from_faults(node: ast.ImportFrom) -> Iterator[str]:
+    if node.level or any(alias.name == "*" for alias in node.names):
+        yield "imports-relative-or-star"
+    yield from _module_fault(node.module or "")
+    for alias in node.names:
+        yield from _attribute_fault(alias.name)
+        if alias.name.startswith("_"):
+            yield "imports-private"
+
+
+def _attribute_fault(name: str) -> Iterator[str]:
+    if _is_dunder(name):
+        yield "dunder-attribute"
+    elif name in FRAME_ATTRIBUTES:
+        yield "frame-attribute"
+    elif name.lstrip("_") in HIDDEN_MODULES:
+        yield from _module_fault(name.lstrip("_"))
 
 
 def _module_fault(module: str) -> Iterator[str]:

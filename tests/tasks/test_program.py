@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.program import (
+    ALLOWED_MODULES,
     MAX_DEPTH,
     Refusal,
     Rules,
@@ -33,6 +36,11 @@ GOOD = [
     "import collections.abc\ndef f(x):\n    return isinstance(x, collections.abc.Sized)",
     "def f(input, id, open=1):\n    vars = input\n    return vars",
     "def f(x):\n    return [print for print in x]",
+    "def f(input):\n    return [input for _ in input if (lambda: input)()]",
+    "class P:\n    id: int = 0\n    def open(self):\n        return 1\ndef f(x):\n    return P().open()",
+    "class T:\n    def __init__(self):\n        self.time = self._code = 0\ndef f(x):\n    return T().time",
+    "from collections import abc, namedtuple\ndef f(x):\n    return namedtuple('P', 'a')(x)._replace(a=1).a",
+    "import json.decoder, typing\ndef f(x: typing.Any):\n    return getattr(x, 'real')",
     "def f(x):\n    return x\nif __name__ == '__main__':\n    f(1)",
     "from functools import lru_cache\n@lru_cache(None)\ndef f(x):\n    return x",
     "K = 3\ndef f(x):\n    return x * K",
@@ -64,6 +72,7 @@ def test_good_programs_are_kept_as_they_are_written(program: str) -> None:
         ("async def f(x):\n    return x", "entry-function-async"),
         ("def f(x) return x", "syntax-error"),
         ("  def f(x):\n    return x", "syntax-error"),
+        ("def f(x):\n    global x\n    return x", "syntax-error"),
         ("def f(x):\nreturn x", "syntax-error"),
         ("print 'hello'", "syntax-error"),
         (F.format("0" * 3 + "1"), "syntax-error"),
@@ -113,10 +122,42 @@ def test_what_is_no_program_with_one_f_is_malformed(program: str, reason: str) -
         (F.format("().__class__.__base__.__subclasses__()"), "dunder-attribute"),
         (F.format("f.__globals__"), "dunder-attribute"),
         ("import math\nmath.__dict__\n" + F.format("x"), "dunder-attribute"),
+        (F.format("getattr(x, '__class__')"), "dunder-attribute"),
+        ("from collections import _sys\n" + F.format("_sys.maxsize"), "imports-sys"),
+        ("from re import _parser\n" + F.format("x"), "imports-private"),
+        ("from statistics import random as r\n" + F.format("r.random()"), "imports-random"),
+        ("import typing\n" + F.format("typing.sys.modules['time'].time()"), "imports-sys"),
+        ("import typing as t\nu = t\n" + F.format("u.sys"), "imports-sys"),
+        ("import typing\n" + F.format("getattr(typing, 'sys')"), "imports-sys"),
+        ("import dataclasses as d\n" + F.format("d._thread"), "imports-private"),
+        ("import enum\n" + F.format("enum.bltns.eval(x)"), "imports-other"),
+        (F.format("(y for y in x).gi_frame.f_builtins['eval'](x)"), "frame-attribute"),
+        (
+            "def f(x):\n    try:\n        x()\n    except TypeError as e:\n        return e.tb_frame",
+            "frame-attribute",
+        ),
+        ("def g(eval):\n    return 1\n" + F.format("eval(x)"), "uses-eval"),
+        (F.format("[[eval for eval in x], eval(x)]"), "uses-eval"),
+        ("def g():\n    eval = 1\n    return lambda: eval\n" + F.format("eval(x)"), "uses-eval"),
+        ("class A:\n    e = eval\n    eval = 1\n" + F.format("A.e(x)"), "uses-eval"),
+        ("e = eval\neval = 1\n" + F.format("e(x)"), "uses-eval"),
+        ("def f(x):\n    global eval\n    y = eval(x)\n    eval = y", "uses-eval"),
     ],
 )
 def test_programs_that_break_a_rule_are_wrong(program: str, reason: str) -> None:
     assert check_program(program, RULES) == Refusal(reason, is_malformed=False)
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
+def test_no_allowed_module_lends_another(module: str) -> None:
+    for name, value in vars(importlib.import_module(module)).items():
+        if isinstance(value, ModuleType) and value.__name__.split(".")[0] not in ALLOWED_MODULES:
+            for program in (
+                f"import {module}\n" + F.format(f"{module}.{name}"),
+                f"from {module} import {name}\n{F}",
+            ):
+                found = check_program(program.format("x"), RULES)
+                assert isinstance(found, Refusal) and found.reason.startswith("imports-"), program
 
 
 def test_depth_limit_is_exact() -> None:
