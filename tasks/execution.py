@@ -6,10 +6,14 @@ process: its workers take longer to start than a thousand programs take to run. 
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
 
 from tasks.contract import CheckBrokenError, PackUnavailableError
 from tasks.sandbox import (
@@ -46,6 +50,9 @@ _FAULTS = {
     Outcome.EXITED: "exits",
 }
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
 _sandboxes: dict[SandboxConfig, Sandbox] = {}
 _opening = threading.Lock()
 
@@ -60,6 +67,12 @@ def process_sandbox(config: SandboxConfig) -> Sandbox:
         if config not in _sandboxes:
             _sandboxes[config] = open_sandbox(config)
         return _sandboxes[config]
+
+
+@cache
+def _process_threads(config: SandboxConfig) -> ThreadPoolExecutor:
+    """Threads that wait for the sandbox, as many as it runs programs; asyncio's own are 32 at most."""
+    return ThreadPoolExecutor(config.count_concurrent(), "programs")
 
 
 class Runner:
@@ -89,6 +102,13 @@ class Runner:
             if call.outcome is Outcome.BACKEND_ERROR:
                 raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")
         return calls
+
+    async def in_thread(
+        self, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Do what runs programs beside the event loop, in one of as many threads as programs run at once."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_process_threads(self._config), partial(work, *args, **kwargs))
 
     def check(self) -> None:
         """Open a small sandbox like the one that will be needed, and close it.

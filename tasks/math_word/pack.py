@@ -6,7 +6,6 @@ where no model is asked. `docs/math_word.md` has grammar and reasons.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import random
@@ -156,7 +155,7 @@ class MathWordPack(FilePack):
         if self._is_claimed:
             record = admit_claim(draft)
         else:
-            record = await asyncio.to_thread(self._admission.admit, draft)
+            record = await self._runner.in_thread(self._admission.admit, draft)
         return record if isinstance(record, Rejected) else Accepted(record)
 
     def answer_key(self, record: TaskRecord) -> str:

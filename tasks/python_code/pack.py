@@ -6,7 +6,6 @@ answers, and the draws make tasks where no model is asked. `docs/python_code.md`
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,7 +193,9 @@ class PythonCodePack(FilePack):
                 return of_reference
             draft = of_reference
         given = self._given(kind, references, step)
-        record = await asyncio.to_thread(self._admission.admit, kind, draft, define_given(given), len(given))
+        record = await self._runner.in_thread(
+            self._admission.admit, kind, draft, define_given(given), len(given)
+        )
         return record if isinstance(record, Rejected) else Accepted(record)
 
     @property
@@ -236,7 +237,7 @@ class PythonCodePack(FilePack):
         if record.kind in (DEDUCTION, ERROR):
             # By value: nothing runs, and a thread would cost more than the comparison.
             return self._grader.grade(record, answer)
-        return await asyncio.to_thread(self._grader.grade, record, answer)
+        return await self._runner.in_thread(self._grader.grade, record, answer)
 
     def gold_response(self, record: TaskRecord) -> str:
         """See `TaskPack.gold_response`."""

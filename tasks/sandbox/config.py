@@ -75,6 +75,10 @@ class SandboxConfig:
         """How many programs run at once on this machine, the default worked out."""
         return self.num_zygotes or min(os.cpu_count() or 1, MAX_DEFAULT_ZYGOTES)
 
+    def count_concurrent(self) -> int:
+        """How many programs run at once, wherever they run: more callers than that would only wait."""
+        return self.http_max_concurrent if self.backend == "http" else self.count_zygotes()
+
 
 def _check_count(key: str, value: object, smallest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= MAX_CONCURRENT:

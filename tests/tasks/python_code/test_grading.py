@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from tasks.contract import CheckBrokenError, Outcome, TaskRecord, Verdict
+from tasks.contract import Accepted, CheckBrokenError, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import SandboxBroken, process_sandbox
 from tasks.guard import GuardedPack
 from tasks.python_code import PythonCodePack
@@ -260,9 +262,57 @@ def test_packs_of_a_process_share_a_sandbox_and_leave_it_behind_when_pickled() -
     assert judge(ABDUCTION, "input", "3", pickle.loads(pickle.dumps(PACK))) == CORRECT
 
 
-def test_attempts_are_judged_side_by_side() -> None:
+@pytest.mark.parametrize(
+    ("keys", "most"),
+    [
+        ({"num_zygotes": 50}, 50),
+        ({"backend": "http", "http_url": "http://127.0.0.1:1/run_code", "http_max_concurrent": 60}, 60),
+    ],
+)
+def test_as_many_run_side_by_side_as_the_sandbox_takes(
+    keys: dict[str, object], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than asyncio's own threads, of which there are 32 at most. Who comes too late finds it broken.
+    together = threading.Barrier(most, timeout=20)
+
+    class Meeting:
+        def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
+            together.wait()
+            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Meeting())
+    pack = PythonCodePack(sandbox=keys)
+    response = wrap(block("input", "3"), Tags.THINK_ANSWER, "")
+
+    async def judge_many() -> list[Verdict]:
+        return await asyncio.gather(*(pack.judge(ABDUCTION, response) for _ in range(most)))
+
+    async def accept_many() -> list[Accepted | Rejected]:
+        proposed = pack.gold_proposal(ABDUCTION)
+        return await asyncio.gather(*(pack.accept("abduction", proposed, []) for _ in range(most)))
+
+    assert set(asyncio.run(judge_many())) == {CORRECT}
+    assert all(isinstance(found, Accepted) for found in asyncio.run(accept_many()))
+
+
+def test_no_more_run_side_by_side_than_the_sandbox_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    running: list[int] = []
+    peaks: list[int] = []
+
+    class Watching:
+        def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
+            running.append(1)
+            peaks.append(len(running))
+            time.sleep(0.01)
+            running.pop()
+            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Watching())
+    pack = PythonCodePack(sandbox={"num_zygotes": 3})
+    response = wrap(block("input", "3"), Tags.THINK_ANSWER, "")
+
     async def many() -> list[Verdict]:
-        response = wrap(block("input", "3"), Tags.THINK_ANSWER, "")
-        return await asyncio.gather(*(PACK.judge(ABDUCTION, response) for _ in range(30)))
+        return await asyncio.gather(*(pack.judge(ABDUCTION, response) for _ in range(20)))
 
     assert set(asyncio.run(many())) == {CORRECT}
+    assert max(peaks) == 3

@@ -52,6 +52,8 @@ def test_limits_have_ranges(given: dict[str, Any]) -> None:
 def test_defaults_are_a_configuration() -> None:
     assert 1 <= SandboxConfig().count_zygotes() <= 8
     assert SandboxConfig(num_zygotes=3).count_zygotes() == 3
+    assert SandboxConfig(num_zygotes=3).count_concurrent() == 3
+    assert SandboxConfig(backend="http", http_url=URL, http_max_concurrent=5).count_concurrent() == 5
 
 
 def test_summary_says_unsafe_first() -> None:
