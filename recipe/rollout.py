@@ -253,7 +253,11 @@ async def propose_once(
     except PromptTooLongError:
         return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
     num_failed = request.num_attempts - len(attempts)
-    measured = pack.features(checked.record, request.references, features) if features else {}
+    measured: dict[str, float] = {}
+    if features:
+        with clock.checking():
+            # In a thread: other responses are waiting for the event loop.
+            measured = await asyncio.to_thread(pack.features, checked.record, request.references, features)
     return Proposal(
         response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed, measured
     )

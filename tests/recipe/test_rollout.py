@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recipe.check_clock import CheckClock
 from recipe.rollout import (
     DUPLICATE,
     HELD_OUT,
@@ -86,6 +89,29 @@ def test_only_the_features_asked_for_are_measured(names: Sequence[str], expected
     assert proposal.outcome is Outcome.CORRECT
     # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer." has 23, and a line break is between.
     assert proposal.features == expected
+
+
+def test_features_are_measured_beside_the_event_loop_and_on_the_clock() -> None:
+    going_on = threading.Event()
+
+    class Slow(MeasuringPack):
+        def features(
+            self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+        ) -> dict[str, float]:
+            assert going_on.wait(10), "the event loop stands still"
+            time.sleep(0.05)
+            return {"length": 1.0}
+
+    async def both() -> Proposal:
+        script = Script(["Calculate: 40 + 1 ="], ["41"] * 4)
+        measuring = asyncio.create_task(propose_once(Slow(), PROPOSE, script, admit(), ["length"], clock))
+        await asyncio.sleep(0.05)
+        going_on.set()
+        return await measuring
+
+    clock = CheckClock()
+    assert asyncio.run(both()).features == {"length": 1.0}
+    assert clock.take() >= 0.05
 
 
 def test_accepted_task_is_attempted_in_one_call(arithmetic: ArithmeticPack) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.contract import TaskRecord
 from tasks.python_code import PythonCodePack
+from tasks.python_code.features import common_length
 
 
 def of(program: str, output: str = "9") -> TaskRecord:
@@ -42,6 +46,33 @@ def test_edit_distance_is_the_mean_over_the_references() -> None:
     alone = measure("edit-distance", LINE, BRANCH)
     assert 0.0 < alone < 1.0
     assert measure("edit-distance", LINE, LINE, BRANCH) == pytest.approx(alone / 2)
+
+
+def test_edit_distance_counts_nodes() -> None:
+    # Module, FunctionDef f, arguments, arg x, Return, Name x: 6 nodes, all of them in the other tree of 8,
+    # which has UnaryOp and USub as well. 1 - 2 * 6 / (6 + 8) = 1 / 7.
+    plain, negated = of("def f(x): return x"), of("def f(x): return -x")
+    assert measure("edit-distance", plain, negated) == pytest.approx(1 / 7)
+    # Another name in both places: 4 of 6 nodes are common, 1 - 2 * 4 / 12 = 1 / 3.
+    assert measure("edit-distance", plain, of("def f(y): return y")) == pytest.approx(1 / 3)
+
+
+@given(st.text("abc", max_size=20), st.text("abc", max_size=20))
+def test_common_length_is_that_of_the_table(first: str, second: str) -> None:
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, x in enumerate(first):
+        for j, y in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
+    assert common_length(first, second) == table[-1][-1]
+
+
+def test_large_programs_are_measured_at_once() -> None:
+    # The worst there is for difflib, which takes minutes here.
+    passes = of("def f(x):\n" + "    pass\n" * 1800)
+    mixed = of("def f(x):\n" + "    pass\n    1\n" * 1200)
+    start = time.process_time()
+    assert measure("edit-distance", passes, *[mixed] * 6) > 0
+    assert time.process_time() - start < 5
 
 
 def test_layout_makes_no_distance() -> None:
