@@ -159,6 +159,20 @@ def is_same_program(text: str, program: str) -> bool:
         return False
 
 
+def bound_names(program: str) -> set[str]:
+    """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports.
+
+    Raises:
+        SyntaxError: The text is no program; `check_program` returns none of those.
+    """
+    return {
+        symbol.get_name()
+        for scope in _scopes(symtable.symtable(program, _FILENAME, "exec"))
+        for symbol in scope.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()
+    }
+
+
 def _is_too_deep(tree: ast.AST) -> bool:
     """Whether a tree has more than `MAX_DEPTH` levels, found without recursion."""
     level = [tree]

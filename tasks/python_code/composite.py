@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
-from tasks.program import ENTRY, canonical_program, parse_program
+from tasks.program import ENTRY, bound_names, canonical_program
 from tasks.python_code.records import read_program
 
 
@@ -74,18 +74,14 @@ def define_given(programs: Sequence[str]) -> str:
 
 def composite_fault(program: str, num_given: int) -> str:
     """Why a program is no composite of `g_0` to `g_<num_given - 1>`; "" if it is one."""
-    tree = parse_program(program)
-    assert isinstance(tree, ast.Module), program
     wanted = {f"g_{number}" for number in range(num_given)}
-    called: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            called.add(node.func.id)
-        bound = getattr(node, "name", None) or getattr(node, "arg", None)
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            bound = node.id
-        if bound in wanted:
-            return "given-function-redefined"
+    if wanted & bound_names(program):
+        return "given-function-redefined"
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     return "" if wanted <= called else "given-function-not-called"
 
 

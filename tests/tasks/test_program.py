@@ -15,6 +15,7 @@ from tasks.program import (
     MAX_DEPTH,
     Refusal,
     Rules,
+    bound_names,
     canonical_program,
     check_program,
     is_same_program,
@@ -217,6 +218,31 @@ def test_canonical_form_ignores_layout_and_comments_only() -> None:
     assert not is_same_program("def f(", first)
     with pytest.raises(ValueError, match="must hold a Python program"):
         canonical_program("def f(")
+
+
+BINDINGS = """\
+import a.b, c as d
+from e import g as h
+def f(i, *j, k=m, **n):
+    o: int
+    for p in q(r=1):
+        with s as t, u as (v, w):
+            del x
+    try:
+        y = lambda z: aa
+    except KeyError as bb:
+        return [cc for dd in ee]
+    match ff:
+        case {"gg": hh, **ii} | [*jj] as kk:
+            ll.mm = (nn := 1)
+class oo(pp):
+    qq = 1
+"""
+
+
+def test_names_bound_in_any_scope_are_found() -> None:
+    bound = "a d f h i j k n o p t v w x y z bb dd hh ii jj kk nn oo qq"
+    assert {name for name in bound_names(BINDINGS) if name.isidentifier()} == set(bound.split())
 
 
 def test_what_python_cannot_write_down_is_refused() -> None:

@@ -207,6 +207,14 @@ def test_composite_proposals_call_all_that_they_are_given() -> None:
     redefined = Rejected(Outcome.WRONG, "given-function-redefined")
     assert ask("def g_1(x):\n    return 0\ndef f(x):\n    return g_0(g_1(x))") == redefined
     assert ask("def f(g_0):\n    g_1 = g_0\n    return g_0(g_1(1))") == redefined
+    assert ask("from math import floor as g_0\ndef f(x):\n    return g_0(g_1(x))") == redefined
+    assert (
+        ask("def f(x):\n    match x:\n        case {**g_0}:\n            pass\n    return g_0(g_1(x))")
+        == redefined
+    )
+    # The keyword of a call binds nothing, and whether a call ever happens is not looked at.
+    assert isinstance(ask("def f(x):\n    return g_0(g_1(x)) if x else dict(g_0=1)"), Accepted)
+    assert isinstance(ask("def f(x):\n    if 0:\n        g_0(g_1(x))\n    return x"), Accepted)
 
 
 @pytest.mark.parametrize("depth", [90, 93, 94, 95])
