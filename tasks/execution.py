@@ -28,12 +28,12 @@ from tasks.sandbox import (
 )
 from tasks.sandbox.literals import equal, parse_literal
 
-BUILT_IN_ERRORS = frozenset(
-    name
+BUILT_IN_ERRORS = {
+    name: value
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, BaseException)
-)
-"""Names of the exception classes that every program has."""
+}
+"""The exception classes that every program has, by name; some have several, as `OSError` and `IOError`."""
 
 NOT_DETERMINISTIC = "not-deterministic"
 """Slug of a program that gave two results for one input."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
-from tasks.program import Refusal, Rules, check_program, parse_program
+from tasks.program import Refusal, Rules, bound_names, check_program, parse_program
 from tasks.python_code.composite import composite_fault
 from tasks.python_code.records import (
     ERROR,
@@ -69,6 +69,9 @@ class Admission:
             # Inside a function a program is a few levels deeper than it was at the top.
             if len(program) > self._rules.max_chars or isinstance(parse_program(program), str):
                 return _rejected("composite-too-big")
+        if kind == ERROR and not bound_names(program).isdisjoint(BUILT_IN_ERRORS):
+            # Errors are told apart by their names, so a name has to stand for one class.
+            return _rejected("error-redefined")
         inputs: list[str] = []
         for text in draft.inputs:
             read = read_input(text, self._max_literal_chars)

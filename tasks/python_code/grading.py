@@ -100,7 +100,8 @@ def _grade_error(record: TaskRecord, answer: str) -> Verdict:
     name = answer.strip()
     if name not in BUILT_IN_ERRORS:
         return _malformed("answer-not-an-error")
-    return CORRECT if name == read_str(record.payload, "error") else _wrong("wrong-error")
+    right = BUILT_IN_ERRORS.get(read_str(record.payload, "error"))
+    return CORRECT if BUILT_IN_ERRORS[name] is right else _wrong("wrong-error")
 
 
 def _malformed(reason: str) -> Verdict:

@@ -95,6 +95,12 @@ def test_induction_takes_the_program_of_its_reference() -> None:
     assert PACK.spec("induction").reference_kinds == ("deduction", "abduction")
 
 
+def test_error_tasks_store_the_own_name_of_the_class() -> None:
+    found = accept("error", proposal("def f(x):\n    raise IOError", "1"))
+    assert isinstance(found, Accepted)
+    assert found.record.payload["error"] == "OSError"
+
+
 def test_error_tasks_store_the_class() -> None:
     found = accept("error", proposal(returning("x['k']"), "{}"))
     assert isinstance(found, Accepted)
@@ -167,6 +173,10 @@ RUN = [
     ("deduction", returning("str(object())"), "1", "not-deterministic"),
     ("error", returning("x"), "1", "no-error"),
     ("error", "class MyError(Exception):\n    pass\ndef f(x):\n    raise MyError", "1", "error-not-built-in"),
+    ("error", "class KeyError(Exception):\n    pass\ndef f(x):\n    raise KeyError", "1", "error-redefined"),
+    ("error", "KeyError = ValueError\ndef f(x):\n    raise KeyError", "1", "error-redefined"),
+    ("error", "def f(x, KeyError=ValueError):\n    raise KeyError", "1", "error-redefined"),
+    ("deduction", "KeyError = ValueError\ndef f(x):\n    return x", "1", ""),
     ("error", "def f(x):\n    return f(x)", "1", "recursion-limit"),
     ("error", "def f(x):\n    raise SystemExit", "1", "exits"),
     ("error", "def f(x):\n    raise KeyError(list({'a', 'b', 'c'}))", "1", ""),

@@ -155,8 +155,14 @@ def test_induction_runs_the_hidden_half(answer: str, verdict: Verdict) -> None:
         ("int", malformed("answer-not-an-error")),
     ],
 )
-def test_error_compares_names(answer: str, verdict: Verdict) -> None:
+def test_error_compares_classes(answer: str, verdict: Verdict) -> None:
     assert judge(ERROR, "error", answer) == verdict
+
+
+def test_every_name_of_an_error_is_right() -> None:
+    record = TaskRecord("error", error_task("def f(x):\n    raise IOError", "1", "OSError"))
+    assert judge(record, "error", "IOError") == judge(record, "error", "OSError") == CORRECT
+    assert judge(record, "error", "FileNotFoundError") == wrong("wrong-error")
 
 
 def test_the_last_block_counts_and_others_do_not() -> None:
