@@ -6,6 +6,8 @@ different hash seeds, within half of the time that an attempt will have.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 
 from tasks.contract import Outcome, Rejected, TaskRecord
@@ -25,11 +27,15 @@ from tasks.sandbox import Call
 from tasks.sandbox import Outcome as RunOutcome
 from tasks.sandbox.literals import (
     LiteralError,
+    equal,
     parse_arguments,
     render_arguments,
 )
 
 MAX_MESSAGE_CHARS = 2_000
+
+_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")
+"""How a message would tell the program itself."""
 
 MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
 """Errors that tell of the machine rather than of the program."""
@@ -41,12 +47,14 @@ class Admission:
     Args:
         rules: What programs may be.
         max_literal_chars: Longest input and output.
+        strict: Tell `1`, `1.0` and `True` apart, as the grader of the tasks does.
         runner: Runs the programs.
     """
 
-    def __init__(self, rules: Rules, max_literal_chars: int, runner: Runner) -> None:
+    def __init__(self, rules: Rules, max_literal_chars: int, strict: bool, runner: Runner) -> None:
         self._rules = rules
         self._max_literal_chars = max_literal_chars
+        self._strict = strict
         self._runner = runner
 
     def admit(self, kind: str, draft: Draft, given: str = "", num_given: int = 0) -> TaskRecord | Rejected:
@@ -79,7 +87,9 @@ class Admission:
                 return read
             inputs.append(read)
         if kind == INDUCTION:
-            reason = _induction_fault(draft, inputs)
+            if not draft.message.strip():
+                return _rejected("no-message", True)
+            reason = _message_fault(draft.message) or self._repeat_fault(inputs)
             if reason:
                 return _rejected(reason)
         return self._run(kind, program, inputs, draft.message.strip())
@@ -98,6 +108,11 @@ class Admission:
         if kind == INDUCTION:
             return TaskRecord(kind, induction_task(program, examples, message))
         return TaskRecord(kind, triplet(program, examples[0]))
+
+    def _repeat_fault(self, inputs: Sequence[str]) -> str:
+        """Why a hidden example would be a shown one; "" if it is none."""
+        pairs = itertools.combinations(map(parse_arguments, inputs), 2)
+        return "repeated-input" if any(equal(*pair, self._strict) for pair in pairs) else ""
 
     def _fault(self, kind: str, calls: Sequence[Call]) -> str:
         if kind == ERROR:
@@ -139,15 +154,13 @@ def _error_fault(call: Call) -> str:
     return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
 
 
-def _induction_fault(draft: Draft, inputs: Sequence[str]) -> str:
-    if len(set(inputs)) < len(inputs):
-        return "repeated-input"
-    if len(draft.message) > MAX_MESSAGE_CHARS:
+def _message_fault(message: str) -> str:
+    if len(message) > MAX_MESSAGE_CHARS:
         return "message-too-big"
-    if any("\ud800" <= char <= "\udfff" for char in draft.message):
+    if any("\ud800" <= char <= "\udfff" for char in message):
         # Half a character could not be written into a ledger or given to a tokenizer.
         return "message-not-unicode"
-    return "message-gives-program" if "def f" in draft.message else ""
+    return "message-gives-program" if _DEFINITION.search(message) else ""
 
 
 def _rejected(reason: str, is_malformed: bool = False) -> Rejected:

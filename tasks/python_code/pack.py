@@ -137,7 +137,7 @@ class PythonCodePack(FilePack):
         # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
         rules = Rules(max_program_chars, keep_comments or terse, keep_globals or terse)
         self._runner = Runner(check_sandbox(sandbox or {}), limits)
-        self._admission = Admission(rules, max_literal_chars, self._runner)
+        self._admission = Admission(rules, max_literal_chars, strict_equality, self._runner)
         self._grader = Grader(strict_equality, self._runner)
 
     def check(self) -> None:

@@ -133,6 +133,8 @@ GRAMMAR = [
     ("abduction", proposal("def g(x): return x", "1"), "no-entry-function"),
     ("induction", proposal(returning("x"), "1", "2", message="m"), "number-of-inputs"),
     ("induction", proposal(returning("x"), "1", "2", "3"), "no-message"),
+    ("induction", proposal(returning("x"), "1", "2", "3", message=""), "no-message"),
+    ("induction", proposal(returning("x"), "1", "2", "3", message=" \n "), "no-message"),
     (
         "induction",
         proposal(returning("x"), "1", "2", "3", message="a\n```\n```message\nb"),
@@ -240,9 +242,44 @@ def test_induction_rejects_state_between_calls_and_repeats() -> None:
     assert ask(counting, "1", "2", "3") == "not-deterministic"
     assert ask(returning("x"), "1", "2", " 1") == "repeated-input"
     assert ask(returning("1 / x"), "1", "2", "0") == "raises"
-    assert ask(returning("x"), "1", "2", "3", message="it is def f(x): return x") == "message-gives-program"
+    for told in (
+        "it is def f(x): return x",
+        "def  f(x)",
+        "async def\tf(x):",
+        "f = lambda x: x",
+        "f=lambda: 1",
+    ):
+        assert ask(returning("x"), "1", "2", "3", message=told) == "message-gives-program"
     assert ask(returning("x"), "1", "2", "3", message="m" * 2001) == "message-too-big"
     assert ask(returning("x"), "1", "2", "3", message="half a \ud800") == "message-not-unicode"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "is_repeated", "is_repeated_strictly"),
+    [
+        (("1", "2", "1.0"), True, False),
+        (("1", "2", "True"), True, False),
+        (("[1, 'a']", "[]", "[1.0, 'a']"), True, False),
+        (("{'a': 1, 'b': 2}", "{}", "{'b': 2, 'a': 1}"), True, True),
+        (("1", "1, 1", "[1]"), False, False),
+    ],
+)
+def test_inputs_differ_by_the_measure_of_the_answers(
+    inputs: tuple[str, ...], is_repeated: bool, is_repeated_strictly: bool
+) -> None:
+    response = proposal("def f(*x):\n    return len(x)", *inputs, message="m")
+    strict = PythonCodePack(num_inputs=3, strict_equality=True)
+    for pack, repeats in ((PACK, is_repeated), (strict, is_repeated_strictly)):
+        found = accept("induction", response, pack)
+        if repeats:
+            assert found == Rejected(Outcome.WRONG, "repeated-input")
+        else:
+            assert isinstance(found, Accepted)
+
+
+@pytest.mark.parametrize("message", ["the default of f", "defines f", "a lambda", "undef f"])
+def test_messages_may_use_the_words_of_programs(message: str) -> None:
+    assert isinstance(accept("induction", proposal(returning("x"), "1", "2", "3", message=message)), Accepted)
 
 
 @pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
