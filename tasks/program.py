@@ -8,6 +8,7 @@ ever read here, as a syntax tree.
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 import warnings
 from collections.abc import Iterator
@@ -70,7 +71,8 @@ class Rules:
     Attributes:
         max_chars: Longest program.
         keep_comments: Keep the text as it was written; else comments and docstrings go.
-        keep_globals: Keep module-level statements besides imports, functions and classes.
+        keep_globals: Keep module-level statements besides imports, functions and classes, and `if` and `try`
+            around these alone.
     """
 
     max_chars: int
@@ -111,8 +113,7 @@ def check_program(text: str, rules: Rules) -> str | Refusal:
     if reason:
         return Refusal(reason, False)
     if not rules.keep_globals:
-        kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        tree.body = [node for node in tree.body if isinstance(node, kept)]
+        tree.body = [node for node in tree.body if _defines_only(node)]
         text = "\n\n".join(_segment(text, node) for node in tree.body)
     _drop_docstrings(tree)
     try:
@@ -293,8 +294,26 @@ def _drop_docstrings(tree: ast.Module) -> None:
             node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
 
 
+def _defines_only(node: ast.AST) -> bool:
+    """Whether a statement imports or defines, or chooses between such statements and does nothing else."""
+    if isinstance(node, ast.If | ast.Try | ast.ExceptHandler):
+        inside = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+        return all(isinstance(child, ast.Pass) or _defines_only(child) for child in inside)
+    return isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom)
+
+
 def _segment(text: str, node: ast.stmt) -> str:
     """The source of a statement, with the decorators that belong to it."""
-    segment = ast.get_source_segment(text, node) or ""
     decorators = node.decorator_list if isinstance(node, Function | ast.ClassDef) else []
-    return "\n".join([*(f"@{ast.get_source_segment(text, call)}" for call in decorators), segment])
+    if not decorators:
+        return ast.get_source_segment(text, node) or ""
+    # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No other
+    # line between the two can begin with one.
+    lines = re.split("\r\n|\r|\n", text)
+    first = decorators[0].lineno
+    while not lines[first - 1].lstrip().startswith("@"):
+        first -= 1
+    end = node.end_lineno or first
+    # The columns are of bytes.
+    last = lines[end - 1].encode()[: node.end_col_offset].decode()
+    return "\n".join([*lines[first - 1 : end - 1], last])

@@ -23,6 +23,7 @@ from tasks.program import (
 )
 
 RULES = Rules(max_chars=4000, keep_comments=True, keep_globals=True)
+NO_GLOBALS = Rules(max_chars=4000, keep_comments=True, keep_globals=False)
 F = "def f(x):\n    return {}"
 
 GOOD = [
@@ -207,7 +208,35 @@ def test_stripping_globals_keeps_decorators_and_shared_lines_apart() -> None:
     rules = Rules(4000, True, False)
     program = "from functools import cache\nA = 1; import math\n@cache\n# why\ndef f(x):\n    return x"
     found = check_program(program, rules)
-    assert found == "from functools import cache\n\nimport math\n\n@cache\ndef f(x):\n    return x"
+    assert found == "from functools import cache\n\nimport math\n\n@cache\n# why\ndef f(x):\n    return x"
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "@(\n    # why\n    cache\n)\ndef f(x):\n    return x",
+        "@cache\n@(\n    cache\n)\n@cache\nclass A:\n    pass",
+        "@g('\u4e00',\n   '@')\ndef h(x): return '\u4e00'",
+        "if 1:\n    import math",
+        "try:\n    import math\nexcept ImportError:\n    pass\nelse:\n    def h(x):\n        return x",
+        "if 1:\n    pass\nelif 2:\n    from math import pi",
+    ],
+)
+def test_stripping_globals_leaves_definitions_whole(definition: str) -> None:
+    parts = ["A = 1", definition, "B = 2"]
+    if "def f" not in definition:
+        parts.append("def f(x):\n    return x")
+    found = check_program("\n".join(parts), NO_GLOBALS)
+    assert isinstance(found, str) and definition in found and "A = 1" not in found and "B = 2" not in found
+    ast.parse(found)
+
+
+@pytest.mark.parametrize(
+    "statement", ["if 1:\n    import math\n    K = 1", "try:\n    K = 1\nfinally:\n    pass"]
+)
+def test_stripping_globals_drops_what_does_more_than_define(statement: str) -> None:
+    found = check_program(f"{statement}\ndef f(x):\n    return x", NO_GLOBALS)
+    assert found == "def f(x):\n    return x"
 
 
 def test_canonical_form_ignores_layout_and_comments_only() -> None:
