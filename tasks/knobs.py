@@ -36,8 +36,9 @@ def check_choices(knob: str, chosen: Sequence[str], known: Sequence[str]) -> tup
     Raises:
         ValueError: It is no list, or empty, or has an unknown or a repeated item.
     """
-    found = [] if isinstance(chosen, str) else list(chosen)
-    if not found or len(set(found)) < len(found) or not set(found) <= set(known):
+    found = list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else []
+    # `in`, not a set: an item may be a list, by one bracket too many.
+    if not found or any(item not in known or found.count(item) > 1 for item in found):
         raise ValueError(f"pack.{knob} must be a list of some of {', '.join(known)}; got {chosen!r}")
     return tuple(item for item in known if item in found)
 
