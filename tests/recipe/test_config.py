@@ -56,6 +56,7 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
     assert sandbox(*verls, *own) == ["http://b/run_code", 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "changes"),
     [

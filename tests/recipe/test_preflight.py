@@ -459,6 +459,7 @@ def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
     preflight.check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", PACKS)
 def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
     assert preflight.check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack

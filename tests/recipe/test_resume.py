@@ -396,6 +396,7 @@ def test_killed_run_goes_on_as_if_it_was_not(
     runs.assert_same(tmp_path, [killed, resumed])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "step"), [(STEP_ENDED, 1), (METRICS_WRITTEN, 4)])
 @pytest.mark.parametrize("file", [outputs.LEDGER, outputs.METRICS])
 def test_line_that_was_half_written_is_written_again(

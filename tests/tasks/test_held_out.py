@@ -56,6 +56,7 @@ def test_program_checks_the_file(name: str, capsys: pytest.CaptureFixture[str]) 
     assert "as drawn" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_program_tells_a_file_that_differs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
