@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.syntax import parse
+
 ENTRY = "f"
 """The function that a task calls."""
 
@@ -129,7 +131,7 @@ def parse_program(text: str) -> ast.Module | str:
     if "\0" in text:
         return "nul-character"
     try:
-        tree = ast.parse(text, _FILENAME)
+        tree = parse(text, _FILENAME)
     except UnicodeEncodeError:
         return "not-unicode"
     except (MemoryError, RecursionError):

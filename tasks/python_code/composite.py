@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tasks.contract import TaskRecord
 from tasks.program import ENTRY, bound_names, canonical_program
 from tasks.python_code.records import read_program
+from tasks.syntax import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def composite_fault(program: str, num_given: int) -> str:
         return "given-function-redefined"
     called = {
         node.func.id
-        for node in ast.walk(ast.parse(program))
+        for node in ast.walk(parse(program))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     return "" if wanted <= called else "given-function-not-called"
@@ -87,12 +88,12 @@ def composite_fault(program: str, num_given: int) -> str:
 
 def _can_be_given(program: str) -> bool:
     # Inside a function, `global` no longer names what stands beside it.
-    return not any(isinstance(node, ast.Global) for node in ast.walk(ast.parse(program)))
+    return not any(isinstance(node, ast.Global) for node in ast.walk(parse(program)))
 
 
 def _define(name: str, program: str) -> str:
-    tree = ast.parse(f"def {name}(*args):\n    return {ENTRY}(*args)")
+    tree = parse(f"def {name}(*args):\n    return {ENTRY}(*args)")
     wrapper = tree.body[0]
     assert isinstance(wrapper, ast.FunctionDef)
-    wrapper.body = [*ast.parse(program).body, *wrapper.body]
+    wrapper.body = [*parse(program).body, *wrapper.body]
     return ast.unparse(tree)

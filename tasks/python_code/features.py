@@ -12,6 +12,7 @@ from statistics import fmean
 
 from tasks.contract import TaskRecord
 from tasks.python_code.records import read_program
+from tasks.syntax import PARSING, parse
 
 COMPLEXITY_SCALE = 15.0
 EFFORT_SCALE = 10_000.0
@@ -35,8 +36,9 @@ def halstead(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
     from radon.metrics import h_visit
 
     program = read_program(record)
-    sizes = h_visit(program).total
-    cyclomatic: int = sum(block.complexity for block in cc_visit(program))
+    with PARSING:
+        sizes = h_visit(program).total
+        cyclomatic: int = sum(block.complexity for block in cc_visit(program))
     effort, volume = float(sizes.effort), float(sizes.volume)
     return (
         0.5 * min(effort / EFFORT_SCALE, 1.0)
@@ -78,7 +80,7 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
 def _nodes(record: TaskRecord) -> list[str]:
     """A program's syntax tree as one line a node, children behind their parent."""
     lines: list[str] = []
-    pending: list[ast.AST] = [ast.parse(read_program(record))]
+    pending: list[ast.AST] = [parse(read_program(record))]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.expr_context):

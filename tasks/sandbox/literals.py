@@ -12,6 +12,8 @@ import math
 import warnings
 from collections.abc import Hashable
 
+from tasks.syntax import parse_expression
+
 MAX_INPUT_BYTES = 65_536
 MAX_INPUT_DEPTH = 40
 MAX_INTEGER_BITS = 14_000
@@ -120,7 +122,7 @@ def _check_size(text: str, max_bytes: int) -> None:
 
 
 def _parse(text: str) -> ast.expr:
-    return ast.parse(text, filename=_FILENAME, mode="eval").body
+    return parse_expression(text, _FILENAME)
 
 
 def _describe(error: BaseException) -> str:
