@@ -58,7 +58,7 @@ def check(config: DictConfig) -> TaskPack:
     _check_sizes(config)
     pack = GuardedPack(load_pack(config.pack), config.azr.pack_deadline_s)
     pack.check()
-    pack.held_out()
+    _check_seeds(pack)
     _check_profile(config, pack)
     _check_bonus(config, pack)
     _check_estimator(config)
@@ -155,6 +155,16 @@ def _check_sizes(config: DictConfig) -> None:
         f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
     )
     _require(azr.pack_deadline_s > 0, f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}")
+
+
+def _check_seeds(pack: TaskPack) -> None:
+    seeds = [pack.task_key(record) for record in pack.seeds()]
+    twice = len(seeds) - len(set(seeds))
+    _require(not twice, f"the seeds of the pack {pack.name} must differ from each other; {twice} do not")
+    shared = {pack.task_key(record) for record in pack.held_out()}.intersection(seeds)
+    _require(
+        not shared, f"the pack {pack.name} must hold out no seed; {len(shared)} are, such as {shared}"[:300]
+    )
 
 
 def _check_profile(config: DictConfig, pack: TaskPack) -> None:

@@ -298,7 +298,8 @@ class SelfPlay:
         if num_failed > limit * num_asked:
             raise SelfPlayError(
                 f"{phase}: {num_failed} of {num_asked} responses never came from the inference engine or "
-                f"could not be checked, more than azr.failures.max_share={limit} allows; the log says why"
+                f"could not be checked, more than azr.failures.max_share={limit} allows; the log says why (a "
+                "prompt longer than data.max_prompt_length, a dead engine, a broken check)"
             )
 
 

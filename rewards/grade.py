@@ -50,7 +50,14 @@ def price_grade(grade: Grade, value: float, attempt_wrong: float) -> float:
 
     Returns:
         The reward, a scalar without unit.
+
+    Raises:
+        ValueError: `value` is none that the measure can have: a share of all is no wrong attempt's.
     """
     if isinstance(grade, ByShare):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{grade.measure} of a wrong attempt must be in [0, 1); got {value!r}")
         return value if value > 0.0 else attempt_wrong
+    if not value >= 0.0:
+        raise ValueError(f"{grade.measure} must be at least 0; got {value!r}")
     return next((price for largest, price in grade.steps if value <= largest), grade.beyond)

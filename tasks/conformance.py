@@ -43,9 +43,9 @@ BLANK = ("", " ", "\n", "\t \n\n")
 """Responses that say nothing, whatever the domain."""
 
 GARBAGE = (
-    "no", "\x00", "\ud800", "\u202e\u2028", "{", "}" * 20_000, "(" * 20_000, "\\", "%s{0}", "```python",
-    "</answer>", "<answer></answer>", "\N{ARABIC-INDIC DIGIT FIVE}", "\N{SUPERSCRIPT TWO}", "-" * 300,
-    "9" * 20_000, "nan", " " * 100_000 + "x", "x\n" * 50_000, "\r\n\x1b[2J",
+    "no such answer", "\x00", "\ud800", "\u202e\u2028", "{{{", "}" * 20_000, "(" * 20_000, "\\" * 3, "%s{0}",
+    "```python", "</answer>", "<answer></answer>", "\N{ARABIC-INDIC DIGIT FIVE}", "\N{SUPERSCRIPT TWO}",
+    "-" * 300, "9" * 20_000, "nan nan", " " * 100_000 + "x", "x\n" * 50_000, "\r\n\x1b[2J",
 )  # fmt: skip
 """Responses that no grammar takes for a task or for a right answer."""
 

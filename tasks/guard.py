@@ -293,7 +293,7 @@ class GuardedPack(TaskPack):
 class ThreadWatch:
     """A watch that tells from a thread of its own, since the one that runs the pack does not come back.
 
-    For packs that run in one thread, an event loop's: there is one call under way at any moment.
+    In each thread there is one call under way at any moment.
 
     Args:
         deadline_s: Seconds after which it tells.
@@ -303,26 +303,27 @@ class ThreadWatch:
     def __init__(self, deadline_s: float, tell: Callable[[PackError], None]) -> None:
         self._deadline_s = deadline_s
         self._tell = tell
-        self._under_way: tuple[float, Callable[[], PackError]] | None = None
+        self._under_way: dict[int, tuple[float, Callable[[], PackError]]] = {}
         # Not a timer a call: starting a thread costs more than most checks.
         threading.Thread(target=self._look, name="pack-watch", daemon=True).start()
 
     @contextmanager
     def __call__(self, late: Callable[[], PackError]) -> Iterator[None]:
         """See `Watch`."""
-        self._under_way = (time.monotonic(), late)
+        thread = threading.get_ident()
+        self._under_way[thread] = (time.monotonic(), late)
         try:
             yield
         finally:
-            self._under_way = None
+            del self._under_way[thread]
 
     def _look(self) -> None:
         while True:
             time.sleep(min(self._deadline_s / 2, 1.0))
-            seen = self._under_way
-            if seen is not None and time.monotonic() - seen[0] > self._deadline_s:
-                self._tell(seen[1]())
-                return
+            for since, late in list(self._under_way.values()):
+                if time.monotonic() - since > self._deadline_s:
+                    self._tell(late())
+                    return
 
 
 def _describe(method: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str:

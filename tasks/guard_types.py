@@ -76,6 +76,13 @@ def kinds(value: object) -> str:
     for name in called:
         if not (isinstance(name, str) and _KIND.fullmatch(name)):
             return f"has the kind {name!r}; names are lower case letters, digits and hyphens"
+    for spec in value:
+        shown = spec.reference_kinds
+        if not isinstance(shown, tuple) or not set(shown) <= set(called):
+            return f"shows {short(shown)} as references of {spec.name}; they must be of {', '.join(called)}"
+        count = spec.num_references
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            return f"shows {short(count)} references of {spec.name}; it must be an integer from 0"
     return "" if len(set(called)) == len(called) else f"has a kind twice: {', '.join(called)}"
 
 

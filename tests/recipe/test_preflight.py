@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from recipe import checkpoint, preflight
 from recipe.config import CONF, register
 from recipe.preflight import PreflightError
 from tasks.arithmetic import ArithmeticPack
+from tasks.contract import TaskRecord
+from tasks.kinds_pack import KindsPack
 from tasks.registry import available_packs
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -427,9 +430,31 @@ def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("control", CONTROLS)
-@pytest.mark.parametrize("experiment", ["demo", "azr_coder_3b"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, control: str) -> None:
-    preflight.check(composed(tmp_path, f"experiment={experiment}", f"control={control}"))
+    overrides = [f"experiment={experiment}", f"control={control}"]
+    if experiment == "sqlm_mult3" and control == "seeds_only":
+        # Its cells are the attempts at one record, which are asked for one by one then.
+        overrides.append("algorithm.trr.cells=role-kind")
+    preflight.check(composed(tmp_path, *overrides))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [(lambda pack: [*pack.seeds(), pack.seeds()[0]], "must differ from each other; 1 do not"),
+     (lambda pack: [*pack.seeds(), pack.held_out()[3]], "must hold out no seed; 1 are, such as")],
+)  # fmt: skip
+def test_seeds_that_are_equal_or_held_out_are_refused(
+    config: DictConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    seeds: Callable[[ArithmeticPack], list[TaskRecord]],
+    said: str,
+) -> None:
+    planted = seeds(ArithmeticPack())
+    monkeypatch.setattr(ArithmeticPack, "seeds", lambda self: planted)
+    monkeypatch.setattr(ArithmeticPack, "held_out", KindsPack.held_out)
+    with pytest.raises(PreflightError, match=said):
+        preflight.check(config)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,15 @@ def test_steps_price_the_stretch_that_the_value_is_in(distance: float, expected:
     assert price_grade(STEPS, distance, attempt_wrong=-0.8) == expected
 
 
+@pytest.mark.parametrize(
+    ("grade", "value"),
+    [(ByShare("share"), 50.0), (ByShare("share"), 1.0), (ByShare("share"), -0.1), (STEPS, -7.0)],
+)
+def test_a_value_that_the_measure_cannot_have_is_no_reward(grade: ByShare | BySteps, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{grade.measure} .*must be .*got {value}"):
+        price_grade(grade, value, -0.8)
+
+
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_nearer_never_earns_less(one: float, other: float) -> None:
     near, far = sorted((one, other))

@@ -120,7 +120,7 @@ FAULTS = {
         "async def accept(self, kind, response, references, step=0):\n"
         "        return Accepted(self.seeds()[0]) if response.strip() else Rejected(Outcome.MALFORMED, 'no')",
         conformance.check_garbage,
-        r"accept\('deduction', 'no', \[\]\) is correct; it must be malformed or wrong",
+        r"accept\('deduction', 'no such answer', \[\]\) is correct; it must be malformed or wrong",
     ),
     "payload-that-json-changes": (
         "def sample_record(self, kind, rng): return TaskRecord(kind, {'pair': (1, 2)})",

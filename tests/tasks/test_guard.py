@@ -171,6 +171,9 @@ def test_wrong_answers_to_proposals_are_named(value: object, said: str) -> None:
         ((), "at least one"),
         ((KindSpec("code_i", (), 0),), "the kind 'code_i'"),
         ((KindSpec("a", (), 0), KindSpec("a", (), 0)), "a kind twice"),
+        ((KindSpec("a", ("b",), 0),), "shows ('b',) as references of a; they must be of a"),
+        ((KindSpec("a", "a", 0),), "shows 'a' as references of a"),  # type: ignore[arg-type]
+        ((KindSpec("a", ("a",), -1),), "shows -1 references of a"),
     ],
 )
 def test_wrong_kinds_are_named(kinds: tuple[KindSpec, ...], said: str) -> None:
@@ -253,6 +256,26 @@ def test_a_check_that_blocks_is_told_of_while_it_blocks_and_no_other_is_blamed()
 
     asyncio.run(both())
     assert [re.search(r"'(\w+)'\) did not return", str(error))[1] for error in told] == ["block"]  # type: ignore[index]
+
+
+def test_a_call_that_hangs_in_one_thread_is_seen_beside_those_of_another() -> None:
+    told: list[PackError] = []
+
+    def measure(*arguments: object) -> dict[str, float]:
+        time.sleep(1.0)
+        return {"mid-range": 1.0}
+
+    pack = GuardedPack(faulty("features", measure), 60, told.append, ThreadWatch(0.1, told.append))
+
+    async def both() -> None:
+        slow = asyncio.create_task(asyncio.to_thread(pack.features, RECORD, [], ["mid-range"]))
+        while not slow.done():
+            await pack.judge(RECORD, "8")
+            await asyncio.sleep(0.001)
+
+    asyncio.run(both())
+    assert len(told) == 1
+    assert "features(" in str(told[0]) and "did not return within 60 s" in str(told[0])
 
 
 def test_a_cancelled_check_is_cancelled_and_no_fault() -> None:
