@@ -6,6 +6,7 @@ that was trained on them.
 
 from __future__ import annotations
 
+import ast
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
@@ -17,6 +18,7 @@ from tasks.math_word.records import Draft, shown_program
 from tasks.math_word.steps import work_out
 from tasks.parsing import last_line
 from tasks.payload import read_str
+from tasks.program import parse_program
 from tasks.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
@@ -191,11 +193,15 @@ class TerseForm(Form):
         question, mark, solution = last_line(response).rpartition("|")
         if not mark or not solution.strip():
             return Rejected(Outcome.MALFORMED, "no-answer" if self._claimed else "no-program")
+        if not self._claimed and not _is_expression(solution):
+            # A function could not be shown in one line.
+            return Rejected(Outcome.MALFORMED, "no-program")
         return Draft(question, solution)
 
     def proposal(self, record: TaskRecord) -> str:
-        """See `Form.proposal`."""
-        return f"{self.question(record)}|{self._solution(record).replace(' ', '')}"
+        """See `Form.proposal`; only in plain arithmetic are blanks no part of the program."""
+        solution = self._solution(record)
+        return f"{self.question(record)}|{solution.replace(' ', '') if _steps(record) else solution}"
 
     def question(self, record: TaskRecord) -> str:
         """See `Form.question`: the bare question, in one line."""
@@ -221,6 +227,11 @@ class TerseForm(Form):
         """See `Form.worked_answer`."""
         steps = " ".join(f"{step}={value}".replace(" ", "") for step, value in _steps(record))
         return f"({steps}){self.answer(record)}" if steps else self.answer(record)
+
+
+def _is_expression(text: str) -> bool:
+    tree = parse_program(text.strip())
+    return isinstance(tree, ast.Module) and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr)
 
 
 def _steps(record: TaskRecord) -> list[tuple[str, int]]:

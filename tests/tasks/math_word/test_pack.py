@@ -206,3 +206,18 @@ def test_claimed_packs_store_what_they_would_accept() -> None:
     for record in [*pack.seeds(), pack.sample_record("problem", rng)]:
         assert set(record.payload) == {"question", "answer"}
         assert asyncio.run(pack.accept("problem", pack.gold_proposal(record), [])) == Accepted(record)
+
+
+@pytest.mark.parametrize("program", ["sum([x for x in range(3)]) + 4", "7 if not 0 else 1", "(16 - 3) * 2"])
+def test_terse_programs_are_shown_so_that_they_still_run(program: str) -> None:
+    pack = MathWordPack(terse=True)
+    proposal = f"There are 3, 4, 7, 16 of them. How many?|{program}"
+    found = asyncio.run(pack.accept("problem", proposal, []))
+    assert isinstance(found, Accepted)
+    assert asyncio.run(pack.accept("problem", pack.gold_proposal(found.record), [])) == found
+
+
+@pytest.mark.parametrize("program", ["def f(): x=7; return x", "x=7", "7;7"])
+def test_a_terse_program_is_one_expression(program: str) -> None:
+    found = asyncio.run(MathWordPack(terse=True).accept("problem", f"There are 7. How many?|{program}", []))
+    assert found == Rejected(Outcome.MALFORMED, "no-program")
