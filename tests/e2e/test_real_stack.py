@@ -270,16 +270,17 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
 def test_a_pack_from_elsewhere_trains_and_its_faults_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new.write("roman_numbers", tmp_path / "source")
+    # A name of its own: the module stays loaded in this process.
+    new.write("greek_numbers", tmp_path / "source")
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", site, tmp_path / "source"], check=True)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     config = TinyModelConfig(steps=60, batch_size=32)
-    model = ensure_tiny_model(load_pack("roman_numbers"), config, tmp_path / "models")
+    model = ensure_tiny_model(load_pack("greek_numbers"), config, tmp_path / "models")
 
-    overrides = ("pack=roman_numbers", "trainer.total_training_steps=3", "trainer.test_freq=3")
+    overrides = ("pack=greek_numbers", "trainer.total_training_steps=3", "trainer.test_freq=3")
     run(tmp_path / "run", model, *overrides)
     metrics = read_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in metrics] == [0, 1, 2, 3]
@@ -288,7 +289,7 @@ def test_a_pack_from_elsewhere_trains_and_its_faults_stop_the_run(
     assert {line["kind"] for line in ledger} == {"deduction", "abduction"}
     assert Counter(line["role"] for line in ledger)["propose"] == 3 * 2 * 4
 
-    module = site / "roman_numbers" / "pack.py"
+    module = site / "greek_numbers" / "pack.py"
     sound = module.read_text()
     judge = "    async def judge(self, record: TaskRecord, response: str) -> Verdict:\n"
     assert judge in sound
@@ -300,6 +301,6 @@ def test_a_pack_from_elsewhere_trains_and_its_faults_stop_the_run(
         stopped = tmp_path / fault.split()[0]
         printed = run(stopped, model, *overrides, "azr.pack_deadline_s=5", status=1)
         assert "error: " in printed
-        assert "pack roman_numbers: judge(TaskRecord(kind=" in printed
+        assert "pack greek_numbers: judge(TaskRecord(kind=" in printed
         assert said in printed
         assert not (stopped / "ledger.jsonl").exists() or not read_lines(stopped / "ledger.jsonl")
