@@ -86,29 +86,20 @@ class RewardProfile:
     prices: PriceTable | UniformDraw
 
 
+_PAPER = PriceTable(
+    proposal_malformed=-1.0,
+    proposal_wrong=-0.5,
+    proposal_correct=ByLearnability(otherwise=0.0),
+    attempt_malformed=-1.0,
+    attempt_wrong=-0.5,
+    attempt_correct=1.0,
+)
+
 _ALL = (
-    RewardProfile(
-        name="paper",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-0.5,
-            proposal_correct=ByLearnability(otherwise=0.0),
-            attempt_malformed=-1.0,
-            attempt_wrong=-0.5,
-            attempt_correct=1.0,
-        ),
-    ),
+    RewardProfile(name="paper", prices=_PAPER),
     RewardProfile(
         name="paper_accuracy",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-0.5,
-            proposal_correct=ByLearnability(otherwise=0.0),
-            attempt_malformed=-1.0,
-            attempt_wrong=-0.5,
-            attempt_correct=1.0,
-            wrong_grade=ByShare("share"),
-        ),
+        prices=replace(_PAPER, wrong_grade=ByShare("share")),
     ),
     RewardProfile(
         name="azr_code",
@@ -121,17 +112,7 @@ _ALL = (
             attempt_correct=1.0,
         ),
     ),
-    RewardProfile(
-        name="prime_inversion",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-0.5,
-            proposal_correct=ByLearnability(otherwise=0.0),
-            attempt_malformed=-1.0,
-            attempt_wrong=-0.5,
-            attempt_correct=1.0,
-        ),
-    ),
+    RewardProfile(name="prime_inversion", prices=_PAPER),
     RewardProfile(
         name="arithmetic",
         prices=PriceTable(
@@ -145,14 +126,8 @@ _ALL = (
     ),
     RewardProfile(
         name="arithmetic_rich",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-0.5,
-            proposal_correct=ByLearnability(otherwise=0.0),
-            attempt_malformed=-1.0,
-            attempt_wrong=-0.5,
-            attempt_correct=1.0,
-            wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5),
+        prices=replace(
+            _PAPER, wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
         ),
     ),
     RewardProfile(
