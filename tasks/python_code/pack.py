@@ -130,10 +130,9 @@ class PythonCodePack(FilePack):
         self._num_references = num_references
         self._seed_path = None if seed_path is None else Path(seed_path)
         self._terse = terse
-        self._form: Form = TerseForm()
-        if not terse:
-            sizes = (max_program_chars, max_literal_chars)
-            self._form = TaggedForm(Tags(tags), num_inputs, *sizes, time_limit_s)
+        sizes = (max_program_chars, max_literal_chars)
+        tagged = TaggedForm(Tags(tags), num_inputs, *sizes, time_limit_s)
+        self._form: Form = TerseForm() if terse else tagged
         # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
         rules = Rules(max_program_chars, keep_comments or terse, keep_globals or terse)
         self._runner = Runner(check_sandbox(sandbox or {}), limits)
