@@ -33,6 +33,9 @@ from tasks.guard import PackError
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers")
 """Packages whose versions go into the summary, with whichever vLLM is installed."""
 
+TOLD_CHANGES = 5
+"""The most settings that one message names."""
+
 register()
 
 
@@ -55,7 +58,17 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
     """Run the whole of it, and leave the results in `run_dir`."""
     started = time.monotonic()
     metrics = run_dir / outputs.METRICS
+    # As it was asked for: what is filled in below would differ between two runs of one command
+    asked = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    changes = _changes(run_dir / outputs.CONFIG, asked)
     if _finished(config):
+        if changes:
+            print(
+                f"error: {run_dir} has its {config.trainer.total_training_steps} steps already, of another "
+                f"configuration ({'; '.join(changes[:TOLD_CHANGES])}). Give another run.dir.",
+                file=sys.stderr,
+            )
+            sys.exit(2)
         print(f"{run_dir} has its {config.trainer.total_training_steps} steps already; nothing to do.")
         _report(run_dir, sys.stdout)
         return
@@ -67,8 +80,9 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 _set_environment(config, cpu_environment(**config.cpu))
             if config.actor_rollout_ref.model.path == TINY_MODEL:
                 _prepare_tiny_model(config, pack, terminal)
-            _tell_changes(run_dir / outputs.CONFIG, config, terminal)
-            OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
+            for change in changes:
+                print(f"changed since this run was last started: {change}", file=terminal)
+            OmegaConf.save(asked, run_dir / outputs.CONFIG)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
                 _run(config)
@@ -86,15 +100,14 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         _report(run_dir, terminal)
 
 
-def _tell_changes(saved: Path, config: DictConfig, terminal: TextIO) -> None:
-    """Say what a run is resumed with that it was not begun with: its numbers are then of two settings."""
+def _changes(saved: Path, asked: DictConfig) -> list[str]:
+    """What a run goes on with that it was not begun with: its numbers would be of two settings."""
     if not saved.exists():
-        return
-    before, now = (OmegaConf.to_container(c, resolve=True) for c in (OmegaConf.load(saved), config))
+        return []
+    before, now = (OmegaConf.to_container(c, resolve=True) for c in (OmegaConf.load(saved), asked))
     assert isinstance(before, dict)
     assert isinstance(now, dict)
-    for change in outputs.changed_settings(before, now):
-        print(f"changed since this run was last started: {change}", file=terminal)
+    return outputs.changed_settings(before, now)
 
 
 def _prepare_tiny_model(config: DictConfig, pack: TaskPack, terminal: TextIO) -> None:

@@ -1,6 +1,6 @@
 """The files that a run leaves in its directory, and the summary that is made from them.
 
-config.yaml      the resolved configuration
+config.yaml      the resolved configuration, as it was asked for
 metrics.jsonl    one line a step: verl's metrics and ours
 ledger.jsonl     one line a proposal or attempt
 tensorboard/     the metrics again, as event files

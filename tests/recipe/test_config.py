@@ -61,12 +61,12 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
     ("control", "changes"),
     [
         ("none", []),
-        ("random", ["reward_profile: paper -> random"]),
-        ("frozen_proposer", ["azr.train_proposer: True -> False"]),
-        ("seeds_only", ["azr.propose: True -> False"]),
+        ("random", ["reward_profile: paper -> random", "run.suffix:  -> _random"]),
+        ("frozen_proposer", ["azr.train_proposer: True -> False", "run.suffix:  -> _frozen_proposer"]),
+        ("seeds_only", ["azr.propose: True -> False", "run.suffix:  -> _seeds_only"]),
     ],
 )
-def test_control_changes_one_thing(control: str, changes: list[str]) -> None:
+def test_control_changes_one_thing_and_the_directory(control: str, changes: list[str]) -> None:
     register()
     with initialize_config_dir(str(CONF), version_base=None):
         plain, controlled = compose("azr"), compose("azr", [f"control={control}"])

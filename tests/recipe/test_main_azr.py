@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from recipe import checkpoint, outputs
+from recipe.main_azr import train
+from tasks.arithmetic import ArithmeticPack
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,4 +66,38 @@ def test_a_pack_that_breaks_its_contract_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "error: pack arithmetic: held_out() returned 'none'; it must be a sequence of TaskRecord\n"
+    )
+
+
+def finish(config: DictConfig, run_dir: Path) -> None:
+    """Leave in `run_dir` what a run of this configuration leaves that did all its steps."""
+    steps = config.trainer.total_training_steps
+    folder = run_dir / "checkpoints" / f"global_step_{steps}"
+    (folder / "actor").mkdir(parents=True)
+    manifest = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", steps, "", 0, 0)
+    checkpoint.write_manifest(folder, manifest)
+    OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
+    summary = outputs.make_summary([], seconds=1.0, command="", versions={})
+    (run_dir / outputs.SUMMARY).write_text(json.dumps(summary))
+
+
+def test_finished_run_says_that_it_is(config: DictConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = Path(config.run.dir)
+    finish(config, run_dir)
+    train(config, ArithmeticPack(), run_dir)
+    assert "has its 20 steps already; nothing to do" in capsys.readouterr().out
+
+
+def test_finished_run_does_not_stand_for_one_of_other_settings(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = Path(config.run.dir)
+    finish(config, run_dir)
+    config.reward_profile = "random"
+    with pytest.raises(SystemExit) as stopped:
+        train(config, ArithmeticPack(), run_dir)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {run_dir} has its 20 steps already, of another configuration "
+        "(reward_profile: paper -> random). Give another run.dir.\n"
     )
