@@ -68,13 +68,16 @@ def cell_of(uid: str, cells: Cells) -> str:
 class RunningMeans:
     """A mean of rewards for each cell that is carried from step to step, for baselines that no batch decides.
 
-    With R the mean of the cell's rewards in a step, and m = 0 before the first step that has any:
+    With R the mean of the cell's rewards in a step, m = w = 0 before the first step that has any, and b the
+    baseline:
 
-        m <- 0.95 * m + 0.05 * R
+        b = m / w,  m <- 0.95 * m + 0.05 * R,  w <- 0.95 * w + 0.05
 
-    A step is scored with m as the steps before left it, so no response is part of its own baseline. This is
-    the role-conditioned advantage estimation of SPIRAL (https://arxiv.org/abs/2506.24119) with one update a
-    step. There it is one a game, which in a batch of many responses would forget all but the last few.
+    A step is scored with b as the steps before left it, so no response is part of its own baseline, but for a
+    cell's first step, which is scored with its own mean. This is the role-conditioned advantage estimation of
+    SPIRAL (https://arxiv.org/abs/2506.24119) with one update a step, and without the weight of its zero
+    start: there it is one update a game, which in a batch of many responses would forget all but the last
+    few, and which has left zero behind after some dozens of them.
 
     Args:
         cells: How responses are grouped. Not by record: no record comes twice.
@@ -82,7 +85,7 @@ class RunningMeans:
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._means: dict[str, float] = {}
+        self._sums: dict[str, tuple[float, float]] = {}  # m and w of every cell
 
     def advance(self, uids: Sequence[str], rewards: Sequence[float]) -> dict[str, float]:
         """Take a step's rewards in.
@@ -92,20 +95,23 @@ class RunningMeans:
             rewards: (B,) rewards of these responses.
 
         Returns:
-            For every cell of the step, its mean before the step.
+            For every cell of the step, its baseline.
         """
         by_cell: dict[str, list[float]] = defaultdict(list)
         for uid, reward in zip(uids, rewards, strict=True):
             by_cell[cell_of(uid, self._cells)].append(reward)
-        before = {cell: self._means.get(cell, 0.0) for cell in by_cell}
+        baselines = {}
         for cell, found in by_cell.items():
-            self._means[cell] = DECAY * before[cell] + (1 - DECAY) * fmean(found)
-        return before
+            total, weight = self._sums.get(cell, (0.0, 0.0))
+            mean = fmean(found)
+            baselines[cell] = total / weight if weight else mean
+            self._sums[cell] = (DECAY * total + (1 - DECAY) * mean, DECAY * weight + (1 - DECAY))
+        return baselines
 
-    def state_dict(self) -> dict[str, float]:
-        """The mean of every cell so far."""
-        return dict(self._means)
+    def state_dict(self) -> dict[str, list[float]]:
+        """`[m, w]` of every cell so far."""
+        return {cell: list(sums) for cell, sums in self._sums.items()}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
         """Go on where `state_dict` left off."""
-        self._means = dict(state)
+        self._sums = {cell: (total, weight) for cell, (total, weight) in state.items()}

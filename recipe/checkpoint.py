@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 """Version of the manifest and the state. A checkpoint of another version is refused.
 
-1 had no running means of rewards."""
+1 had no running means of rewards, 2 had them without their weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def test_checkpoint_of_another_format_is_refused(tmp_path: Path, format: int) ->
     path = tmp_path / "azr" / "manifest.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"format": format, "something": "else"}))
-    with pytest.raises(CheckpointError, match=rf"checkpoint format 2; got {format}\. Resume it with"):
+    with pytest.raises(CheckpointError, match=rf"checkpoint format 3; got {format}\. Resume it with"):
         checkpoint.read_manifest(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from typing import Any
 
@@ -232,20 +233,37 @@ def test_reward_less_a_running_mean(statistics: str) -> None:
 
 
 def test_running_mean_of_three_steps() -> None:
-    # solve/deduction: 0 before its first step; rewards (1, 0), mean 1/2: 0.95 * 0 + 0.05 * 0.5 = 0.025
-    #                  reward (-1):                     0.95 * 0.025 - 0.05 * 1 = 0.02375 - 0.05 = -0.02625
-    # propose/deduction appears in step 2: 0, then 0.05 * 0.8 = 0.04; in step 3 solve/deduction is not there.
+    # solve/deduction: rewards (1, 0), mean 1/2: its own mean is its first baseline; m = 0.025, w = 0.05
+    #   reward (-1): b = 0.025 / 0.05; m = 0.95 * 0.025 - 0.05 = -0.02625, w = 0.95 * 0.05 + 0.05 = 0.0975
+    #   then b = -0.02625 / 0.0975 = -0.269231
+    # propose/deduction appears in step 2 with 0.8, and has 0 in step 3, where solve/deduction is not there:
+    #   b = 0.8 and 0.04 / 0.05 = 0.8; then m = 0.95 * 0.04 = 0.038, w = 0.0975
     means = RunningMeans(Cells.ROLE_KIND)
     solve, propose = make_uid("solve", "deduction"), make_uid("propose", "deduction")
-    assert means.advance([solve, make_uid("solve", "deduction")], [1.0, 0.0]) == {"solve/deduction": 0.0}
+    assert means.advance([solve, make_uid("solve", "deduction")], [1.0, 0.0]) == {"solve/deduction": 0.5}
     before = means.advance([solve, propose], [-1.0, 0.8])
-    assert before == pytest.approx({"solve/deduction": 0.025, "propose/deduction": 0.0})
-    assert means.advance([propose], [0.0]) == pytest.approx({"propose/deduction": 0.04})
+    assert before == pytest.approx({"solve/deduction": 0.5, "propose/deduction": 0.8})
+    assert means.advance([propose], [0.0]) == pytest.approx({"propose/deduction": 0.8})
     state = means.state_dict()
-    assert state == pytest.approx({"solve/deduction": -0.02625, "propose/deduction": 0.95 * 0.04})
+    assert state["solve/deduction"] == pytest.approx([-0.02625, 0.0975])
+    assert state["propose/deduction"] == pytest.approx([0.038, 0.0975])
     resumed = RunningMeans(Cells.ROLE_KIND)
-    resumed.load_state_dict(state)
-    assert resumed.advance([solve], [0.0]) == means.advance([solve], [0.0])
+    resumed.load_state_dict(json.loads(json.dumps(state)))
+    assert resumed.advance([solve], [0.0]) == pytest.approx({"solve/deduction": -0.269231}, abs=1e-6)
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=4), min_size=1, max_size=8), st.floats(-2, 2))
+@PROPERTY
+def test_constant_added_to_all_rewards_moves_a_running_mean_by_it(
+    steps: list[list[float]], constant: float
+) -> None:
+    # A baseline that lags behind a constant would push every response one way, long ones by less a token.
+    means, shifted = RunningMeans(Cells.GLOBAL), RunningMeans(Cells.GLOBAL)
+    for rewards in steps:
+        names = [""] * len(rewards)
+        (plain,) = means.advance(names, rewards).values()
+        (moved,) = shifted.advance(names, [reward + constant for reward in rewards]).values()
+        assert moved == pytest.approx(plain + constant, abs=1e-9)
 
 
 def test_running_mean_that_is_not_there_stops_the_run() -> None:

@@ -379,7 +379,6 @@ def test_scripted_run_meets_everything(runs: Runs) -> None:
     assert len(set(runs.whole.selfplay.buffer.keys())) == 3 * runs.whole.azr.buffer_capacity
     assert len({reward for step in runs.whole.rewards.values() for _, reward in step.values()}) >= 3
     baselines = runs.whole.baselines
-    assert set(baselines[1].values()) == {0.0}
     assert baselines[6].keys() >= {"propose/none", "propose/hard", "solve/medium", "solve/hard"}
     assert len(set(baselines[6].values())) == len(baselines[6])
     assert list(runs.left["states"]) == ["global_step_2", "global_step_4", "global_step_6"]
