@@ -9,8 +9,8 @@ from typing import TypeGuard
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.execution import Runner, fault
 from tasks.math_word.mention import constant_fault
-from tasks.math_word.number import NumberError, read_number
 from tasks.math_word.records import Draft, from_expression, problem
+from tasks.number import NumberError, read_number
 from tasks.program import Refusal, Rules, check_program, parse_program
 from tasks.sandbox import Outcome as RunOutcome
 from tasks.sandbox.literals import parse_literal

@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.math_word import prompts
-from tasks.math_word.number import NumberError, read_last_number, read_number
 from tasks.math_word.records import Draft, shown_program
 from tasks.math_word.steps import work_out
+from tasks.number import NumberError, read_last_number, read_number
 from tasks.parsing import last_line
 from tasks.payload import read_str
 from tasks.program import parse_program

@@ -18,9 +18,9 @@ from tasks.contract import Rejected, TaskRecord
 from tasks.held_out_file import render
 from tasks.math_word.admission import read_question
 from tasks.math_word.form import MARK
-from tasks.math_word.number import NumberError, read_number
 from tasks.math_word.pack import MathWordPack
 from tasks.math_word.records import problem
+from tasks.number import NumberError, read_number
 
 
 def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[TaskRecord]:
