@@ -25,6 +25,11 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 
+# Around a number that means another one than its digits: `minus 5`, `- 5`, `-$ 5`, `1 million`.
+_MINUS_WORDS = ("minus", "negative")
+_BETWEEN = " \t\r\n\\$\u20ac\u00a3"
+_SCALE = re.compile(r"[\s-]*(?:hundred|thousand|million|billion|trillion)", re.IGNORECASE)
+
 
 class NumberError(ValueError):
     """No number could be read; the text is the reason, a slug."""
@@ -47,27 +52,28 @@ def read_number(text: str) -> str:
     found = list(_NUMBER.finditer(text))
     if len(found) != 1:
         raise NumberError("several-numbers" if found else "no-number")
-    return _canonical(found[0])
+    return _canonical(found[0], text)
 
 
 def read_last_number(text: str) -> str:
     """Return the last number in the last 4,096 characters of a text, in canonical form.
 
     Raises:
-        NumberError: `no-number`, or `not-a-number` if it is too long.
+        NumberError: `no-number`; or `not-a-number` if it is too long, or means another one (`1 million`).
     """
     seen = tail(text)
     if len(seen) < len(text):
         # The first word may be the end of a longer one.
         seen = re.sub(r"^\S+", "", seen)
-    found = list(_NUMBER.finditer(_with_ascii_minus(seen)))
+    seen = _with_ascii_minus(seen)
+    found = list(_NUMBER.finditer(seen))
     if not found:
         raise NumberError("no-number")
-    return _canonical(found[-1])
+    return _canonical(found[-1], seen)
 
 
-def _canonical(found: re.Match[str]) -> str:
-    if len(found[0]) > MAX_NUMBER_CHARS:
+def _canonical(found: re.Match[str], text: str) -> str:
+    if len(found[0]) > MAX_NUMBER_CHARS or _means_another(text, found):
         raise NumberError("not-a-number")
     groups = found.groupdict(default="")
     sign = "-" if groups["sign"] == "-" else ""
@@ -76,6 +82,14 @@ def _canonical(found: re.Match[str]) -> str:
     denominator = f"/{groups['denominator']}" if groups["denominator"] else ""
     percent = "%" if groups["percent"] else ""
     return f"{sign}{digits.lstrip('0') or '0'}{part}{denominator}{percent}"
+
+
+def _means_another(text: str, found: re.Match[str]) -> bool:
+    """Whether a sign in words or apart, or a word behind, makes another number of what was found."""
+    before = text[: found.start()]
+    stripped = before.rstrip(_BETWEEN)
+    is_apart = stripped.endswith("-") and stripped != before
+    return is_apart or stripped.lower().endswith(_MINUS_WORDS) or bool(_SCALE.match(text, found.end()))
 
 
 def _with_ascii_minus(text: str) -> str:

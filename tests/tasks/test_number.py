@@ -15,6 +15,7 @@ READ = {
     "-3/04": "-3/4", "50%": "50%", "50 %": "50%", r"50\%": "50%", "50 per cent": "50%", "12.5%": "12.5%",
     "18 apples": "18", "x = 18": "18", "The answer is **18**.": "18", r"\boxed{18}": "18", "(18)": "18",
     "50 percent": "50%",
+    "5 - that is all": "5", "a surplus 5": "5", "(-5)": "-5", "5 mill": "5",
     "18, of course": "18", "$18/day": "18", "18-inch": "18",
 }  # fmt: skip
 
@@ -29,6 +30,11 @@ REFUSED = {
     "\N{FULLWIDTH DIGIT SEVEN}": "not-a-number", "9" * 41: "not-a-number", "0" * 41: "not-a-number",
     "10**10**10": "several-numbers", "2 * 9": "several-numbers", "20-2": "several-numbers",
     "3 1/2": "several-numbers", "1 234": "several-numbers", "17 or 18": "several-numbers",
+    "minus 5": "not-a-number", "Minus  $5": "not-a-number", "negative 5": "not-a-number",
+    "- 5": "not-a-number", "-$ 5": "not-a-number", "\N{MINUS SIGN} 5": "not-a-number",
+    "It is - 5": "not-a-number",
+    "1 million": "not-a-number", "$1.5 Billion": "not-a-number", "2-thousand": "not-a-number",
+    "20 - 5": "several-numbers", "20 minus 5": "several-numbers",
     "18 = 18": "several-numbers", r"\frac{1}{2}": "several-numbers", "9" * 201: "answer-too-big",
 }  # fmt: skip
 
@@ -70,8 +76,11 @@ def test_the_last_number_is_read(text: str, number: str) -> None:
         ("5 " + "x" * 4_096, "no-number"),
         ("9" * 5_000, "no-number"),
         ("x " + "9" * 4_000, "not-a-number"),
+        ("3 days, so minus 5", "not-a-number"),
+        ("3 days cost $1 million", "not-a-number"),
+        ("20 - 5", "not-a-number"),
     ],
 )
-def test_a_last_number_out_of_sight_or_too_long_is_none(text: str, reason: str) -> None:
+def test_a_last_number_that_cannot_be_read_is_none(text: str, reason: str) -> None:
     with pytest.raises(NumberError, match=f"^{reason}$"):
         read_last_number(text)
