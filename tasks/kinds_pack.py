@@ -61,6 +61,10 @@ class Kind(ABC):
     def judge(self, payload: Payload, response: str) -> Verdict:
         """Compare one answer with the task."""
 
+    def judge_terse(self, payload: Payload, response: str) -> Verdict:
+        """Compare one answer to a terse prompt with the task."""
+        return self.judge(payload, response)
+
     @abstractmethod
     def gold(self, payload: Payload) -> str:
         """A response that `judge` calls right."""
@@ -156,7 +160,9 @@ class KindsPack(FilePack):
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
         """See `TaskPack.judge`."""
-        return self._logic(record.kind).judge(record.payload, response)
+        logic = self._logic(record.kind)
+        judge = logic.judge_terse if self._terse else logic.judge
+        return judge(record.payload, response)
 
     def gold_response(self, record: TaskRecord) -> str:
         """See `TaskPack.gold_response`."""

@@ -61,7 +61,7 @@ class Abduction(Kind):
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
         bound = read_int(payload, "max")
-        return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}."
+        return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}, on the last line."
 
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""

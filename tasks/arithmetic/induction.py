@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.answer import after_steps, bare, judge_integer
+from tasks.arithmetic.answer import after_steps, bare, judge_bare_integer, judge_integer
 from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kinds_pack import Kind, malformed, wrong
@@ -102,7 +102,7 @@ class Induction(Kind):
 
     def question(self, payload: Payload) -> str:
         """See `Kind.question`."""
-        return f"Pattern: {self._render(payload, '?')}\nReply with one integer."
+        return f"Pattern: {self._render(payload, '?')}\nReply with one integer, in digits, on the last line."
 
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""
@@ -114,6 +114,10 @@ class Induction(Kind):
     def judge(self, payload: Payload, response: str) -> Verdict:
         """See `Kind.judge`."""
         return judge_integer(response, int(self.gold(payload)))
+
+    def judge_terse(self, payload: Payload, response: str) -> Verdict:
+        """See `Kind.judge_terse`."""
+        return judge_bare_integer(response, int(self.gold(payload)))
 
     def gold(self, payload: Payload) -> str:
         """See `Kind.gold`."""

@@ -82,12 +82,13 @@ class MeasuringPack(ArithmeticPack):
         return {name: float(len(self.solve_prompt(record)[0]["content"])) for name in names}
 
 
-@pytest.mark.parametrize(("names", "expected"), [((), {}), (("length",), {"length": 43.0})])
+@pytest.mark.parametrize(("names", "expected"), [((), {}), (("length",), {"length": 72.0})])
 def test_only_the_features_asked_for_are_measured(names: Sequence[str], expected: dict[str, float]) -> None:
     script = Script(["Calculate: 40 + 1 ="], ["41", "41", "40", None])
     proposal = asyncio.run(propose_once(MeasuringPack(), PROPOSE, script, admit(), names))
     assert proposal.outcome is Outcome.CORRECT
-    # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer." has 23, and a line break is between.
+    # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer, in digits, on the last line." has 52,
+    # and a line break is between.
     assert proposal.features == expected
 
 

@@ -93,8 +93,6 @@ ANSWERS = [
     (DEDUCTION, "3", "wrong", "wrong-value"),
     (DEDUCTION, "-3\n3", "wrong", "wrong-value"),
     (DEDUCTION, "- 3", "malformed", "no-answer"),
-    (DEDUCTION, "-3 apples", "malformed", "no-answer"),
-    (DEDUCTION, "It is -3", "malformed", "no-answer"),
     (DEDUCTION, "-3.0", "malformed", "no-answer"),
     (DEDUCTION, "12 - 15 =", "malformed", "no-answer"),
     (ABDUCTION, "15 15", "correct", ""),
@@ -118,6 +116,25 @@ ANSWERS = [
     (INDUCTION, "(1+2=3 1-2=-1 a+b 3+6):9", "correct", ""),
     (INDUCTION, "(1+2=3 1-2=-1 a+b 3+6):8", "wrong", "wrong-value"),
 ]
+
+PRODUCT = TaskRecord("deduction", {"a": 103, "op": "*", "b": 102})  # 10506
+
+# What an instruct model writes for one integer, and what it is read as
+WRITTEN = {
+    "10506": "correct", "10,506": "correct", "10506.": "correct", "**10506**": "correct",
+    "$10,506$": "correct", "= 10506": "correct", r"\boxed{10506}": "correct", r"\(10506\)": "correct",
+    r"$\boxed{10,506}$.": "correct", "**Answer:** 10506": "correct", "**103 * 102 = 10506**": "correct",
+    "The answer is 10506.": "correct", "103 * 102 is **10506**.": "correct",
+    r"\[ 103 \times 102 = 10,506 \]": "correct", "\\[\n103 \\times 102 = 10506\n\\]": "correct",
+    "**Step 2:** 10300 + 206 = **10,506**": "correct", "Answer: \\boxed{10506} units": "correct",
+    "so it is -10506": "wrong", "**10507**": "wrong", "3 ways, **10,056**": "wrong", "**10506**\n3": "wrong",
+    "103 * 102 is 10506": "malformed", "10506 or 10507": "malformed", "10,56": "malformed",
+    "10506.0": "malformed", "103 * 102 =": "malformed", "103 * 102 = **?**": "malformed",
+    "10506 = 103 * 102": "malformed", "10506%": "malformed", "1e4": "malformed", "10 506": "malformed",
+    "10 thousand": "malformed", "minus 10506": "malformed", "ten thousand": "malformed", "": "malformed",
+    "**": "malformed", r"\boxed{10506, 3}": "malformed", r"\boxed{105": "malformed",
+    "10506\n\\]\n\\]": "malformed",
+}  # fmt: skip
 
 # Terse question, bare answer, answer behind its steps
 TRANSCRIPTS = [
@@ -158,6 +175,20 @@ def test_proposals(kind: str, response: str, outcome: str, reason: str) -> None:
 def test_answers(record: TaskRecord, response: str, outcome: str, reason: str) -> None:
     verdict = asyncio.run(PACK.judge(record, response))
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(("response", "outcome"), WRITTEN.items())
+def test_one_integer_as_an_instruct_model_writes_it(response: str, outcome: str) -> None:
+    assert asyncio.run(PACK.judge(PRODUCT, response)).outcome == outcome
+
+
+def test_terse_answers_are_read_as_before() -> None:
+    # A bare integer, and nothing of what an instruct model would put around it.
+    pack = ArithmeticPack(terse=True)
+    read = [
+        text for text in WRITTEN if asyncio.run(pack.judge(PRODUCT, text)).outcome is not Outcome.MALFORMED
+    ]
+    assert read == ["10506", "10506.", "= 10506", "**10506**\n3"]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +271,7 @@ def test_difficulty_is_the_tasks_own() -> None:
 
 
 def test_prompts_stay_as_they_are() -> None:
-    """Models are warmed up on this wording; a change needs a new held-out version as well."""
+    """A change of wording changes every result."""
     rng = random.Random(0)
     prompts = [
         PACK.propose_prompt(kind, [], rng)[0]["content"] for kind in ("deduction", "abduction", "induction")
@@ -253,9 +284,10 @@ def test_prompts_stay_as_they_are() -> None:
         "Pattern: (2,3)->5, (4,1)->5, (6,2)->8, (5,4)->9",
     ]
     assert [PACK.solve_prompt(record)[0]["content"] for record in (DEDUCTION, ABDUCTION, INDUCTION)] == [
-        "Calculate: 12 - 15 =\nReply with one integer.",
-        "Find: ? + ? = 30\nReply with two integers, 0 to 199.",
-        "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?\nReply with one integer.",
+        "Calculate: 12 - 15 =\nReply with one integer, in digits, on the last line.",
+        "Find: ? + ? = 30\nReply with two integers, 0 to 199, on the last line.",
+        "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?\n"
+        "Reply with one integer, in digits, on the last line.",
     ]
 
 
@@ -270,7 +302,7 @@ def test_prompts_are_short_and_their_examples_parse() -> None:
             assert len(examples) == spec.num_references
             for example in examples:
                 assert isinstance(asyncio.run(PACK.accept(spec.name, example, [])), Accepted)
-            assert len(PACK.solve_prompt(shown[0])[0]["content"].encode()) <= 76
+            assert len(PACK.solve_prompt(shown[0])[0]["content"].encode()) <= 106
 
 
 @pytest.mark.parametrize(
@@ -432,7 +464,10 @@ def test_proposer_is_told_the_bounds(pack: ArithmeticPack, limits: str) -> None:
 
 def test_quotients_are_judged_where_they_are_not_proposed() -> None:
     record = TaskRecord("deduction", {"a": 12, "op": "/", "b": 4})
-    assert PACK.solve_prompt(record)[0]["content"] == "Calculate: 12 / 4 =\nReply with one integer."
+    assert (
+        PACK.solve_prompt(record)[0]["content"]
+        == "Calculate: 12 / 4 =\nReply with one integer, in digits, on the last line."
+    )
     assert asyncio.run(PACK.judge(record, "12 / 4 = 3")).outcome is Outcome.CORRECT
     assert asyncio.run(PACK.judge(record, "4")).measures == {"distance": 1.0}
     assert PACK.task_key(record) != PACK.task_key(TaskRecord("deduction", {"a": 4, "op": "/", "b": 12}))
