@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch.utils.data import Dataset
 
+from recipe.metrics import GROUP_MARK
 from recipe.rollout import Request
 from tasks.contract import Role
 from tasks.guard import GuardedPack
@@ -62,7 +63,7 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
     return [
         {
             "agent_name": "azr_held_out",
-            "data_source": pack.held_out_group(record),
+            "data_source": GROUP_MARK.join(pack.held_out_groups(record)),
             "index": index,
             "raw_prompt": pack.solve_prompt(record),
             "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},

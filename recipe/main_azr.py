@@ -226,7 +226,7 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
 
 def _row(name: str, numbers: dict[str, float], kind: str) -> str:
     interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
-    row = f"held-out {name:<7}{kind:<12}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
+    row = f"held-out {name:<7}{kind:<14}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
     means = [(key.removeprefix("mean_at_"), numbers[key]) for key in numbers if key.startswith("mean_at_")]
     return row + "".join(f"  mean@{k} {mean:.1%}" for k, mean in means)
 

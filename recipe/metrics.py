@@ -17,6 +17,10 @@ from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 HELD_OUT = "azr/held_out"
+
+GROUP_MARK = "+"
+"""Stands between the groups of a held-out item, which verl knows by one string, its data source."""
+
 ACCEPTANCE_RATE = f"azr/propose/{ALL_KINDS}/acceptance_rate"
 
 # The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
@@ -136,7 +140,7 @@ def held_out_metrics(
     """Accuracy on the held-out set with its 95 % Wilson interval, by group and in all.
 
     Args:
-        groups: Group of each item: its kind, unless the set has finer ones.
+        groups: Groups of each item, joined by `GROUP_MARK`: its kind, unless the pack has others.
         correct: 1.0 where the item was solved, else 0.0.
         well_formed: 1.0 where the answer fitted the grammar, else 0.0.
         num_failed: Items that got no response: left out above, and told of.
@@ -144,8 +148,9 @@ def held_out_metrics(
         num_samples: Sampled attempts at each item, the k of mean@k.
     """
     metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
-    for name in (ALL_KINDS, *sorted(set(groups))):
-        chosen = [i for i, group in enumerate(groups) if name in (ALL_KINDS, group)]
+    groups_of = [{ALL_KINDS, *joined.split(GROUP_MARK)} for joined in groups]
+    for name in (ALL_KINDS, *sorted(set().union(*groups_of) - {ALL_KINDS})):
+        chosen = [i for i, found in enumerate(groups_of) if name in found]
         num_correct = sum(correct[i] == 1.0 for i in chosen)
         interval = wilson(num_correct, len(chosen))
         metrics |= _prefixed(

@@ -263,7 +263,7 @@ class AzrTrainer(PPOTrainerSync):
         sample_turns: list[int],
         expected_acc_counts: dict[tuple[str, str], int] | None = None,
     ) -> dict[str, float]:
-        """verl's validation metrics, and accuracy with its interval by kind."""
+        """verl's validation metrics, and accuracy with its interval by group."""
         result: dict[str, float] = super()._val_metrics_update(
             data_sources, sample_uids, reward_extra_infos_dict, sample_turns, expected_acc_counts
         )

@@ -249,12 +249,13 @@ class TaskPack(ABC):
             ValueError: The file is of another pack or version than `held_out_version`.
         """
 
-    def held_out_group(self, record: TaskRecord) -> str:
-        """What held-out results are told by, beside the whole set: the kind, or the name of a finer part.
+    def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
+        """The parts of the held-out set that a task is in, by which results are told beside the whole.
 
-        Lower case letters, digits and hyphens, and not "all".
+        Its kind, unless a pack says otherwise. At least one; of lower case letters, digits and hyphens, not
+        "all".
         """
-        return record.kind
+        return (record.kind,)
 
     def task_key(self, record: TaskRecord) -> str:
         """Identity of the task: equal keys are duplicates of each other, whatever their wording."""

@@ -181,9 +181,9 @@ class GuardedPack(TaskPack):
         """See `TaskPack.held_out`."""
         return self._call("held_out", self._pack.held_out, self._records, allowed=BAD_SETTING)
 
-    def held_out_group(self, record: TaskRecord) -> str:
-        """See `TaskPack.held_out_group`."""
-        return self._call("held_out_group", self._pack.held_out_group, expect.group, record)
+    def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
+        """See `TaskPack.held_out_groups`."""
+        return self._call("held_out_groups", self._pack.held_out_groups, expect.groups, record)
 
     def task_key(self, record: TaskRecord) -> str:
         """See `TaskPack.task_key`."""

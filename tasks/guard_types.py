@@ -56,10 +56,14 @@ def label(value: object) -> str:
     return "" if legal else _returned(value, "lower case letters, digits and hyphens, and not 'none'")
 
 
-def group(value: object) -> str:
-    """The name of a part of the held-out set: lower case letters, digits and hyphens, and not the whole's."""
-    legal = isinstance(value, str) and _LABEL.fullmatch(value) and value not in ("", "all")
-    return "" if legal else _returned(value, "lower case letters, digits and hyphens, and not 'all'")
+def groups(value: object) -> str:
+    """Parts of the held-out set, at least one: lower case letters, digits and hyphens, and not "all"."""
+    if fault := names(value):
+        return fault
+    assert isinstance(value, tuple)
+    legal = value and all(_LABEL.fullmatch(name) and name not in ("", "all") for name in value)
+    form = "at least one of lower case letters, digits and hyphens, and not 'all'"
+    return "" if legal else _returned(value, form)
 
 
 def names(value: object) -> str:

@@ -32,6 +32,9 @@ KINDS = ("deduction", "abduction", "induction")
 NO_CHANGE: Mapping[str, int] = MappingProxyType({})
 MOST_REFERENCES = 8
 
+OPERATION_GROUPS = {"+": "op-sum", "-": "op-difference", "*": "op-product", "/": "op-quotient"}
+"""What held-out results are told by, beside kinds or tiers."""
+
 MID_RANGE = "mid-range"
 """Feature: 1 if a deduction's first operand is in 5..15 or an abduction's result in 10..30, else 0."""
 
@@ -125,9 +128,10 @@ class ArithmeticPack(KindsPack):
                 )
         return records
 
-    def held_out_group(self, record: TaskRecord) -> str:
-        """See `TaskPack.held_out_group`: its tier, where it has one."""
-        return read_str(record.payload, "tier") if "tier" in record.payload else record.kind
+    def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
+        """See `TaskPack.held_out_groups`: its tier or else its kind, and the operation that it asks for."""
+        part = read_str(record.payload, "tier") if "tier" in record.payload else record.kind
+        return (part, OPERATION_GROUPS[read_str(record.payload, "op")]) if "op" in record.payload else (part,)
 
     def held_out_strata(self) -> Sequence[Stratum]:
         """See `FilePack.held_out_strata`."""

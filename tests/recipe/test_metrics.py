@@ -242,6 +242,13 @@ def test_held_out_numbers_are_by_kind_and_in_all() -> None:
     assert 0.0 < found["azr/held_out/a/high"] < 1.0
 
 
+def test_an_item_counts_in_each_of_its_groups_by_name() -> None:
+    groups = ["hard+op-sum", "hard+op-product", "easy+op-sum"]
+    found = metrics.held_out_metrics(groups, [1.0, 0.0, 0.0], [1.0] * 3)
+    told = {name.split("/")[2]: value for name, value in found.items() if name.endswith("/accuracy")}
+    assert told == pytest.approx({"all": 1 / 3, "easy": 0.0, "hard": 0.5, "op-product": 0.0, "op-sum": 0.5})
+
+
 def test_sampled_attempts_are_told_beside_the_greedy_ones() -> None:
     found = metrics.held_out_metrics(["b", "a", "b"], [1.0, 0.0, 0.0], [1.0] * 3, 0, [0.5, 0.25, 1.0], 4)
     means = {name: found[f"azr/held_out/{name}/mean_at_4"] for name in ("all", "a", "b")}

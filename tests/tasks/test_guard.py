@@ -77,7 +77,7 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
             "worked_response",
             "gold_proposal",
             "task_key",
-            "held_out_group",
+            "held_out_groups",
         ):
             assert getattr(guarded, method)(record) == getattr(pack, method)(record)
         assert guarded.answer_key(record) == pack.answer_key(record)
@@ -115,8 +115,10 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("structure_key", 8, "it must be a string or None"),
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
-    ("held_out_group", "all", "and not 'all'"),
-    ("held_out_group", "", "it must be lower case letters, digits and hyphens"),
+    ("held_out_groups", ("easy", "all"), "and not 'all'"),
+    ("held_out_groups", ("",), "it must be at least one of lower case letters, digits and hyphens"),
+    ("held_out_groups", (), "it must be at least one of"),
+    ("held_out_groups", "easy", "it must be a tuple of strings"),
 ]
 
 

@@ -28,7 +28,7 @@ def tasks(name: str) -> list[TaskRecord]:
 @pytest.mark.parametrize("name", SIZES)
 def test_set_has_its_sizes_and_is_as_drawn(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     pack = ArithmeticPack(held_out=name)
-    assert Counter(map(pack.held_out_group, pack.held_out())) == SIZES[name]
+    assert Counter(pack.held_out_groups(record)[0] for record in pack.held_out()) == SIZES[name]
     assert render(pack, build(pack)).encode() == pack.held_out_path.read_bytes()
     assert main(["arithmetic", "--set", name, "--check"]) == 0
     assert f"held_out_{name}.jsonl: as drawn" in capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_gold_solves_every_task_and_none_is_proposed_that_is_not_on(name: str) -
         a, op, b = (record.payload[field] for field in ("a", "op", "b"))
         assert isinstance(a, int) and isinstance(b, int)
         assert op != "/" or a % b == 0
-        group = pack.held_out_group(record)
+        group = pack.held_out_groups(record)[0]
         low, high = BOUNDS.get(group, (2 if op == "/" else 20, 100))
         assert low <= min(a, b) <= max(a, b) <= high
 
@@ -68,7 +68,8 @@ def test_smallest_operand_that_makes_a_seed_of_a_held_out_task_is_refused() -> N
 def test_tiers_have_all_operations_and_negative_answers() -> None:
     pack = ArithmeticPack(held_out=TIERS_200)
     records = pack.held_out()
-    assert Counter(record.payload["op"] for record in records) == {"+": 72, "-": 60, "*": 58, "/": 10}
+    by_operation = Counter(pack.held_out_groups(record)[1] for record in records)
+    assert by_operation == {"op-sum": 72, "op-difference": 60, "op-product": 58, "op-quotient": 10}
     assert sum(pack.gold_response(record).startswith("-") for record in records) >= 20
 
 
@@ -78,7 +79,15 @@ def test_self_play_never_sees_the_tier_and_may_not_have_the_task() -> None:
     plain = TaskRecord("deduction", {field: record.payload[field] for field in ("a", "op", "b")})
     assert pack.task_key(plain) == pack.task_key(record)
     assert pack.solve_prompt(plain) == pack.solve_prompt(record)
-    assert pack.held_out_group(plain) == "deduction"
+    assert pack.held_out_groups(plain) == ("deduction", "op-sum")
+
+
+def test_default_set_is_told_by_kind_and_operation() -> None:
+    pack = ArithmeticPack()
+    groups = Counter(group for record in pack.held_out() for group in pack.held_out_groups(record))
+    kinds = {"deduction": 380, "abduction": 220, "induction": 450}
+    # 150 + 80, 200 + 80, 30 + 60: of a deduction and of an abduction
+    assert groups == kinds | {"op-sum": 230, "op-difference": 280, "op-product": 90}
 
 
 def test_unknown_set_is_told_with_the_known_ones() -> None:
