@@ -13,6 +13,7 @@ from typing import ClassVar
 from tasks.contract import Accepted, Json, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
 from tasks.held_out_file import FilePack, Stratum
 from tasks.knobs import check_bool
+from tasks.parsing import first_line
 from tasks.payload import Payload
 
 TERSE_REQUEST = "new"
@@ -48,6 +49,10 @@ class Kind(ABC):
     @abstractmethod
     def question(self, payload: Payload) -> str:
         """The solver's prompt."""
+
+    def completion(self, payload: Payload) -> str:
+        """The same prompt as a text that stops before the answer: for a model that goes on with texts."""
+        return self.question(payload)
 
     @abstractmethod
     def terse_statement(self, payload: Payload) -> str:
@@ -101,7 +106,9 @@ class Kind(ABC):
 class KindsPack(FilePack):
     """A pack that hands every question to one of its kinds."""
 
-    def __init__(self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None, completes: bool = False
+    ) -> None:
         """Build the pack out of its kinds, by name and in order.
 
         Args:
@@ -109,6 +116,8 @@ class KindsPack(FilePack):
             terse: Prompts without instructions, for a model that was trained on them. A byte-level model
                 spends most of its time on reading, so this makes it several times faster.
             held_out_path: Another held-out set in place of the committed one.
+            completes: Prompts stop where a model is to go on, and the first line of its response counts: it
+                goes on after that. Of no account with terse prompts.
 
         Raises:
             ValueError: `terse` is no truth value.
@@ -117,6 +126,7 @@ class KindsPack(FilePack):
         super().__init__(held_out_path)
         self._kinds = dict(kinds)
         self._terse = terse
+        self._completes = completes and not terse
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
@@ -142,27 +152,29 @@ class KindsPack(FilePack):
         """See `TaskPack.propose_prompt`; without references, the first seed of the kind is the example."""
         logic = self._logic(kind)
         examples = [self.gold_proposal(record) for record in references or self._first_seed(kind)]
-        request = TERSE_REQUEST if self._terse else logic.request
-        return [{"role": "user", "content": "\n".join([request, *examples])}]
+        lines = [TERSE_REQUEST if self._terse else logic.request, *examples]
+        if self._completes:
+            lines.append(f"{examples[0].partition(':')[0]}:")
+        return [{"role": "user", "content": "\n".join(lines)}]
 
     async def accept(
         self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
     ) -> Accepted | Rejected:
         """See `TaskPack.accept`."""
-        payload = self._logic(kind).parse(response)
+        payload = self._logic(kind).parse(self._cut(response))
         return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """See `TaskPack.solve_prompt`."""
         logic = self._logic(record.kind)
-        question = logic.terse_question(record.payload) if self._terse else logic.question(record.payload)
-        return [{"role": "user", "content": question}]
+        ask = logic.completion if self._completes else logic.question
+        return [{"role": "user", "content": (logic.terse_question if self._terse else ask)(record.payload)}]
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
         """See `TaskPack.judge`."""
         logic = self._logic(record.kind)
         judge = logic.judge_terse if self._terse else logic.judge
-        return judge(record.payload, response)
+        return judge(record.payload, self._cut(response))
 
     def gold_response(self, record: TaskRecord) -> str:
         """See `TaskPack.gold_response`."""
@@ -222,6 +234,10 @@ class KindsPack(FilePack):
             )
 
         return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
+
+    def _cut(self, response: str) -> str:
+        """What counts of a response, as far as it is not for the kind to say."""
+        return first_line(response) if self._completes else response
 
     def _first_seed(self, kind: str) -> list[TaskRecord]:
         return [next(record for record in self.seeds() if record.kind == kind)]

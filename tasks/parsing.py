@@ -7,12 +7,21 @@ that the regular expressions behind see a few thousand characters at most.
 from __future__ import annotations
 
 TAIL_CHARS = 4096
-"""Characters at the end of a response that are looked at."""
+"""Characters at the end, or at the beginning, of a response that are looked at."""
 
 
 def tail(text: str) -> str:
     """Return the last `TAIL_CHARS` characters of `text`."""
     return text[-TAIL_CHARS:]
+
+
+def first_line(text: str) -> str:
+    """Return the first line of `text` that is not blank, stripped; "" if there is none.
+
+    One that begins or ends behind the first `TAIL_CHARS` characters gives "".
+    """
+    line, end, _ = text[:TAIL_CHARS].lstrip().partition("\n")
+    return line.strip() if end or len(text) <= TAIL_CHARS else ""
 
 
 def last_line(text: str) -> str:

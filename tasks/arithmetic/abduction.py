@@ -63,6 +63,10 @@ class Abduction(Kind):
         bound = read_int(payload, "max")
         return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}, on the last line."
 
+    def completion(self, payload: Payload) -> str:
+        """See `Kind.completion`."""
+        return f"{self.statement(payload)}\nTwo integers, 0 to {read_int(payload, 'max')}:"
+
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""
         return self.terse_statement(payload)

@@ -80,6 +80,10 @@ class Deduction(Kind):
         """See `Kind.question`."""
         return f"{self.statement(payload)}\nReply with one integer, in digits, on the last line."
 
+    def completion(self, payload: Payload) -> str:
+        """See `Kind.completion`."""
+        return self.statement(payload)
+
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""
         return self.terse_statement(payload)

@@ -104,6 +104,10 @@ class Induction(Kind):
         """See `Kind.question`."""
         return f"Pattern: {self._render(payload, '?')}\nReply with one integer, in digits, on the last line."
 
+    def completion(self, payload: Payload) -> str:
+        """See `Kind.completion`."""
+        return f"Pattern: {self._render(payload, '')}"
+
     def terse_question(self, payload: Payload) -> str:
         """See `Kind.terse_question`."""
         rule = RULES[read_str(payload, "rule")]

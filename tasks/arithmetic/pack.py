@@ -29,6 +29,7 @@ SMALLEST_SPAN = 9
 """Least that a largest operand of deduction is above the smallest: room for the seeds."""
 
 KINDS = ("deduction", "abduction", "induction")
+PROMPTS = ("chat", "base")
 NO_CHANGE: Mapping[str, int] = MappingProxyType({})
 MOST_REFERENCES = 8
 
@@ -62,6 +63,7 @@ class ArithmeticPack(KindsPack):
         abduction_product_max: int = 30,
         induction_max: int = 9,
         num_references: Mapping[str, int] = NO_CHANGE,
+        prompts: str = "chat",
         terse: bool = False,
         held_out: str = DEFAULT,
         held_out_path: str | None = None,
@@ -79,6 +81,7 @@ class ArithmeticPack(KindsPack):
             induction_max: Largest operand in induction.
             num_references: Examples in a proposer's prompt by kind, 1 to 8; where nothing is said 2, and of
                 induction 1. A terse prompt shows one.
+            prompts: chat; or base, for a model that goes on with a text. Terse prompts are neither.
             terse: Prompts without instructions, for a model that was trained on them.
             held_out: The committed held-out set: default, tiers_200, tiers_2000 or three_digit_products.
             held_out_path: A file in place of the committed ones.
@@ -111,10 +114,12 @@ class ArithmeticPack(KindsPack):
         chosen = check_choices("kinds", kinds, KINDS)
         if held_out not in SETS:
             raise ValueError(f"pack.held_out must be one of {', '.join(SETS)}; got {held_out!r}")
+        if prompts not in PROMPTS:
+            raise ValueError(f"pack.prompts must be one of {', '.join(PROMPTS)}; got {prompts!r}")
         self._held_out_set = held_out
         if held_out_path is None and held_out != DEFAULT:
             held_out_path = str(_path(held_out))
-        super().__init__({name: makers[name] for name in chosen}, terse, held_out_path)
+        super().__init__({name: makers[name] for name in chosen}, terse, held_out_path, prompts == "base")
 
     def held_out(self) -> Sequence[TaskRecord]:
         """See `KindsPack.held_out`; it also raises if a smallest operand makes a seed of a held-out task."""

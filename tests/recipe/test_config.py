@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
+from jinja2 import Template
 from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, TermConfig, finalize, register
@@ -85,6 +86,17 @@ def test_number_of_baselines_is_one_word(experiment: str, baselines: str, cells:
     assert chosen.algorithm.trr.cells == cells
     chosen.algorithm.trr.cells = plain.algorithm.trr.cells
     assert chosen == plain
+
+
+@pytest.mark.slow
+def test_prompts_for_a_base_model_are_one_word() -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("azr", ["experiment=arithmetic_rich", "prompts=base"])
+    messages = [{"role": "user", "content": "Calculate: 1 + 2 ="}]
+    template = Template(config.actor_rollout_ref.model.custom_chat_template)
+    assert config.pack.prompts == "base"
+    assert template.render(messages=messages, add_generation_prompt=True) == "Calculate: 1 + 2 ="
 
 
 def test_composed_node_is_typed(config: DictConfig) -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
 from tasks.arithmetic.deduction import OPERATIONS
+from tasks.conformance import CHECKS, Check, check_imports
 from tasks.contract import Accepted, Json, Outcome, TaskRecord
+from tasks.registry import load_pack
 
 PACK = ArithmeticPack(deduction_max=99, abduction_max=199)
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -291,6 +293,55 @@ def test_prompts_stay_as_they_are() -> None:
     ]
 
 
+BASE = ArithmeticPack(deduction_max=99, abduction_max=199, prompts="base")
+
+
+def test_prompts_for_a_base_model_stop_where_it_goes_on() -> None:
+    assert [BASE.solve_prompt(record)[0]["content"] for record in (DEDUCTION, ABDUCTION, INDUCTION)] == [
+        "Calculate: 12 - 15 =",
+        "Find: ? + ? = 30\nTwo integers, 0 to 199:",
+        "Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->",
+    ]
+    for kind, word in {"deduction": "Calculate:", "abduction": "Find:", "induction": "Pattern:"}.items():
+        prompt, told = (
+            pack.propose_prompt(kind, [], random.Random(0))[0]["content"] for pack in (BASE, PACK)
+        )
+        assert prompt == f"{told}\n{word}"
+
+
+@pytest.mark.parametrize(
+    ("record", "response", "outcome"),
+    [
+        (DEDUCTION, " -3\nCalculate: 7 + 8 = 15", "correct"),
+        (DEDUCTION, "\n\n -3.", "correct"),
+        (DEDUCTION, " 3\n-3", "wrong"),
+        (DEDUCTION, " -3 and 7 + 8 = 15 and", "wrong"),
+        (DEDUCTION, " -3" + " " * 5_000, "malformed"),
+        (ABDUCTION, " 15 15\nFind: ? + ? = 7", "correct"),
+        (INDUCTION, "9\nPattern: (1,1)->2", "correct"),
+    ],
+)
+def test_first_line_of_a_base_model_is_its_answer(record: TaskRecord, response: str, outcome: str) -> None:
+    assert asyncio.run(BASE.judge(record, response)).outcome == outcome
+
+
+def test_first_line_of_a_base_model_is_its_proposal() -> None:
+    found = asyncio.run(BASE.accept("deduction", " 7 + 8 =\nCalculate: 1 + 1 = 2", []))
+    assert isinstance(found, Accepted)
+    assert found.record.payload == {"a": 7, "op": "+", "b": 8}
+
+
+@pytest.mark.parametrize("check", [check for check in CHECKS if check is not check_imports])
+def test_pack_for_a_base_model_keeps_the_contract(check: Check) -> None:
+    check(lambda: load_pack({"_target_": "arithmetic", "prompts": "base"}))
+
+
+def test_terse_prompts_are_for_no_base_model() -> None:
+    pack = ArithmeticPack(terse=True, prompts="base")
+    assert pack.solve_prompt(DEDUCTION)[0]["content"] == "12 - 15 ="
+    assert asyncio.run(pack.judge(DEDUCTION, "(5-2=3 1-1-0=0)\n:-3")).outcome is Outcome.CORRECT
+
+
 def test_prompts_are_short_and_their_examples_parse() -> None:
     rng = random.Random(2)
     for spec in PACK.kinds:
@@ -527,6 +578,7 @@ def test_number_of_references_is_set_by_kind() -> None:
     [
         ({"kinds": []}, "pack.kinds must be a list of some of deduction, abduction, induction"),
         ({"kinds": ["error"]}, "pack.kinds must be a list of some of"),
+        ({"prompts": "completion"}, "pack.prompts must be one of chat, base; got 'completion'"),
         ({"operations": "+"}, r"pack.operations must be a list of some of \+, -, \*, /; got '\+'"),
         ({"deduction_min": -1}, "pack.deduction_min must be an integer from 0"),
         ({"deduction_min": 41}, "pack.deduction_product_max must be 9 or more above .*=41; got 12"),
