@@ -213,6 +213,7 @@ class GuardedPack(TaskPack):
         result = once(arguments)
         self._check(call, expected(result))
         if due:
+            self._check_untouched(call, copies, arguments)
             self._compare(call, result, once(copies))
         return result
 
@@ -241,11 +242,14 @@ class GuardedPack(TaskPack):
                         raise
                     raise self._late(call) from None
 
-        due = self._is_due(method) and self.checks_repeat
+        due = self._is_due(method)
+        copies = copy.deepcopy(arguments) if due else ()
         result = await once()
         self._check(call, expected(result))
         if due:
-            self._compare(call, result, await once())
+            self._check_untouched(call, copies, arguments)
+            if self.checks_repeat:
+                self._compare(call, result, await once())
         return result
 
     def _is_due(self, method: str) -> bool:
@@ -268,6 +272,13 @@ class GuardedPack(TaskPack):
     def _check(self, call: Call, fault: str) -> None:
         if fault:
             self._raise(self._error(call, fault))
+
+    def _check_untouched(self, call: Call, before: Sequence[Any], after: Sequence[Any]) -> None:
+        for was, found in zip(before, after, strict=True):
+            # A generator is there to be drawn from.
+            if not isinstance(found, random.Random) and found != was:
+                both = f"{expect.short(was)} and then {expect.short(found)}"
+                self._raise(self._error(call, f"must leave its arguments as they are; one was {both}"))
 
     def _compare(self, call: Call, first: object, second: object) -> None:
         if first != second:

@@ -3,7 +3,10 @@
 An answer may stand in a prompt by chance, as 4 does in `8 - 4`, or because the prompt names all the answers
 there are. A leak holds the answer as a rule, and more often than it holds the answers of other tasks. So the
 words of each answer are looked for at every place of its own prompt, counted from the front and from the
-back, and anywhere in it; and so are those of the answer to another task.
+back, and anywhere in it; and so are those of the answer to the next task. Where both answers are the same, as
+half of all that are yes or no, this tells nothing, so only the other pairs are counted. Round the whole list
+as many pairs lead from one answer to others as lead to it: an answer that all prompts name cancels out,
+however often it is the right one.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+MIN_PAIRS = 10
+"""With fewer pairs of unlike answers than this, nothing can be told from chance."""
+
 LEAK_SHARE = 0.5
-"""A place leaks if it holds the right answer in so much more of the prompts than it holds another answer."""
+"""A place leaks if it holds the right answer in so much more of the pairs than it holds the other answer."""
 
 ANYWHERE_SHARE = 0.9
 """The same for an answer at any place at all, where chance has more to choose from."""
@@ -32,13 +38,16 @@ def find_leak(prompts: Sequence[str], answers: Sequence[str]) -> str:
         The place and an example; "" without a leak.
     """
     golds = _bare([_words(answer) for answer in answers])
+    pairs = [i for i in range(len(golds)) if golds[i] != golds[i - 1]]
+    if len(pairs) < MIN_PAIRS:
+        return ""
     hits: Counter[int | str] = Counter()
-    for i, prompt in enumerate(prompts):
-        shown = _words(prompt)
+    for i in pairs:
+        shown = _words(prompts[i])
         hits.update(_places(shown, golds[i]))
         hits.subtract(_places(shown, golds[i - 1]))
     for place, count in hits.most_common():
-        if count >= len(prompts) * (ANYWHERE_SHARE if place == ANYWHERE else LEAK_SHARE):
+        if count >= len(pairs) * (ANYWHERE_SHARE if place == ANYWHERE else LEAK_SHARE):
             where = ANYWHERE if place == ANYWHERE else f"at word {place}"
             return f"{' '.join(golds[0])!r} {where} of {prompts[0]!r}"
     return ""

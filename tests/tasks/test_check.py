@@ -110,6 +110,29 @@ FAULTS = {
         conformance.check_no_leak,
         "solve_prompt of kind deduction gives the answer away: '.*' at word 0 of",
     ),
+    "prompt-tells-yes-from-no": (
+        "def gold_response(self, record): return 'yes' if sum(str(record.payload).encode()) % 2 else 'no'\n"
+        "    def solve_prompt(self, record):\n"
+        "        size = 2 * len(str(record.payload)) + sum(str(record.payload).encode()) % 3\n"
+        "        told = 'so ' * size + self.gold_response(record) + ' then' * (size % 7)\n"
+        "        return [{'role': 'user', 'content': told}]",
+        conformance.check_no_leak,
+        "solve_prompt of kind deduction gives the answer away: '(yes|no)' anywhere of",
+    ),
+    "alters-its-references": (
+        "def propose_prompt(self, kind, references, rng, step=0):\n"
+        "        prompt = super().propose_prompt(kind, references, rng)\n"
+        "        references.clear()\n"
+        "        return prompt",
+        conformance.check_repeatable,
+        r"propose_prompt\('deduction', .*\) must leave its arguments as they are; one was \[TaskRecord",
+    ),
+    "alters-its-record": (
+        "async def judge(self, record, response):\n        record.payload['seen'] = True\n"
+        "        return await super().judge(record, response)",
+        conformance.check_gold,
+        r"judge\(.*\) must leave its arguments as they are; one was .* and then .*'seen': True",
+    ),
     "blank-is-wrong": (
         "async def judge(self, record, response):\n        found = await super().judge(record, response)\n"
         "        return found if response.strip() else Verdict(Outcome.WRONG, 'blank')",
@@ -231,6 +254,19 @@ def test_an_answer_that_is_one_of_those_named_in_every_prompt_is_no_leak() -> No
     assert find_leak(prompts, answers) == ""
     leaking = [f"{prompt} ({answer})" for prompt, answer in zip(prompts, answers, strict=True)]
     assert "'no' at word" in find_leak(leaking, answers)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_answers_of_two_words_are_told_from_leaks_however_often_each_is_right(share: float) -> None:
+    for seed in range(5):
+        rng = random.Random(seed)
+        answers = ["yes" if rng.random() < share else "no" for _ in range(100)]
+        prompts = [f"Is {rng.randrange(99)} even? Answer yes or no." for _ in answers]
+        assert find_leak(prompts, answers) == ""
+        at_random = [f"{'so ' * rng.randrange(12)}{answer}" for answer in answers]
+        assert find_leak(at_random, answers) != ""
+        at_the_end = [f"{prompt} {answer}" for prompt, answer in zip(prompts, answers, strict=True)]
+        assert "at word" in find_leak(at_the_end, answers)
 
 
 def test_a_leak_is_found_behind_words_that_every_answer_has_and_at_any_place() -> None:

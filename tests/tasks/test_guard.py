@@ -280,6 +280,21 @@ def test_a_call_that_hangs_in_one_thread_is_seen_beside_those_of_another() -> No
     assert "features(" in str(told[0]) and "did not return within 60 s" in str(told[0])
 
 
+def test_arguments_are_left_as_they_are_even_by_a_pack_that_is_not_asked_twice() -> None:
+    class Altering(ArithmeticPack):
+        checks_repeat = False
+
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            record.payload.clear()  # type: ignore[attr-defined]
+            return Verdict(Outcome.WRONG, "wrong-value")
+
+    with pytest.raises(
+        PackError, match=r"must leave its arguments as they are; one was .*'a': 7.* and then .*\{\}"
+    ):
+        record = TaskRecord("deduction", {"a": 7, "op": "+", "b": 1})
+        asyncio.run(GuardedPack(Altering(), repeat_every=1).judge(record, "9"))
+
+
 def test_a_cancelled_check_is_cancelled_and_no_fault() -> None:
     cleaned: list[bool] = []
 
