@@ -266,7 +266,9 @@ class GuardedPack(TaskPack):
             self._raise(error)
         except passing:
             raise
-        except (Exception, SystemExit) as error:  # the boundary to code that others wrote
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # the boundary to code of others
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             self._raise(self._error(call, f"raised {expect.short_error(error)}"), error)
 
     def _check(self, call: Call, fault: str) -> None:
@@ -335,6 +337,15 @@ class ThreadWatch:
                 if time.monotonic() - since > self._deadline_s:
                     self._tell(late())
                     return
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody asked for the end of the task that runs, where one does."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop in this thread
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _describe(method: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str:

@@ -280,6 +280,22 @@ def test_a_call_that_hangs_in_one_thread_is_seen_beside_those_of_another() -> No
     assert "features(" in str(told[0]) and "did not return within 60 s" in str(told[0])
 
 
+def test_a_cancellation_that_nobody_asked_for_is_a_fault() -> None:
+    with pytest.raises(PackError, match=r"judge\(.*, '8'\) raised CancelledError"):
+        judge(GuardedPack(faulty("judge", raises(asyncio.CancelledError()))))
+
+    async def await_a_cancelled_task(*arguments: object) -> Verdict:
+        inner = asyncio.create_task(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+        raise AssertionError
+
+    with pytest.raises(PackError, match=r"judge\(.*, '8'\) raised CancelledError"):
+        judge(GuardedPack(faulty("judge", await_a_cancelled_task)))
+    with pytest.raises(PackError, match=r"solve_prompt\(.*\) raised CancelledError"):
+        GuardedPack(faulty("solve_prompt", raises(asyncio.CancelledError()))).solve_prompt(RECORD)
+
+
 def test_arguments_are_left_as_they_are_even_by_a_pack_that_is_not_asked_twice() -> None:
     class Altering(ArithmeticPack):
         checks_repeat = False
