@@ -54,6 +54,12 @@ BAD_SETTING = (ValueError, FileNotFoundError)
 """What a pack may raise about its configuration, such as a file that it names; the run has not begun then."""
 
 
+def bad_setting(pack: str, error: Exception) -> Exception:
+    """The same complaint about a setting, with the name of the pack."""
+    kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+    return kind(f"pack {pack}: {error}")
+
+
 class PackError(RuntimeError):
     """A pack broke its contract. One line: the pack, the method, the arguments, and what is wrong."""
 
@@ -264,7 +270,9 @@ class GuardedPack(TaskPack):
             yield
         except PackError as error:
             self._raise(error)
-        except passing:
+        except passing as error:
+            if isinstance(error, BAD_SETTING):
+                raise bad_setting(self.name, error) from error
             raise
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # the boundary to code of others
             if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():

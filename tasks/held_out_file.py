@@ -114,7 +114,7 @@ def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
         FileNotFoundError: There is no such file.
         ValueError: The file is of another pack or version, or shorter or longer than its header says.
     """
-    remedy = f"run `python -m tasks.held_out {pack_name}` or correct held_out_path"
+    remedy = f"run `python -m tasks.held_out {pack_name}` or correct pack.held_out_path"
     if not path.is_file():
         raise FileNotFoundError(f"held-out set {path} is missing; {remedy}")
     first, *rows = path.read_text(encoding="utf-8").splitlines() or [""]

@@ -53,7 +53,10 @@ def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:
     for key in keys:
         if key not in known:
             raise ValueError(f"pack.sandbox.{key} is no key of the sandbox; it has {', '.join(known)}")
-    return SandboxConfig(**keys)  # type: ignore[arg-type]
+    try:
+        return SandboxConfig(**keys)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"pack.{error}") from error
 
 
 def check_limits(time_limit_s: float, memory_mb: int, result_bytes: int) -> Limits:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import tasks
 from tasks.contract import TaskPack
-from tasks.guard import BAD_SETTING, PackError
-from tasks.guard_types import short_error
+from tasks.guard import BAD_SETTING, PackError, bad_setting
+from tasks.guard_types import short, short_error
 
 ENTRY_POINT_GROUP = "azr.packs"
 
@@ -48,8 +48,10 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
             raise ValueError(f"pack.{knob} is no knob of {target}; it has {', '.join(known) or 'none'}")
     try:
         return pack_class(**knobs)
-    except BAD_SETTING:
-        raise
+    except BAD_SETTING as error:
+        name = getattr(pack_class, "name", target)  # the class may lack it; the guard looks at that later
+        given = "" if "pack." in str(error) else f" (it was given {short(knobs)})"
+        raise bad_setting(f"{name}{given}", error) from error
     except Exception as error:  # the boundary to code that others wrote
         raise PackError(
             f"pack {target}: {pack_class.__name__}(**{knobs}) raised {short_error(error)}"

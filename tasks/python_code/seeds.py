@@ -82,7 +82,7 @@ def read_seeds(
                     raise ValueError(f"repeats the {kind} task of line {known}")
                 records.append(record)
         except ValueError as error:
-            raise ValueError(f"{path}:{number} {error}; nothing was loaded") from error
+            raise ValueError(f"pack.seed_path: {path}:{number} {error}; nothing was loaded") from error
     return records
 
 

@@ -221,7 +221,7 @@ def test_broken_machinery_is_no_fault_of_the_pack() -> None:
     with pytest.raises(PackUnavailableError, match="no kernel"):
         GuardedPack(faulty("check", raises(PackUnavailableError("no kernel")))).check()
     for method in ("seeds", "held_out"):
-        with pytest.raises(FileNotFoundError, match="no file"):
+        with pytest.raises(FileNotFoundError, match=r"^pack arithmetic: no file$"):
             getattr(GuardedPack(faulty(method, raises(FileNotFoundError("no file")))), method)()
 
 

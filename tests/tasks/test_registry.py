@@ -65,8 +65,18 @@ def test_unknown_knob_gets_the_known_ones() -> None:
     ],
 )
 def test_impossible_values_are_refused_by_name(pack: str, knob: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"pack\.{knob} must .*; got {value!r}"):
+    with pytest.raises(ValueError, match=rf"^pack {pack}: pack\.{knob} must .*; got {value!r}"):
         load_pack({"_target_": pack, knob: value})
+
+
+def test_a_complaint_without_a_knob_is_told_with_those_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: ArithmeticPack, *, deduction_max: str) -> None:
+        int(deduction_max)
+
+    monkeypatch.setattr(ArithmeticPack, "__init__", refuse)
+    said = r"^pack arithmetic \(it was given \{'deduction_max': 'many'\}\): invalid literal for int"
+    with pytest.raises(ValueError, match=said):
+        load_pack({"_target_": "arithmetic", "deduction_max": "many"})
 
 
 def test_entry_points_add_packs(monkeypatch: pytest.MonkeyPatch) -> None:
