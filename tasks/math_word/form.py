@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.math_word import prompts
-from tasks.math_word.records import Draft, shown_program
+from tasks.math_word.records import SHOTS, Draft, shot, shown_program
 from tasks.math_word.steps import work_out
 from tasks.number import NumberError, read_last_number, read_number
 from tasks.parsing import last_line
@@ -129,7 +129,9 @@ class TaggedForm(Form):
         return wrap(self._blocks(record), self._tags, prompts.GOLD_THOUGHT)
 
     def question(self, record: TaskRecord) -> str:
-        """See `Form.question`."""
+        """See `Form.question`; behind solved problems nothing says how to answer, they show it."""
+        if SHOTS in record.payload:
+            return f"{read_str(record.payload, SHOTS)}\n\n{shot(read_str(record.payload, 'question'))}"
         if self._extraction is Extraction.TAGS:
             how = f"{prompts.ONE_NUMBER} {self._reply(prompts.NUMBER_SKETCH)}"
         else:

@@ -3,6 +3,9 @@
     python -m tasks.math_word.gsm8k test.jsonl --out gsm8k.jsonl
     python -m recipe.main_azr pack=math_word pack.extraction=strict pack.held_out_path=gsm8k.jsonl ...
 
+With `--shots train.jsonl` every problem of the set is asked behind five solved ones, the first of that file,
+as in lm-evaluation-harness: `Question: ...`, `Answer: ...`.
+
 A row has a `question` and an `answer`, which ends in `####` and a number. Rows come from a JSONL file, from a
 parquet file, or by name (`openai/gsm8k`) from the hub, where it can be reached. It is all of them or nothing.
 """
@@ -10,6 +13,7 @@ parquet file, or by name (`openai/gsm8k`) from the hub, where it can be reached.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +23,11 @@ from tasks.held_out_file import render
 from tasks.math_word.admission import read_question
 from tasks.math_word.form import MARK
 from tasks.math_word.pack import MathWordPack
-from tasks.math_word.records import problem
+from tasks.math_word.records import SHOTS, problem, shot
 from tasks.number import NumberError, read_number
+from tasks.payload import read_str
+
+NUM_SHOTS = 5
 
 
 def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[TaskRecord]:
@@ -37,15 +44,34 @@ def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[T
     """
     pack = MathWordPack()
     by_key: dict[str, TaskRecord] = {}
-    for number, row in _read_rows(source, subset, split):
-        try:
-            record = _read_row(row)
-        except ValueError as error:
-            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error
+    for record, _ in _read_solved(source, subset, split):
         by_key.setdefault(pack.task_key(record), record)
     if not by_key:
         raise ValueError(f"{source} must hold a problem at least; it holds none")
     return list(by_key.values())
+
+
+def with_shots(records: Sequence[TaskRecord], source: str, subset: str = "main") -> list[TaskRecord]:
+    """The same problems, each to be asked behind the first five of `source` with their worked answers.
+
+    Args:
+        records: Problems.
+        source: A file, or a name on the hub, whose split `train` is read then; the problems' own set would
+            give some of them away.
+        subset: Configuration of a data set on the hub.
+
+    Raises:
+        ValueError: A row is no problem, there are fewer than five, or one of them is among `records`.
+    """
+    pack = MathWordPack()
+    shots = list(itertools.islice(_read_solved(source, subset, "train"), NUM_SHOTS))
+    if len(shots) < NUM_SHOTS:
+        raise ValueError(f"{source} must hold {NUM_SHOTS} problems at least; it holds {len(shots)}")
+    asked = {pack.task_key(record) for record in records}
+    if any(pack.task_key(record) in asked for record, _ in shots):
+        raise ValueError(f"{source} must be another set: it shows a problem that is asked")
+    text = "\n\n".join(shot(read_str(record.payload, "question"), worked) for record, worked in shots)
+    return [TaskRecord(record.kind, {**record.payload, SHOTS: text}) for record in records]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,11 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.math_word.gsm8k", description=main.__doc__)
     parser.add_argument("source", help="a .jsonl or .parquet file, or a name on the hub")
     parser.add_argument("--out", required=True, type=Path, help="the held-out file to write")
+    parser.add_argument("--shots", help="a source, of another split, whose first five are shown solved")
     parser.add_argument("--subset", default="main", help="of a data set on the hub")
     parser.add_argument("--split", default="test", help="of a data set on the hub")
     options = parser.parse_args(arguments)
     try:
         records = load_gsm8k(options.source, options.subset, options.split)
+        if options.shots is not None:
+            records = with_shots(records, options.shots, options.subset)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     options.out.write_text(render(MathWordPack(), records), encoding="utf-8")
@@ -65,17 +94,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_row(row: object) -> TaskRecord:
+def _read_solved(source: str, subset: str, split: str) -> Iterator[tuple[TaskRecord, str]]:
+    """The problems of a source, with their worked answers as they stand there."""
+    for number, row in _read_rows(source, subset, split):
+        try:
+            yield _read_row(row)
+        except ValueError as error:
+            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error
+
+
+def _read_row(row: object) -> tuple[TaskRecord, str]:
     if not isinstance(row, dict):
         raise ValueError("must be an object")
     question = read_question(_text(row, "question"))
     if isinstance(question, Rejected):
         raise ValueError(f"must have a question; {question.reason}")
-    _, mark, behind = _text(row, "answer").rpartition(MARK)
+    worked = _text(row, "answer")
+    _, mark, behind = worked.rpartition(MARK)
     if not mark:
         raise ValueError(f"must have an 'answer' that ends in {MARK} and a number")
     try:
-        return problem(question, read_number(behind))
+        return problem(question, read_number(behind)), worked.strip()
     except NumberError as error:
         raise ValueError(f"must have one number behind {MARK}; {error}") from error
 

@@ -20,7 +20,7 @@ from tasks.knobs import check_bool, check_count, check_limits, check_sandbox
 from tasks.math_word.admission import Admission, admit_claim
 from tasks.math_word.form import Extraction, Form, TaggedForm, TerseForm
 from tasks.math_word.number import equal
-from tasks.math_word.records import PROBLEM, problem
+from tasks.math_word.records import NEXT_SHOT, PROBLEM, SHOTS, problem
 from tasks.math_word.stories import STORIES, draw_story, seed_problems
 from tasks.payload import read_str
 from tasks.response import Tags
@@ -113,6 +113,7 @@ class MathWordPack(FilePack):
             warn_of_claims()
         self._num_references = min(num_references, 1) if terse else num_references
         self._terse = terse
+        self._reads_tags = extraction == Extraction.TAGS
         self._form: Form = TerseForm(self._is_claimed)
         if not terse:
             self._form = TaggedForm(Tags(tags), Extraction(extraction), self._is_claimed, time_limit_s)
@@ -168,6 +169,9 @@ class MathWordPack(FilePack):
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
         """See `TaskPack.judge`."""
+        if SHOTS in record.payload:
+            # A base model goes on with problems of its own.
+            response = response.partition(NEXT_SHOT)[0]
         answer = self._form.read_answer(response)
         if isinstance(answer, Verdict):
             return answer
@@ -191,6 +195,16 @@ class MathWordPack(FilePack):
         """See `TaskPack.sample_record`: a problem of any story, the stories evenly."""
         self.spec(kind)
         return self._as_proposed(draw_story(rng.choice(list(STORIES)), self._terse, rng))
+
+    def held_out(self) -> Sequence[TaskRecord]:
+        """See `FilePack.held_out`; it also raises if solved problems would show another form of answer."""
+        records = super().held_out()
+        if (self._terse or self._reads_tags) and any(SHOTS in record.payload for record in records):
+            raise ValueError(
+                f"pack.extraction must be {Extraction.STRICT} or {Extraction.FLEXIBLE}, and pack.terse "
+                f"false, with the solved problems of {self.held_out_path}"
+            )
+        return records
 
     def held_out_strata(self) -> Sequence[Stratum]:
         """See `FilePack.held_out_strata`: one stratum a story."""

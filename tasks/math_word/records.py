@@ -10,6 +10,11 @@ from tasks.payload import read_str
 PROBLEM = "problem"
 """The one kind."""
 
+SHOTS = "shots"
+"""Field of a held-out problem that is asked behind solved ones: their text."""
+
+NEXT_SHOT = "Question:"
+
 _EXPRESSION = "def f():\n    return "
 
 
@@ -32,6 +37,11 @@ def problem(question: str, answer: str, program: str | None = None) -> TaskRecor
     if program is not None:
         payload["program"] = program
     return TaskRecord(PROBLEM, payload)
+
+
+def shot(question: str, answer: str = "") -> str:
+    """A problem in the form that lm-evaluation-harness shows it in, solved or to be solved."""
+    return f"{NEXT_SHOT} {question}\nAnswer: {answer}".rstrip()
 
 
 def from_expression(expression: str) -> str:

@@ -88,6 +88,57 @@ def test_a_bad_row_is_named_and_nothing_is_written(
     assert not (tmp_path / "out.jsonl").exists()
 
 
+TRAIN = [
+    {"question": f"How much are {n} and 1?", "answer": f"{n}+1=<<{n}+1={n + 1}>>{n + 1}\n#### {n + 1:,}"}
+    for n in range(1000, 1007)
+]
+ASKED = """\
+Question: How much are 1000 and 1?
+Answer: 1000+1=<<1000+1=1001>>1001
+#### 1,001
+
+Question: How much are 1001 and 1?
+Answer: 1001+1=<<1001+1=1002>>1002
+#### 1,002
+
+"""
+
+
+def test_problems_are_asked_behind_five_solved_ones(tmp_path: Path) -> None:
+    test, train, out = (
+        write(tmp_path / "a.jsonl", *ROWS),
+        write(tmp_path / "b.jsonl", *TRAIN),
+        tmp_path / "out",
+    )
+    assert main([test, "--shots", train, "--out", str(out)]) == 0
+    for extraction in ("strict", "flexible"):
+        pack = MathWordPack(extraction=extraction, held_out_path=str(out))
+        first, second = pack.held_out()
+        prompt = pack.solve_prompt(first)[0]["content"]
+        assert prompt.startswith(ASKED)
+        assert prompt.endswith(
+            "#### 1,005\n\nQuestion: Ann has 16 eggs and eats 3. How many are left?\nAnswer:"
+        )
+        assert prompt.count("Question:") == 6
+        assert "16 eggs" not in pack.solve_prompt(second)[0]["content"]
+        for goes_on in ("", "\n\nQuestion: How much are 1 and 2?\nAnswer: 1+2=3\n#### 3"):
+            answer = f" 16 - 3 = 13\n#### 13{goes_on}"
+            assert asyncio.run(pack.judge(first, answer)).outcome is Outcome.CORRECT
+    for knobs in ({}, {"terse": True, "extraction": "strict"}):
+        with pytest.raises(ValueError, match=r"pack\.extraction must be strict or flexible"):
+            MathWordPack(held_out_path=str(out), **knobs).held_out()  # type: ignore[arg-type]
+
+
+def test_solved_problems_are_five_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = write(tmp_path / "a.jsonl", *ROWS)
+    for rows, said in ((TRAIN[:4], "must hold 5 problems"), ([*TRAIN[:4], ROWS[0]], "must be another set")):
+        shots = write(tmp_path / "b.jsonl", *rows)
+        with pytest.raises(SystemExit):
+            main([test, "--shots", shots, "--out", str(tmp_path / "out")])
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_source_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must hold a problem at least"):
         load_gsm8k(write(tmp_path / "rows.jsonl"))
