@@ -136,8 +136,12 @@ class TaskPack(ABC):
     """Version of the held-out set that this code was written for."""
 
     checks_repeat: ClassVar[bool] = True
-    """Whether `accept` and `judge` say the same when they are asked twice. False for a pack that runs what
-    the model wrote: a program may do one thing now and another the next time."""
+    """Whether `accept`, `settle` and `judge` say the same when they are asked twice. False for a pack that
+    runs what the model wrote: a program may do one thing now and another the next time."""
+
+    settles: bool = False
+    """Whether attempts decide what an accepted proposal becomes, by `settle`. The recipe then has proposals
+    attempted while seeding as well."""
 
     def check(self) -> None:
         """Find out, before anything is started, whether this pack can check tasks on this machine.
@@ -171,6 +175,15 @@ class TaskPack(ABC):
         self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
     ) -> Accepted | Rejected:
         """Parse and check one proposal; `references` and `step` are those of its prompt."""
+
+    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """Make an accepted record whole by the attempts at it, or refuse it; only where `settles`.
+
+        Called once, when all attempts are in and before they are judged. The record it gives is the one that
+        is judged, priced and stored; it is the same task to `task_key`, and `solve_prompt` asks the same, for
+        the attempts have answered that. The order of `responses` decides nothing.
+        """
+        return Accepted(record)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

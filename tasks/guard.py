@@ -92,14 +92,15 @@ class GuardedPack(TaskPack):
         self._watch = watch
         self._repeat_every = repeat_every
         self._num_calls: Counter[str] = Counter()
-        for attribute in ("name", "held_out_version", "checks_repeat"):
+        for attribute, expected in expect.ATTRIBUTES.items():
             value = getattr(pack, attribute, None)
-            if fault := expect.ATTRIBUTES[attribute](value):
+            if fault := expected(value):
                 raise PackError(f"pack {type(pack).__name__}: {attribute} {fault}")
         # Facts of the instance here, of the class in the contract.
         self.name = pack.name  # type: ignore[misc]
         self.held_out_version = pack.held_out_version  # type: ignore[misc]
         self.checks_repeat = pack.checks_repeat  # type: ignore[misc]
+        self.settles = pack.settles
 
     def check(self) -> None:
         """See `TaskPack.check`."""
@@ -128,6 +129,12 @@ class GuardedPack(TaskPack):
         """See `TaskPack.accept`."""
         return await self._call_async(
             "accept", self._pack.accept, expect.accepted(kind), kind, response, references, step=step
+        )
+
+    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """See `TaskPack.settle`."""
+        return await self._call_async(
+            "settle", self._pack.settle, expect.accepted(record.kind), record, responses
         )
 
     @property

@@ -173,8 +173,13 @@ def _flag(value: object) -> str:
     return "" if isinstance(value, bool) else _is(value, "True or False")
 
 
-ATTRIBUTES: Mapping[str, Expect] = {"name": _name, "held_out_version": _version, "checks_repeat": _flag}
-"""What the attributes of a pack's class have to be."""
+ATTRIBUTES: Mapping[str, Expect] = {
+    "name": _name,
+    "held_out_version": _version,
+    "checks_repeat": _flag,
+    "settles": _flag,
+}
+"""What the attributes of a pack have to be."""
 
 
 def _record(of_kinds: Sequence[str], value: object) -> str:
