@@ -18,6 +18,7 @@ from tasks.contract import (
     CheckBrokenError,
     Message,
     Outcome,
+    Rejected,
     Role,
     TaskPack,
     TaskRecord,
@@ -86,7 +87,8 @@ class Request:
         messages: The chat prompt.
         references: The records shown in a proposer's prompt.
         record: The task to solve; None for a proposal.
-        num_attempts: Attempts at an accepted proposal; 0 while seeding, and for a solve request.
+        num_attempts: Attempts at an accepted proposal; 0 for a solve request, and while seeding unless the
+            pack settles tasks by them.
         step: The training step that a proposal is asked for in; 0 while seeding, and for a solve request.
     """
 
@@ -179,16 +181,10 @@ class Proposal:
         return sum(attempt.outcome is Outcome.CORRECT for attempt in self.attempts) / len(self.attempts)
 
 
-async def attempt_record(
-    pack: TaskPack,
-    record: TaskRecord,
-    messages: Sequence[Message],
-    generate: Generate,
-    count: int,
-    clock: CheckClock,
+async def judge_responses(
+    pack: TaskPack, record: TaskRecord, responses: Sequence[Response], clock: CheckClock
 ) -> tuple[Attempt, ...]:
-    """Ask for `count` attempts at `record`; those that come back and can be judged."""
-    responses = await generate(messages, num_responses=count)
+    """The attempts at `record` that these responses are, but for those that cannot be judged."""
     # A pack gives the same verdict for the same text, and attempts at one record often agree.
     texts = list(dict.fromkeys(response.text for response in responses))
     with clock.checking():
@@ -230,7 +226,8 @@ async def propose_once(
         clock: Told of every check.
 
     Raises:
-        GenerationFailedError: The engine gave no response to the proposer's prompt.
+        GenerationFailedError: The engine gave no response to the proposer's prompt, or too few attempts to
+            settle the task by.
     """
     responses = await generate(request.messages, num_responses=1)
     if not responses:
@@ -241,26 +238,49 @@ async def propose_once(
         checked = await pack.accept(request.kind, response.text, request.references, step=request.step)
     if not isinstance(checked, Accepted):
         return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
-    key = pack.task_key(checked.record)
+    record = checked.record
+    key = pack.task_key(record)
     refusal = await admit(request.kind, key)
     if refusal:
         outcome = Outcome.CORRECT if refusal == SURPLUS else Outcome.WRONG
         return Proposal(response, outcome, refusal, None, key, [], (), 0)
-    messages = pack.solve_prompt(checked.record)
+    messages = pack.solve_prompt(record)
     try:
         # While seeding, with no attempts, this only finds out whether the prompt fits.
-        attempts = await attempt_record(pack, checked.record, messages, generate, request.num_attempts, clock)
+        responses = await generate(messages, num_responses=request.num_attempts)
     except PromptTooLongError:
         return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
+    if pack.settles:
+        settled = await _settle(pack, record, responses, request, clock)
+        if isinstance(settled, Rejected):
+            return Proposal(response, settled.outcome, settled.reason, None, key, [], (), 0)
+        record = settled.record
+    attempts = await judge_responses(pack, record, responses, clock)
     num_failed = request.num_attempts - len(attempts)
     measured: dict[str, float] = {}
     if features:
         with clock.checking():
             # In a thread: other responses are waiting for the event loop.
-            measured = await asyncio.to_thread(pack.features, checked.record, request.references, features)
-    return Proposal(
-        response, Outcome.CORRECT, "", checked.record, key, messages, attempts, num_failed, measured
-    )
+            measured = await asyncio.to_thread(pack.features, record, request.references, features)
+    return Proposal(response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, measured)
+
+
+async def _settle(
+    pack: TaskPack, record: TaskRecord, responses: Sequence[Response], request: Request, clock: CheckClock
+) -> Accepted | Rejected:
+    """Have the attempts at an accepted record decide what becomes of it.
+
+    Raises:
+        GenerationFailedError: They refuse it, and some never came: those might have decided otherwise.
+    """
+    with clock.checking():
+        settled = await pack.settle(record, [response.text for response in responses])
+    if isinstance(settled, Rejected) and len(responses) < request.num_attempts:
+        raise GenerationFailedError(
+            f"{len(responses)} of {request.num_attempts} attempts do not settle request {request.index} "
+            f"({request.kind}): {settled.reason}"
+        )
+    return settled
 
 
 async def solve_once(
@@ -291,7 +311,8 @@ async def _attempt_request(
     """The attempts that came back, at least one."""
     if request.record is None:
         raise ValueError(f"request {request.index} has no record to solve")
-    attempts = await attempt_record(pack, request.record, request.messages, generate, count, clock)
+    responses = await generate(request.messages, num_responses=count)
+    attempts = await judge_responses(pack, request.record, responses, clock)
     if not attempts:
         raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
     return attempts

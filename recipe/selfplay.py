@@ -99,25 +99,34 @@ class SelfPlay:
     def seeding_wave(self) -> list[Request]:
         """Requests for one more wave of seeding; empty when every kind has reached the target."""
         requests: list[Request] = []
+        # Without attempts there would be no whole record to put into the buffer.
+        num_attempts = self._config.attempts_per_record if self._pack.settles else 0
         for kind in self._kinds:
             if self.buffer.size(kind) < self._config.seeding.target:
                 for _ in range(self._config.proposals_per_kind):
-                    requests.append(self._propose_request(len(requests), kind, num_attempts=0, step=0))
+                    requests.append(self._propose_request(len(requests), kind, num_attempts, step=0))
         return requests
 
     def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
         """Move a seeding wave's accepted records into the buffer, without rewards."""
         lines: list[LedgerLine] = []
-        num_failed = 0
+        num_failed, num_asked = 0, len(requests)
         for request in requests:
             proposal = results.get(request.index)
             if not isinstance(proposal, Proposal):
                 num_failed += 1
                 continue
             lines.append(_proposal_line(0, request, proposal, None, dict(proposal.features)))
-            if proposal.record is not None:
+            if proposal.record is None:
+                continue
+            num_asked += request.num_attempts
+            num_failed += proposal.num_failed
+            if self._is_kept(proposal.solve_rate):
                 self.buffer.add(proposal.record, proposal.key, step=0)
-        self._check_failures("seeding", num_failed, len(requests))
+            solve = _solve_request(request, proposal)
+            for number, attempt in enumerate(proposal.attempts):
+                lines.append(_attempt_line(0, solve, number, attempt, None))
+        self._check_failures("seeding", num_failed, num_asked)
         return Settlement({}, lines, num_failed)
 
     def begin_step(self, step: int) -> list[Request]:
@@ -253,7 +262,7 @@ class SelfPlay:
             return
         if self._is_kept(proposal.solve_rate):
             self.buffer.add(proposal.record, proposal.key, step)
-        solve = Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
+        solve = _solve_request(request, proposal)
         trained = self._config.solve_on == SolveOn.ATTEMPTS
         # One uid for all attempts at a record: to verl's group estimators they are one group.
         uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
@@ -306,6 +315,11 @@ class SelfPlay:
 def buffer_keys(pack: TaskPack) -> dict[str, Callable[[TaskRecord], str | None]]:
     """By feature of `BUFFER_FEATURES`: what has to be the same for two tasks to count as alike."""
     return {ANSWER_DIVERSITY: pack.answer_key, STRUCTURE_DIVERSITY: pack.structure_key}
+
+
+def _solve_request(request: Request, proposal: Proposal) -> Request:
+    """What the attempts at an accepted proposal were asked."""
+    return Request(request.index, Role.SOLVE, request.kind, proposal.messages, (), proposal.record)
 
 
 def _proposal_line(
