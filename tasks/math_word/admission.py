@@ -9,7 +9,7 @@ from typing import TypeGuard
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.execution import Runner, fault
 from tasks.math_word.mention import constant_fault
-from tasks.math_word.records import Draft, from_expression, problem
+from tasks.math_word.records import Draft, from_expression, open_problem, problem
 from tasks.number import NumberError, read_number
 from tasks.program import Refusal, Rules, check_program, parse_program
 from tasks.sandbox import Outcome as RunOutcome
@@ -75,6 +75,12 @@ def admit_claim(draft: Draft) -> TaskRecord | Rejected:
     except NumberError as error:
         # The seed's grammar tells a claim that is no number from a missing one, and prices it apart.
         return _wrong(str(error))
+
+
+def admit_question(draft: Draft) -> TaskRecord | Rejected:
+    """Return the problem that a question alone makes: one without an answer, which attempts will give."""
+    question = read_question(draft.question)
+    return question if isinstance(question, Rejected) else open_problem(question)
 
 
 def read_question(text: str) -> str | Rejected:

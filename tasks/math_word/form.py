@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.math_word import prompts
-from tasks.math_word.records import SHOTS, Draft, shot, shown_program
+from tasks.math_word.records import SHOTS, Draft, Verify, shot, shown_program
 from tasks.math_word.steps import work_out
 from tasks.number import NumberError, read_last_number, read_number
 from tasks.parsing import last_line
@@ -22,6 +22,12 @@ from tasks.program import parse_program
 from tasks.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
+SOLUTIONS = {Verify.PROGRAM: PROGRAM, Verify.CLAIMED: CLAIM}
+"""Block of a proposal that gives the solution; with `verify=majority` there is none."""
+
+NAMES = {QUESTION: "question", PROGRAM: "program", CLAIM: "answer"}
+"""What reasons call the blocks."""
+
 MARK = "####"
 
 
@@ -42,11 +48,11 @@ class Form(ABC):
     """One way to write problems and answers.
 
     Args:
-        claimed: Proposals give the answer itself in place of a program.
+        verify: What a proposal gives beside the question: a program, the answer itself, or nothing.
     """
 
-    def __init__(self, claimed: bool) -> None:
-        self._claimed = claimed
+    def __init__(self, verify: Verify) -> None:
+        self._verify = verify
 
     @abstractmethod
     def request(self, references: Sequence[TaskRecord]) -> str:
@@ -78,7 +84,13 @@ class Form(ABC):
 
     def _solution(self, record: TaskRecord) -> str:
         """What a proposal of this record gives beside the question."""
-        return read_str(record.payload, "answer") if self._claimed else shown_program(record)
+        match self._verify:
+            case Verify.PROGRAM:
+                return shown_program(record)
+            case Verify.CLAIMED:
+                return read_str(record.payload, "answer")
+            case Verify.MAJORITY:
+                return ""
 
 
 class TaggedForm(Form):
@@ -87,28 +99,30 @@ class TaggedForm(Form):
     Args:
         tags: What a response is wrapped in.
         extraction: Where a solver's number is looked for.
-        claimed: See `Form`.
+        verify: See `Form`.
         time_limit_s: CPU seconds of a program, for the prompt.
     """
 
-    def __init__(self, tags: Tags, extraction: Extraction, claimed: bool, time_limit_s: float) -> None:
-        super().__init__(claimed)
+    def __init__(self, tags: Tags, extraction: Extraction, verify: Verify, time_limit_s: float) -> None:
+        super().__init__(verify)
         self._tags = tags
         self._extraction = extraction
         self._time_limit_s = time_limit_s
-        self._label = CLAIM if claimed else PROGRAM
+        self._label = SOLUTIONS.get(verify)
 
     def request(self, references: Sequence[TaskRecord]) -> str:
         """See `Form.request`."""
-        rules = prompts.CLAIM_RULES
-        if not self._claimed:
-            rules = prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}")
-        parts = [prompts.REQUEST, rules]
+        rules = {
+            Verify.PROGRAM: prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}"),
+            Verify.CLAIMED: prompts.CLAIM_RULES,
+            Verify.MAJORITY: prompts.QUESTION_RULES,
+        }
+        parts = [prompts.REQUEST, rules[self._verify]]
         if references:
             shown = [f"Example {i}\n{self._blocks(record)}" for i, record in enumerate(references, start=1)]
             parts.append(prompts.EXAMPLES.format(examples="\n\n".join(shown)))
-        sketch = block(self._label, prompts.CLAIM_SKETCH if self._claimed else prompts.PROGRAM_SKETCH)
-        parts.append(self._reply(f"{block(QUESTION, prompts.QUESTION_SKETCH)}\n{sketch}"))
+        sketch = prompts.CLAIM_SKETCH if self._verify is Verify.CLAIMED else prompts.PROGRAM_SKETCH
+        parts.append(self._reply(self._as_blocks(prompts.QUESTION_SKETCH, sketch)))
         return "\n\n".join(parts)
 
     def read_proposal(self, response: str) -> Draft | Rejected:
@@ -116,13 +130,14 @@ class TaggedForm(Form):
         blocks = read_blocks(response, self._tags)
         if isinstance(blocks, Unread):
             return Rejected(Outcome.MALFORMED, blocks.reason)
-        questions, solutions = (
-            [found.text for found in blocks if found.label == label] for label in (QUESTION, self._label)
-        )
-        for texts, name in ((questions, "question"), (solutions, "answer" if self._claimed else "program")):
+        parts = []
+        for label in filter(None, (QUESTION, self._label)):
+            texts = [found.text for found in blocks if found.label == label]
             if len(texts) != 1:
+                name = NAMES[label]
                 return Rejected(Outcome.MALFORMED, f"several-{name}s" if texts else f"no-{name}")
-        return Draft(questions[0], solutions[0])
+            parts += texts
+        return Draft(parts[0], "".join(parts[1:]))
 
     def proposal(self, record: TaskRecord) -> str:
         """See `Form.proposal`."""
@@ -176,8 +191,13 @@ class TaggedForm(Form):
         return wrap(number, self._tags, thought)
 
     def _blocks(self, record: TaskRecord) -> str:
-        question = block(QUESTION, read_str(record.payload, "question"))
-        return f"{question}\n{block(self._label, self._solution(record))}"
+        return self._as_blocks(read_str(record.payload, "question"), self._solution(record))
+
+    def _as_blocks(self, question: str, solution: str) -> str:
+        blocks = [block(QUESTION, question)]
+        if self._label is not None:
+            blocks.append(block(self._label, solution))
+        return "\n".join(blocks)
 
     def _reply(self, answer: str) -> str:
         return f"{prompts.REPLY}\n{wrap(answer, self._tags, prompts.THOUGHT)}"
@@ -193,9 +213,11 @@ class TerseForm(Form):
     def read_proposal(self, response: str) -> Draft | Rejected:
         """See `Form.read_proposal`: the last line that is not blank, cut at its last `|`."""
         question, mark, solution = last_line(response).rpartition("|")
+        if self._verify is Verify.MAJORITY:
+            return Draft(question, "") if mark else Rejected(Outcome.MALFORMED, "no-question")
         if not mark or not solution.strip():
-            return Rejected(Outcome.MALFORMED, "no-answer" if self._claimed else "no-program")
-        if not self._claimed and not _is_expression(solution):
+            return Rejected(Outcome.MALFORMED, f"no-{NAMES[SOLUTIONS[self._verify]]}")
+        if self._verify is Verify.PROGRAM and not _is_expression(solution):
             # A function could not be shown in one line.
             return Rejected(Outcome.MALFORMED, "no-program")
         return Draft(question, solution)

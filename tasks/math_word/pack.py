@@ -10,18 +10,18 @@ import functools
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
 from tasks.held_out_file import FilePack, Stratum
 from tasks.knobs import check_bool, check_count, check_limits, check_sandbox
-from tasks.math_word.admission import Admission, admit_claim
+from tasks.math_word.admission import Admission, admit_claim, admit_question
 from tasks.math_word.form import Extraction, Form, TaggedForm, TerseForm
 from tasks.math_word.number import equal
-from tasks.math_word.records import NEXT_SHOT, PROBLEM, SHOTS, problem
+from tasks.math_word.records import NEXT_SHOT, PROBLEM, SHOTS, Verify, problem
 from tasks.math_word.stories import STORIES, draw_story, seed_problems
+from tasks.math_word.vote import find_majority
 from tasks.payload import read_str
 from tasks.response import Tags
 
@@ -31,27 +31,25 @@ HELD_OUT_PER_STORY = 50
 
 RESULT_BYTES = 4_096
 
-CLAIMED_WARNING = (
-    "pack.verify=claimed: nobody checks the answers that proposers claim, and solvers are rewarded for "
-    "agreeing with wrong ones. Users of R-Zero, which labels by votes, measured that 30 to 40 % of them "
-    "were right (its issue #20). verify=program computes the answers."
-)
+WARNINGS = {
+    Verify.CLAIMED: (
+        "pack.verify=claimed: nobody checks the answers that proposers claim, and solvers are rewarded for "
+        "agreeing with wrong ones. verify=program computes the answers."
+    ),
+    Verify.MAJORITY: (
+        "pack.verify=majority: nobody checks the answers that most attempts agree on. A common mistake is "
+        "rewarded, and proposers earn by questions on which the model is consistently wrong. Users of "
+        "R-Zero, which labels so, measured that 30 to 40 % of its labels were right (its issue #20). "
+        "verify=program computes the answers."
+    ),
+}
 
 
 @functools.cache
-def warn_of_claims() -> None:
-    """Log what `verify=claimed` risks, once a process."""
-    logger.warning(CLAIMED_WARNING)
-
-
-class Verify(StrEnum):
-    """How a problem gets its answer."""
-
-    PROGRAM = "program"
-    """A program that the proposer gives computes it."""
-
-    CLAIMED = "claimed"
-    """The proposer says so."""
+def warn_of(verify: Verify) -> None:
+    """Log what a `verify` without a check risks, once a process."""
+    if verify in WARNINGS:
+        logger.warning(WARNINGS[verify])
 
 
 class MathWordPack(FilePack):
@@ -81,7 +79,7 @@ class MathWordPack(FilePack):
         """Set what is asked, how it is checked, and where programs run.
 
         Args:
-            verify: program or claimed.
+            verify: program, claimed or majority.
             extraction: Where a solver's number is looked for: tags, strict (behind `####`) or flexible (the
                 last one). A terse answer has a form of its own.
             num_references: Earlier problems in a proposer's prompt; 0 shows none. A terse prompt shows one at
@@ -108,21 +106,21 @@ class MathWordPack(FilePack):
         limits = check_limits(time_limit_s, memory_mb, RESULT_BYTES)
         terse_set = str(self.terse_held_out_path) if terse else None
         super().__init__(terse_set if held_out_path is None else held_out_path)
-        self._is_claimed = verify == Verify.CLAIMED
-        if self._is_claimed:
-            warn_of_claims()
+        self._verify = Verify(verify)
+        warn_of(self._verify)
+        self.settles = self._verify is Verify.MAJORITY
         self._num_references = min(num_references, 1) if terse else num_references
         self._terse = terse
         self._reads_tags = extraction == Extraction.TAGS
-        self._form: Form = TerseForm(self._is_claimed)
+        self._form: Form = TerseForm(self._verify)
         if not terse:
-            self._form = TaggedForm(Tags(tags), Extraction(extraction), self._is_claimed, time_limit_s)
+            self._form = TaggedForm(Tags(tags), Extraction(extraction), self._verify, time_limit_s)
         self._runner = Runner(check_sandbox(sandbox or {}), limits)
         self._admission = Admission(self._runner)
 
     def check(self) -> None:
         """See `TaskPack.check`; without programs there is nothing to run."""
-        if not self._is_claimed:
+        if self._verify is Verify.PROGRAM:
             self._runner.check()
 
     @property
@@ -153,11 +151,22 @@ class MathWordPack(FilePack):
         draft = self._form.read_proposal(response)
         if isinstance(draft, Rejected):
             return draft
-        if self._is_claimed:
-            record = admit_claim(draft)
-        else:
-            record = await self._runner.in_thread(self._admission.admit, draft)
+        match self._verify:
+            case Verify.PROGRAM:
+                record = await self._runner.in_thread(self._admission.admit, draft)
+            case Verify.CLAIMED:
+                record = admit_claim(draft)
+            case Verify.MAJORITY:
+                record = admit_question(draft)
         return record if isinstance(record, Rejected) else Accepted(record)
+
+    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """See `TaskPack.settle`: with `verify=majority` the answer is what most responses say."""
+        read = (self._form.read_answer(response) for response in responses)
+        answer = find_majority([answer for answer in read if isinstance(answer, str)])
+        if answer is None:
+            return Rejected(Outcome.WRONG, "no-majority")
+        return Accepted(problem(read_str(record.payload, "question"), answer))
 
     def answer_key(self, record: TaskRecord) -> str:
         """See `TaskPack.answer_key`."""
@@ -219,7 +228,7 @@ class MathWordPack(FilePack):
         return f"{PROBLEM} {' '.join(read_str(record.payload, 'question').casefold().split())}"
 
     def _as_proposed(self, record: TaskRecord) -> TaskRecord:
-        """A drawn problem as a proposal of it would be stored: where answers are claimed, without program."""
-        if not self._is_claimed:
+        """A drawn problem as a proposal of it would be stored: where nothing is computed, without program."""
+        if self._verify is Verify.PROGRAM:
             return record
         return problem(read_str(record.payload, "question"), read_str(record.payload, "answer"))

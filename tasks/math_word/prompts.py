@@ -22,6 +22,12 @@ Rules:
 - Everything that the solver needs to know stands in the problem.
 - The answer is one number, without words or units."""
 
+QUESTION_RULES = """\
+Rules:
+- Write the problem alone, without its answer.
+- Everything that the solver needs to know stands in the problem.
+- The answer is one number, without words or units."""
+
 EXAMPLES = """\
 Problems of earlier rounds. Yours must differ from all of them in its story and in its steps:
 

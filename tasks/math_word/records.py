@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tasks.contract import Json, TaskRecord
 from tasks.payload import read_str
@@ -18,21 +19,39 @@ NEXT_SHOT = "Question:"
 _EXPRESSION = "def f():\n    return "
 
 
+class Verify(StrEnum):
+    """How a problem gets its answer."""
+
+    PROGRAM = "program"
+    """A program that the proposer gives computes it."""
+
+    CLAIMED = "claimed"
+    """The proposer says so."""
+
+    MAJORITY = "majority"
+    """Most of the attempts at it say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What one proposal says, before any of it is checked.
 
     Attributes:
         question: The problem in words.
-        solution: A program or an expression; with `verify=claimed` the answer itself.
+        solution: A program or an expression; with `verify=claimed` the answer itself, with `majority` "".
     """
 
     question: str
     solution: str
 
 
+def open_problem(question: str) -> TaskRecord:
+    """A problem that waits for its answer."""
+    return TaskRecord(PROBLEM, {"question": question})
+
+
 def problem(question: str, answer: str, program: str | None = None) -> TaskRecord:
-    """A stored problem; `answer` is a canonical number, and a claimed one has no program."""
+    """A stored problem; `answer` is a canonical number, and one that nothing computed has no program."""
     payload: dict[str, Json] = {"question": question, "answer": answer}
     if program is not None:
         payload["program"] = program

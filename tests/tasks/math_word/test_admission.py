@@ -12,7 +12,7 @@ import pytest
 from tasks.contract import Accepted, Outcome, PackUnavailableError, Rejected, TaskRecord
 from tasks.execution import SandboxBroken
 from tasks.math_word import MathWordPack
-from tasks.math_word.pack import warn_of_claims
+from tasks.math_word.pack import warn_of
 from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
@@ -163,7 +163,7 @@ def test_a_dead_sandbox_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
         accept(proposal("16"))
 
 
-def test_a_machine_without_a_sandbox_can_only_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_sandbox_can_only_claim_or_vote(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(config: object) -> None:
         raise SandboxUnavailable("this kernel refuses")
 
@@ -171,6 +171,7 @@ def test_a_machine_without_a_sandbox_can_only_claim(monkeypatch: pytest.MonkeyPa
     with pytest.raises(PackUnavailableError, match="this kernel refuses"):
         PACK.check()
     MathWordPack(verify="claimed").check()
+    MathWordPack(verify="majority").check()
 
 
 def claim(number: str) -> str:
@@ -211,15 +212,22 @@ def test_claims_run_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(accept(claim("1"), MathWordPack(verify="claimed")), TaskRecord)
 
 
-def test_believing_claims_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_claims.cache_clear()
+@pytest.mark.parametrize(
+    ("verify", "risk"),
+    [("claimed", "rewarded for agreeing with wrong ones"), ("majority", "A common mistake is rewarded")],
+)
+def test_answers_that_nobody_checks_are_warned_of_once(
+    verify: str, risk: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of.cache_clear()
     MathWordPack()
     assert caplog.records == []
-    MathWordPack(verify="claimed")
-    MathWordPack(verify="claimed")
+    MathWordPack(verify=verify)
+    MathWordPack(verify=verify)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "30 to 40 %" in record.getMessage()
+    message = record.getMessage()
+    assert message.startswith(f"pack.verify={verify}: ") and risk in message and "\n" not in message
 
 
 def test_the_page_names_every_reason() -> None:

@@ -12,7 +12,7 @@ from tasks.contract import Accepted, Outcome, Rejected, TaskRecord, Verdict
 from tasks.math_word import MathWordPack
 from tasks.math_word.form import Extraction
 from tasks.math_word.records import problem
-from tasks.response import Tags, wrap
+from tasks.response import Tags, block, wrap
 
 RECORD = problem("Ann has 16 eggs\nand eats 3. How many are left?", "13", "def f():\n    return 16 - 3")
 
@@ -163,6 +163,30 @@ def test_terse_proposals_are_cut_at_the_last_bar() -> None:
     assert claimed == Rejected(Outcome.MALFORMED, "no-answer")
 
 
+def test_proposals_for_a_vote_are_questions_alone() -> None:
+    pack, terse = MathWordPack(verify="majority"), MathWordPack(verify="majority", terse=True)
+    question = "Ann has 16 eggs and eats 3. How many are left?"
+    for one, response in (
+        (pack, wrap(block("question", question), Tags.THINK_ANSWER, "")),
+        (pack, wrap(f"{block('answer', '13')}\n{block('question', question)}", Tags.THINK_ANSWER, "")),
+        (terse, f"so\n{question}|"),
+        (terse, f"{question}|16-3"),
+    ):
+        found = asyncio.run(one.accept("problem", response, []))
+        assert found == Accepted(TaskRecord("problem", {"question": question}))
+        assert question in content(one, found.record)
+        assert one.task_key(found.record) == one.task_key(problem(question, "13"))
+        assert asyncio.run(one.accept("problem", one.gold_proposal(found.record), [])) == found
+    for one, response, reason in (
+        (pack, wrap("How many?", Tags.THINK_ANSWER, ""), "no-question"),
+        (pack, wrap(f"{block('question', '1')}\n" * 2, Tags.THINK_ANSWER, ""), "several-questions"),
+        (terse, question, "no-question"),
+        (terse, "|", "no-question"),
+    ):
+        found = asyncio.run(one.accept("problem", response, []))
+        assert found == Rejected(Outcome.MALFORMED, reason)
+
+
 def test_the_same_question_is_the_same_task() -> None:
     pack = MathWordPack()
     assert pack.task_key(RECORD) == pack.task_key(
@@ -185,7 +209,7 @@ def test_references_are_as_many_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"verify": "majority"}, "pack.verify must be one of program, claimed; got 'majority'"),
+        ({"verify": "vote"}, "pack.verify must be one of program, claimed, majority; got 'vote'"),
         ({"extraction": "boxed"}, "pack.extraction must be one of tags, strict, flexible"),
         ({"tags": "xml"}, "pack.tags must be one of think_answer, answer, none"),
         ({"terse": 1}, "pack.terse must be true or false"),
@@ -200,12 +224,17 @@ def test_knobs_are_checked(knobs: dict[str, object], message: str) -> None:
         MathWordPack(**knobs)
 
 
-def test_claimed_packs_store_what_they_would_accept() -> None:
-    pack = pickle.loads(pickle.dumps(MathWordPack(verify="claimed")))
+@pytest.mark.parametrize("verify", ["claimed", "majority"])
+def test_packs_without_programs_store_what_they_would_accept(verify: str) -> None:
+    pack = pickle.loads(pickle.dumps(MathWordPack(verify=verify)))
     rng = random.Random(0)
     for record in [*pack.seeds(), pack.sample_record("problem", rng)]:
         assert set(record.payload) == {"question", "answer"}
-        assert asyncio.run(pack.accept("problem", pack.gold_proposal(record), [])) == Accepted(record)
+        found = asyncio.run(pack.accept("problem", pack.gold_proposal(record), []))
+        if pack.settles:
+            assert isinstance(found, Accepted)
+            found = asyncio.run(pack.settle(found.record, [pack.gold_response(record)] * 2))
+        assert found == Accepted(record)
 
 
 @pytest.mark.parametrize("program", ["sum([x for x in range(3)]) + 4", "7 if not 0 else 1", "(16 - 3) * 2"])
