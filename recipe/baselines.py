@@ -47,6 +47,26 @@ class Baseline(StrEnum):
     """The mean of the cell over the steps before: `RunningMeans`."""
 
 
+class Scale(StrEnum):
+    """What `algorithm.trr.scale` selects: what a reward less its baseline is divided by."""
+
+    STD = "std"
+    """The standard deviation of the cell: TRR++."""
+
+    NONE = "none"
+    """Nothing."""
+
+
+class Statistics(StrEnum):
+    """What `algorithm.trr.statistics` selects: what counts once in a cell's mean and variance."""
+
+    SEQUENCE = "sequence"
+    """Every response."""
+
+    TOKEN = "token"
+    """Every valid token, so long responses weigh more."""
+
+
 def cell_of(uid: str, cells: Cells) -> str:
     """The name of the cell that a row belongs to: `propose/deduction`, `solve/easy`, `solve`, `all` or a uid.
 

@@ -22,32 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 from verl.utils.torch_functional import masked_whiten
 
-from recipe.baselines import Baseline, Cells, cell_of
+from recipe.baselines import Baseline, Cells, Scale, Statistics, cell_of
 
 ESTIMATOR_NAME = "trr_plus_plus"
 
 VARIANCE_EPSILON = 1e-8
 """Added to a variance before its root is taken, as verl's `masked_whiten` does."""
-
-
-class Statistics(StrEnum):
-    """What `algorithm.trr.statistics` selects: what counts once in a cell's mean and variance."""
-
-    SEQUENCE = "sequence"
-    """Every response."""
-
-    TOKEN = "token"
-    """Every valid token, so long responses weigh more."""
-
-
-class Scale(StrEnum):
-    """What `algorithm.trr.scale` selects: what a reward less its baseline is divided by."""
-
-    STD = "std"
-    """The standard deviation of the cell: TRR++."""
-
-    NONE = "none"
-    """Nothing."""
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)

@@ -24,11 +24,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from recipe import checkpoint, outputs, preflight
+from recipe import checkpoint, outputs, preflight, resources
 from recipe.config import CONF, TINY_MODEL, explain, finalize, register
 from recipe.progress import ProgressBar
-from tasks.contract import PackUnavailableError, TaskPack
-from tasks.guard import PackError
+from tasks.contract import TaskPack
 
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers")
 """Packages whose versions go into the summary, with whichever vLLM is installed."""
@@ -45,7 +44,7 @@ def main(config: DictConfig) -> None:
     try:
         pack = preflight.check(config)
         finalize(config, len(pack.kinds))
-    except (ValueError, FileNotFoundError, PackUnavailableError, PackError) as error:
+    except preflight.REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     run_dir = Path(config.run.dir)
@@ -131,9 +130,9 @@ def _run(config: DictConfig) -> None:
     validate_config(config, need_reference_policy(config), need_critic(config))
     if config.ray_kwargs.ray_init.get("address") is not None:
         ray.init(address=config.ray_kwargs.ray_init.address)
-        resources = ray.cluster_resources()
+        found = ray.cluster_resources()
         ray.shutdown()  # verl connects by itself, with its own runtime environment
-        preflight.check_cluster(config, resources)
+        resources.check_cluster(config, found)
     try:
         run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
     finally:

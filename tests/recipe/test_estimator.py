@@ -18,8 +18,8 @@ from verl.trainer.ppo import core_algos
 from verl.trainer.ppo.ray_trainer import compute_advantage
 
 import recipe.estimator
-from recipe.baselines import Baseline, Cells, RunningMeans, cell_of
-from recipe.estimator import Scale, Statistics, trr_plus_plus
+from recipe.baselines import Baseline, Cells, RunningMeans, Scale, Statistics, cell_of
+from recipe.estimator import trr_plus_plus
 from recipe.uid import make_uid
 
 SIX_CELLS = tuple(

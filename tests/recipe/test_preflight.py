@@ -12,9 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recipe import checkpoint, preflight
+from recipe import checkpoint, preflight, resources
 from recipe.config import CONF, register
-from recipe.preflight import PreflightError
+from recipe.problems import PreflightError
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import TaskRecord
 from tasks.kinds_pack import KindsPack
@@ -198,6 +198,27 @@ def test_broken_rule_is_told_in_one_line(config: DictConfig, changes: dict[str, 
     assert re.search(message, refusal(config, changes))
 
 
+def test_all_broken_rules_are_found_by_the_other_reader(config: DictConfig) -> None:
+    assert preflight.find_problems(config) == []
+    broken = {
+        # Two of one rule's function, one of another's, and two that need the pack, one of which is raised.
+        "azr.proposals_per_kind": 0,
+        "azr.held_out_samples": -1,
+        "trainer.use_v1": False,
+        "reward_profile": "nope",
+        "algorithm.trr.scale": "var",
+    }
+    found = preflight.find_problems(change(config, broken))
+    assert len(found) == len(broken)
+    assert all(key in problem for key, problem in zip(broken, found, strict=True))
+    assert found[0] == refusal(config, {})
+    # Without a pack its rules are not asked, and the others are.
+    found = preflight.find_problems(change(config, {"pack._target_": "nope"}))
+    assert [key for key, problem in zip(broken, found, strict=False) if key in problem] == list(broken)[:3]
+    assert len(found) == 4
+    assert "pack must name a task pack" in found[-1]
+
+
 ALLOWED: list[dict[str, Any]] = [
     {"azr.replay_per_kind": 32},
     {"azr.oversample": 1.5},
@@ -376,15 +397,15 @@ def test_slots_are_counted_as_verl_asks_for_them(config: DictConfig) -> None:
     # 2 nodes with 4 workers of 3 CPUs, 5 storage units, and 1 each for runner, controller and placing actors.
     change(config, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 4})
     change(config, {"transfer_queue.backend.SimpleStorage.num_data_storage_units": 5})
-    assert preflight.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
+    assert resources.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
 
 
 @pytest.mark.parametrize(("resource", "needed"), [("CPU", 7), ("GPU", 1)])
 def test_cluster_with_too_few_slots_is_refused(config: DictConfig, resource: str, needed: int) -> None:
     enough = {"CPU": 7.0, "GPU": 1.0}
-    preflight.check_cluster(config, enough)
+    resources.check_cluster(config, enough)
     with pytest.raises(PreflightError) as error:
-        preflight.check_cluster(config, enough | {resource: needed - 1.0})
+        resources.check_cluster(config, enough | {resource: needed - 1.0})
     message = str(error.value)
     assert "\n" not in message
     assert f"must have {needed} {resource} slots" in message
@@ -394,7 +415,7 @@ def test_cluster_with_too_few_slots_is_refused(config: DictConfig, resource: str
 
 def test_cluster_without_any_gpu_is_refused(config: DictConfig) -> None:
     with pytest.raises(PreflightError, match=r"must have 1 GPU slots .*; it has 0\."):
-        preflight.check_cluster(config, {"CPU": 100.0})
+        resources.check_cluster(config, {"CPU": 100.0})
 
 
 def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> None:
