@@ -18,7 +18,7 @@ from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.model_files import problems_with_model
 from recipe.outputs import SUMMARY
 from recipe.problems import PreflightError, Problems, unless
-from recipe.resources import problems_with_slots
+from recipe.resources import problems_with_parallelism, problems_with_slots
 from recipe.selfplay import buffer_keys
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
@@ -330,6 +330,7 @@ RULES: tuple[Callable[[DictConfig], Problems], ...] = (
     _problems_with_verl,
     _problems_with_lengths,
     problems_with_model,
+    problems_with_parallelism,
     problems_with_slots,
 )
 """Rules that the configuration alone is checked for."""

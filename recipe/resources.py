@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from omegaconf import DictConfig
 
+from recipe.model_shape import ModelShape, find_shape
 from recipe.problems import PreflightError, Problems, unless
 
 # What verl 0.9.1 reserves in Ray: a bundle of 3 CPUs for each worker slot, 1 CPU for the task runner, 1 for
@@ -54,11 +57,68 @@ def problems_with_cluster(config: DictConfig, resources: dict[str, float]) -> Pr
 def problems_with_slots(config: DictConfig) -> Problems:
     """Slots of a local cluster that `run_ppo` will start itself."""
     init = config.ray_kwargs.ray_init
-    if init.get("address") is not None or init.num_cpus is None:
+    if init.get("address") is not None:
         return
     needed = needed_cpus(config)
+    if init.num_cpus is None:
+        cores = os.cpu_count() or 1
+        yield from unless(
+            cores >= needed,
+            f"ray_kwargs.ray_init.num_cpus must be set to {needed}, which verl will ask of Ray: without "
+            f"it Ray has a slot for each of this machine's {cores} cores (slots are logical). With fewer, "
+            "verl waits for ever.",
+        )
+        return
     yield from unless(
         init.num_cpus >= needed,
         f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray "
         f"(they are logical slots, not cores); got {init.num_cpus}. With fewer, verl waits for ever.",
     )
+
+
+def sequence_parallel_size(config: DictConfig) -> int:
+    """Workers that share a sequence; verl 0.9.1 reads an older key for it as well."""
+    actor = config.actor_rollout_ref.actor
+    size: int = max(actor.fsdp_config.ulysses_sequence_parallel_size, actor.ulysses_sequence_parallel_size)
+    return size
+
+
+def problems_with_parallelism(config: DictConfig) -> Problems:
+    """What tensor parallelism (vLLM's) and sequence parallelism (the trainer's) have to divide."""
+    reference, per_node = config.actor_rollout_ref, config.trainer.n_gpus_per_node
+    tensor, sequence = reference.rollout.tensor_model_parallel_size, sequence_parallel_size(config)
+    yield from unless(
+        per_node % tensor == 0,
+        f"trainer.n_gpus_per_node must be a multiple of actor_rollout_ref.rollout.tensor_model_parallel_size="
+        f"{tensor}, the GPUs of one vLLM replica; got {per_node}",
+    )
+    workers = config.trainer.nnodes * per_node
+    key = "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size"
+    yield from unless(
+        workers % sequence == 0,
+        f"{key} must divide the number of workers, trainer.nnodes * trainer.n_gpus_per_node = {workers}; "
+        f"got {sequence}",
+    )
+    attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
+    yield from unless(
+        sequence == 1 or attention == "flash_attention_2",
+        f"{key}={sequence} needs actor_rollout_ref.model.override_config.attn_implementation="
+        f"flash_attention_2, the only one that verl spreads over workers, and the package flash-attn; "
+        f"got {attention}",
+    )
+    shape = find_shape(reference.model.path) if reference.model.path is not None else None
+    if shape is not None:
+        yield from _problems_with_heads(shape, tensor, sequence, key)
+
+
+def _problems_with_heads(shape: ModelShape, tensor: int, sequence: int, sequence_key: str) -> Problems:
+    heads, kv_heads = shape.num_heads, shape.num_kv_heads
+    for key, size in (
+        ("actor_rollout_ref.rollout.tensor_model_parallel_size", tensor),
+        (sequence_key, sequence),
+    ):
+        yield from unless(
+            heads % size == 0 and (kv_heads % size == 0 or size % kv_heads == 0),
+            f"{key} must divide the model's {heads} attention heads, and divide its {kv_heads} key-value "
+            f"heads or be a multiple of them; got {size}",
+        )

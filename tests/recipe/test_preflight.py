@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,12 @@ def refusal(config: DictConfig, changes: dict[str, Any]) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of Ray's slots where none is given; a rule compares it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
 def test_demo_passes(config: DictConfig) -> None:
@@ -188,6 +195,36 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"trainer.n_gpus_per_node": 2, "ray_kwargs.ray_init.num_cpus": 9},
         "ray_kwargs.ray_init.num_cpus must be at least 10.*; got 9",
     ),
+    # Ray counts the cores where it is not told (`two_cores` below).
+    (
+        {"ray_kwargs.ray_init.num_cpus": None},
+        "ray_kwargs.ray_init.num_cpus must be set to 7, .* each of this machine's 2 cores",
+    ),
+    (
+        {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+        "trainer.n_gpus_per_node must be a multiple of .*tensor_model_parallel_size=2, .*; got 3",
+    ),
+    # The tiny model has 4 heads.
+    (
+        {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 3},
+        "tensor_model_parallel_size must divide the model's 4 attention heads, .*; got 3",
+    ),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        "ulysses_sequence_parallel_size must divide the number of workers, .* = 1; got 2",
+    ),
+    (
+        {"trainer.nnodes": 2, "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        "ulysses_sequence_parallel_size=2 needs .*attn_implementation=flash_attention_2, .*; got sdpa",
+    ),
+    (
+        {
+            "trainer.nnodes": 3,
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 3,
+            "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+        },
+        "ulysses_sequence_parallel_size must divide the model's 4 attention heads, .*; got 3",
+    ),
     ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
 ]
@@ -235,7 +272,12 @@ ALLOWED: list[dict[str, Any]] = [
     {"actor_rollout_ref.rollout.max_model_len": None},
     {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 288},
     {"ray_kwargs.ray_init.num_cpus": 7},
-    {"ray_kwargs.ray_init.num_cpus": None},
+    {"trainer.n_gpus_per_node": 4, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+    {
+        "trainer.nnodes": 2,
+        "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+        "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+    },
 ]
 
 
@@ -427,10 +469,23 @@ def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> Non
 # ------------------------------ files ------------------------------
 
 
+SLOTS = "ray_kwargs.ray_init.num_cpus=64"
+"""What a machine that an experiment is for has; Ray gets none of them here."""
+
+
 def composed(folder: Path, *overrides: str) -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base=None):
-        return compose("azr", [f"run.dir={folder}", *overrides])
+        return compose("azr", [f"run.dir={folder}", SLOTS, *overrides])
+
+
+def test_cores_of_a_node_of_eight_gpus_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 3 for each of 8 workers, 8 storage units (verl's default), and 3.
+    config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B", SLOTS.replace("64", "null"))
+    assert resources.needed_cpus(config) == 35
+    assert "num_cpus must be set to 35" in refusal(config, {})
+    monkeypatch.setattr(os, "cpu_count", lambda: 35)
+    preflight.check(config)
 
 
 @pytest.mark.slow
