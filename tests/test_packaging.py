@@ -120,6 +120,17 @@ def test_gpu_lock_has_verls_own_pins():
     assert pinned.keys() == {"torch", "torchaudio", "torchvision", "transformers", "vllm"}
     for name, specifier in pinned.items():
         assert specifier.contains(pins[name]), name
+    assert {name: str(pins[name]) for name in ("vllm", "torch", "transformers")} == {
+        "vllm": "0.24.0",
+        "torch": "2.11.0",
+        "transformers": "5.9.0",
+    }
+
+
+def test_flash_attention_is_neither_locked_nor_asked_for():
+    """verl's default for the trainer is a package that has to be built for its torch."""
+    assert not {"flash-attn", "kernels"} & read_lock("gpu.lock").keys()
+    assert "attn_implementation: sdpa" in (ROOT / "conf/azr.yaml").read_text()
 
 
 def applies(requirement: Requirement) -> bool:
