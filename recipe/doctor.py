@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 
 from hydra import compose, initialize_config_dir
@@ -21,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from recipe import machine, memory, preflight
 from recipe.config import CONF, AzrConfig, explain, register
 from recipe.machine import Finding
-from recipe.memory import FRAGMENTATION, Estimate
+from recipe.memory import ALL, FRAGMENTATION, Estimate, Phase
 from recipe.model_shape import ModelShape, find_shape
 from tasks.registry import load_pack
 
@@ -42,28 +41,32 @@ def diagnose(config: DictConfig, gpu_gib: float | None) -> list[str]:
     if seen:
         gpu_gib = min(gpu.total_gib for gpu in seen)
     host = memory.estimate_host(config, shape) if shape is not None else None
-    problems = _show("versions", machine.versions(config))
-    for title, finding in (
-        ("machine", machine.gpus(config, seen)),
-        (None, machine.host(config, host.peak_gib if host else None)),
-        (None, machine.disk(config, shape)),
-        (None, machine.cluster(config)),
-        (None, machine.sandbox(config)),
-        ("files", machine.model(config)),
-    ):
-        problems += _show(title, finding)
-    broken = preflight.find_problems(config)
-    problems = broken + [problem for problem in problems if problem not in broken]
-    if shape is None or host is None:
-        print(f"\nestimate\n  none: the sizes of {path} are not known here")
-        return problems
-    problems += _show("estimate", estimate(config, shape, host, gpu_gib))
+    found = {
+        "versions": [machine.versions(config)],
+        "machine": [
+            machine.gpus(config, seen),
+            machine.host(config, host.peak_gib if host is not None else None),
+            machine.disk(config, shape),
+            machine.cluster(config),
+            machine.sandbox(config),
+        ],
+        "model": [machine.model(config)],
+        "estimate": [Finding([f"none: the sizes of {path} are not known here"])],
+    }
+    if shape is not None and host is not None:
+        found["estimate"] = [estimate(config, shape, host, gpu_gib)]
+    problems = preflight.find_problems(config)
+    for title, findings in found.items():
+        print(f"\n{title}")
+        for finding in findings:
+            print("".join(f"  {line}\n" for line in finding.lines), end="")
+            problems += [problem for problem in finding.problems if problem not in problems]
     return problems
 
 
 def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: float | None) -> Finding:
     """The estimate as lines, and where it does not fit."""
-    found = Finding([f"model: {shape.num_parameters / 1e6:,.1f} million parameters"])
+    found = Finding([f"{shape.num_parameters / 1e6:,.1f} million parameters"])
     found.lines += _tokens(config)
     found.lines += _parts("memory of a node" if config.cpu is None else "memory", host)
     if config.cpu is not None:
@@ -73,16 +76,17 @@ def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: flo
         return found
     gpu = memory.estimate_gpu(config, shape, gpu_gib)
     found.lines += _parts(f"memory of each GPU of {gpu_gib:.1f} GiB", gpu)
+    updating, generating = gpu.gib_while(Phase.UPDATING), gpu.gib_while(Phase.GENERATING)
     usable = gpu_gib * (1 - FRAGMENTATION)
     found.require(
-        gpu.training_gib <= usable,
-        f"an update will take about {gpu.training_gib:.1f} GiB of {usable:.1f} on each GPU; lower "
+        updating <= usable,
+        f"an update will take about {updating:.1f} GiB of {usable:.1f} on each GPU; lower "
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, train adapters "
         "(actor_rollout_ref.model.lora_rank), or use more GPUs",
     )
     found.require(
-        gpu.sampling_gib <= usable,
-        f"generation will take about {gpu.sampling_gib:.1f} GiB of {usable:.1f} on each GPU; lower "
+        generating <= usable,
+        f"generation will take about {generating:.1f} GiB of {usable:.1f} on each GPU; lower "
         "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
         "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true",
     )
@@ -118,21 +122,9 @@ def _parts(title: str, found: Estimate) -> list[str]:
     lines = [f"{title}: {found.peak_gib:.2f} GiB"]
     for part in found.parts:
         if part.gib > 0:
-            only = (
-                "" if part.training and part.sampling else " (updating)" if part.training else " (generating)"
-            )
-            lines.append(f"  {part.gib:8.2f}  {part.name}{only}")
+            when = "" if part.phases == ALL else f" ({', '.join(part.phases)})"
+            lines.append(f"  {part.gib:8.2f}  {part.name}{when}")
     return lines
-
-
-def _show(title: str | None, finding: Finding) -> list[str]:
-    if title is not None:
-        print(f"\n{title}")
-    if title == "versions":
-        print(f"  Python {platform.python_version()}")
-    for line in finding.lines:
-        print(f"  {line}")
-    return finding.problems
 
 
 def main() -> int:

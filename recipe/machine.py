@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import shutil
 import socket
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def on_cpu(config: DictConfig) -> bool:
 
 def versions(config: DictConfig) -> Finding:
     """Installed versions against the pins of setup.py, as the installed distribution's metadata has them."""
-    found = Finding()
+    found = Finding([f"Python {platform.python_version()}"])
     extra = "cpu" if on_cpu(config) else "gpu"
     install = "`make env`" if extra == "cpu" else f"pip install '{DISTRIBUTION}[gpu]'"
     try:
@@ -66,19 +67,19 @@ def versions(config: DictConfig) -> Finding:
     except importlib.metadata.PackageNotFoundError:
         found.problems.append(f"{DISTRIBUTION} is not installed, so nobody finds its plugins; run {install}")
         return found
+    shown: dict[str, str] = {}  # the extra's pin of a package stands after the range that every run needs
     for requirement in map(Requirement, requirements):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         name, wanted = requirement.name, str(requirement.specifier)
         installed = _version(name)
         if name in SHOWN:
-            found.lines.append(
-                f"{name} {installed or 'not installed'}{f', wanted {wanted}' if wanted else ''}"
-            )
+            shown[name] = f"{name} {installed or 'not installed'}{f', wanted {wanted}' if wanted else ''}"
         if installed is None:
             found.problems.append(f"{name} is not installed; run {install}")
         elif not requirement.specifier.contains(installed, prereleases=True):
             found.problems.append(f"{name} must be {wanted}; {installed} is installed. Run {install}")
+    found.lines += shown.values()
     attention = config.actor_rollout_ref.model.override_config.get("attn_implementation", "")
     found.require(
         not attention.startswith("flash_attention") or _version("flash-attn") is not None,
@@ -194,7 +195,7 @@ def disk(config: DictConfig, shape: ModelShape | None) -> Finding:
 def model(config: DictConfig) -> Finding:
     """Whether the model's files are on this machine."""
     path = config.actor_rollout_ref.model.path
-    found = Finding([f"model: {path}"])
+    found = Finding([str(path)])
     if path is None or path == TINY_MODEL or Path(path).expanduser().is_dir() or path.count("/") != 1:
         return found
     weights = ("model.safetensors", "model.safetensors.index.json")

@@ -10,6 +10,7 @@ Letters: P parameters, T tokens of a micro-batch, V vocabulary, L blocks, S work
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from omegaconf import DictConfig
 
@@ -51,6 +52,17 @@ RAY_GIB = 0.6
 """Ray's own daemons on one node, and its idle workers."""
 
 
+class Phase(StrEnum):
+    """What a worker does. Updating and generating take turns (`actor_rollout_ref.hybrid_engine`)."""
+
+    LOADING = "loading"
+    UPDATING = "updating"
+    GENERATING = "generating"
+
+
+ALL = tuple(Phase)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of an estimate.
@@ -58,14 +70,12 @@ class Part:
     Attributes:
         name: What it is, in a few words.
         gib: How much of it there is, in GiB.
-        training: Whether it is there while the policy is updated.
-        sampling: Whether it is there while responses are generated.
+        phases: When it is there.
     """
 
     name: str
     gib: float
-    training: bool = True
-    sampling: bool = True
+    phases: tuple[Phase, ...] = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +89,14 @@ class Estimate:
         (gib,) = (part.gib for part in self.parts if part.name == name)
         return gib
 
-    @property
-    def training_gib(self) -> float:
-        """What an update takes."""
-        return sum(part.gib for part in self.parts if part.training)
-
-    @property
-    def sampling_gib(self) -> float:
-        """What generating responses takes."""
-        return sum(part.gib for part in self.parts if part.sampling)
+    def gib_while(self, phase: Phase) -> float:
+        """GiB of all that is there in this phase."""
+        return sum(part.gib for part in self.parts if phase in part.phases)
 
     @property
     def peak_gib(self) -> float:
-        """The larger of the two: they take turns (`actor_rollout_ref.hybrid_engine`)."""
-        return max(self.training_gib, self.sampling_gib)
+        """GiB of the phase that takes most."""
+        return max(map(self.gib_while, Phase))
 
 
 def estimate_gpu(config: DictConfig, shape: ModelShape, card_gib: float) -> Estimate:
@@ -109,19 +113,21 @@ def estimate_gpu(config: DictConfig, shape: ModelShape, card_gib: float) -> Esti
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     fsdp = actor.fsdp_config
     weights, gradients, optimizer = _states(config, shape, _sharded_over(config))
-    asleep = rollout.free_cache_engine
+    updating, generating = (Phase.UPDATING,), (Phase.GENERATING,)
+    both = updating + generating
+    engine = generating if rollout.free_cache_engine else both
     pool = rollout.gpu_memory_utilization * card_gib
     weights_of_vllm = BYTES[rollout.dtype] * shape.num_parameters / rollout.tensor_model_parallel_size / GIB
     return Estimate(
         (
-            Part("weights", weights, sampling=not fsdp.param_offload),
-            Part("gradients", gradients, sampling=False),
-            Part("optimizer", optimizer, sampling=not fsdp.optimizer_offload),
-            Part("gathered weights and their gradients", _gathered(config, shape), sampling=False),
-            Part("activations", _activations(config, shape), sampling=False),
-            Part("logits", _logits(config, shape), sampling=False),
-            Part("weights in vLLM", weights_of_vllm, training=not asleep),
-            Part(VLLM_CACHE, pool - weights_of_vllm, training=not asleep),
+            Part("weights", weights, updating if fsdp.param_offload else both),
+            Part("gradients", gradients, updating),
+            Part("optimizer", optimizer, updating if fsdp.optimizer_offload else both),
+            Part("gathered weights and their gradients", _gathered(config, shape), updating),
+            Part("activations", _activations(config, shape), updating),
+            Part("logits", _logits(config, shape), updating),
+            Part("weights in vLLM", weights_of_vllm, engine),
+            Part(VLLM_CACHE, pool - weights_of_vllm, engine),
             Part("CUDA contexts", CUDA_CONTEXT_GIB),
         )
     )
@@ -159,9 +165,9 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
     return Estimate(
         (
             *parts,
-            Part("model while it is loaded", loading, training=False),
-            Part("offloaded weights and optimizer", offloaded, training=False),
-            Part("weights that vLLM puts aside (LoRA)", asleep, sampling=False),
+            Part("whole model on its workers", loading, (Phase.LOADING,)),
+            Part("offloaded weights and optimizer", offloaded, (Phase.GENERATING,)),
+            Part("weights that vLLM puts aside (LoRA)", asleep, (Phase.UPDATING,)),
         )
     )
 

@@ -67,17 +67,21 @@ def test_every_missing_thing_is_told_in_a_line(
     assert "give --gpu-gib" in said
 
 
-def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
-) -> None:
-    overrides = ["experiment=lora_3b_80gb", f"run.dir={tmp_path}"]
-    run(monkeypatch, "--gpu-gib", "80", *overrides)
-    assert "on each GPU; lower" not in capsys.readouterr().out
-    run(monkeypatch, "--gpu-gib", "24", *overrides)
-    said = capsys.readouterr().out
-    assert "an update will take about" in said
-    assert "lower actor_rollout_ref.actor.ppo_max_token_len_per_gpu" in said
-    assert "generation will take about" in said
+def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(config: DictConfig) -> None:
+    settings = {
+        "trainer.device": "cuda",
+        "cpu": None,
+        "actor_rollout_ref.rollout.gpu_memory_utilization": 0.5,
+    }
+    host = memory.estimate_host(change(config, settings), QWEN_3B)
+    assert doctor.estimate(config, QWEN_3B, host, 200.0).problems == []
+    updating, generating, *_ = doctor.estimate(config, QWEN_3B, host, 24.0).problems
+    assert updating.startswith("an update will take about")
+    assert "lower actor_rollout_ref.actor.ppo_max_token_len_per_gpu" in updating
+    assert generating.startswith("generation will take about")
+    assert "lower actor_rollout_ref.rollout.gpu_memory_utilization" in generating
+    (line,) = (line for line in doctor.estimate(config, QWEN_3B, host, None).lines if "--gpu-gib" in line)
+    assert line.startswith("memory of a GPU: give")
 
 
 def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:

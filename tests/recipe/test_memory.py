@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipe import memory
 from recipe.config import CONF, AzrConfig, SolveOn, register
-from recipe.memory import GIB, Estimate, estimate_gpu, estimate_host, kv_tokens, tokens_per_step
+from recipe.memory import ALL, GIB, Estimate, Phase, estimate_gpu, estimate_host, kv_tokens, tokens_per_step
 from recipe.model_shape import QWEN_3B, ModelShape, find_shape
 
 ROOT = Path(__file__).parents[2]
@@ -72,9 +72,9 @@ def test_parts_of_a_gpu_by_hand(on_gpus: DictConfig) -> None:
     assert part_bytes(found, memory.VLLM_CACHE) == 12 * GIB - 2 * 1448
     # They take turns; weights, optimizer and contexts are always there.
     always = (2896 + 2 * 2896) / GIB + memory.CUDA_CONTEXT_GIB
-    assert found.sampling_gib == pytest.approx(always + 12)
-    assert found.training_gib < 2
-    assert found.peak_gib == found.sampling_gib
+    assert found.gib_while(Phase.GENERATING) == pytest.approx(always + 12)
+    assert found.gib_while(Phase.UPDATING) < 2
+    assert found.peak_gib == found.gib_while(Phase.GENERATING)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_offloaded_states_are_on_the_host_while_responses_are_generated(on_gpus:
     keys = {f"{ACTOR}.fsdp_config.{name}_offload": True for name in ("param", "optimizer")}
     after = estimate_gpu(change(on_gpus, keys), SMALL, 24.0)
     moved = (2896 + 2 * 2896) / GIB
-    assert after.training_gib == before.training_gib
-    assert before.sampling_gib - after.sampling_gib == pytest.approx(moved)
+    assert after.gib_while(Phase.UPDATING) == before.gib_while(Phase.UPDATING)
+    assert before.gib_while(Phase.GENERATING) - after.gib_while(Phase.GENERATING) == pytest.approx(moved)
     offloaded = "offloaded weights and optimizer"
     assert host_before.gib_of(offloaded) == 0
     assert estimate_host(on_gpus, SMALL).gib_of(offloaded) == pytest.approx(2 * moved)
@@ -131,7 +131,7 @@ def test_cpu_run_holds_everything_at_once(config: DictConfig) -> None:
     assert part_bytes(found, "weights in vLLM") == 2 * 4 * 1448
     assert part_bytes(found, "key-value cache") == GIB
     assert part_bytes(found, "logits") == 3 * 4 * 640 * 32
-    assert found.training_gib == found.sampling_gib == sum(part.gib for part in found.parts)
+    assert all(part.phases == ALL for part in found.parts)
 
 
 def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
@@ -182,7 +182,7 @@ def test_more_workers_never_take_more_of_a_gpu_and_more_tokens_never_less(
 
     one = found(workers, tokens)
     assert found(workers + 1, tokens).peak_gib <= one.peak_gib
-    assert found(workers, tokens + 1).training_gib > one.training_gib
+    assert found(workers, tokens + 1).gib_while(Phase.UPDATING) > one.gib_while(Phase.UPDATING)
     assert all(part.gib >= 0 for part in one.parts if part.name != memory.VLLM_CACHE)
 
 
