@@ -225,11 +225,24 @@ def sandbox(config: DictConfig) -> Finding:
     return found
 
 
+def current_cluster() -> str | None:
+    """The address that Ray joins unless told otherwise. `ray start` leaves it; a crash does not remove it."""
+    path = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    return path.read_text().strip() if path.exists() else None
+
+
 def cluster(config: DictConfig) -> Finding:
     """Slots of a running Ray cluster, if the run is to join one."""
-    address = config.ray_kwargs.ray_init.get("address")
-    if address is None:
-        return Finding(["Ray: the run starts a cluster of its own on this machine"])
+    address = config.ray_kwargs.ray_init.get("address") or os.environ.get("RAY_ADDRESS")
+    if address in (None, "local"):
+        found = Finding(["Ray: the run starts a cluster of its own on this machine"])
+        current = current_cluster()
+        found.require(
+            address == "local" or current is None,
+            f"a Ray cluster was started on this machine, at {current}, and Ray would join it; to have that, "
+            "give ray_kwargs.ray_init.address; to have another, set RAY_ADDRESS=local in the environment",
+        )
+        return found
     host_name, _, port = str(address).removeprefix("ray://").rpartition(":")
     if port.isdigit():
         try:

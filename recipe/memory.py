@@ -153,6 +153,10 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
         Part("trainers", workers * TRAINER_GIB),
         Part("vLLM", replicas * (VLLM_SERVER_GIB + VLLM_ENGINE_GIB) + workers * VLLM_WORKER_GIB),
     ]
+    if _has_reference(config):
+        # verl keeps it in host memory, and the GPUs gather it from there.
+        held = workers * _weight_bytes(config) * shape.num_parameters / _sharded_over(config) / GIB
+        parts.append(Part("reference model", held))
     if config.cpu is not None:
         return Estimate((*parts, *_model_on_host(config, shape, workers, replicas)))
     # verl loads the whole model on every node's workers before it is sharded: on all of them if the output
@@ -308,6 +312,12 @@ def _weight_bytes(config: DictConfig) -> int:
 def _rank(config: DictConfig) -> int:
     rank: int = config.actor_rollout_ref.model.lora_rank
     return rank
+
+
+def _has_reference(config: DictConfig) -> bool:
+    """Whether there is a second model to diverge from; with adapters it is the first without them."""
+    wanted = config.actor_rollout_ref.actor.use_kl_loss or config.algorithm.use_kl_in_reward
+    return bool(wanted and not _rank(config))
 
 
 def _bucket_gib(config: DictConfig) -> float:

@@ -134,6 +134,15 @@ def test_cpu_run_holds_everything_at_once(config: DictConfig) -> None:
     assert all(part.phases == ALL for part in found.parts)
 
 
+def test_penalty_on_divergence_takes_a_second_model_but_not_with_adapters(config: DictConfig) -> None:
+    before = estimate_host(config, SMALL).peak_gib
+    change(config, {f"{ACTOR}.use_kl_loss": True})
+    assert part_bytes(estimate_host(config, SMALL), "reference model") == 4 * 1448
+    assert estimate_host(config, SMALL).peak_gib > before
+    change(config, {"actor_rollout_ref.model.lora_rank": 2})
+    assert all(part.name != "reference model" for part in estimate_host(config, SMALL).parts)
+
+
 def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
     # Keys and values of 2 blocks, 1 head of 4 numbers of 4 bytes: 64 bytes a token.
     assert kv_tokens(config, SMALL, 1.0) == GIB // 64
