@@ -134,7 +134,7 @@ def main() -> int:
     )
     parser.add_argument("--gpu-gib", type=float, help="memory of a GPU, where this machine has none")
     parser.add_argument("overrides", nargs="*", help="as for python -m recipe.main_azr")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
     try:
