@@ -153,6 +153,15 @@ def _problems_with_seeds(config: DictConfig, pack: TaskPack) -> Problems:
     )
 
 
+def _problems_with_votes(config: DictConfig, pack: TaskPack) -> Problems:
+    attempts = config.azr.attempts_per_record
+    yield from unless(
+        attempts >= 2 or not pack.settles,
+        f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts at "
+        f"them settle; got {attempts}",
+    )
+
+
 def _problems_with_profile(config: DictConfig, pack: TaskPack) -> Problems:
     prices = load_profile(config.reward_profile, find_shape(**config.azr.learnability)).prices
     if isinstance(prices, PriceTable) and prices.wrong_grade is not None:
@@ -337,6 +346,7 @@ RULES: tuple[Callable[[DictConfig], Problems], ...] = (
 
 PACK_RULES: tuple[Callable[[DictConfig, TaskPack], Problems], ...] = (
     _problems_with_seeds,
+    _problems_with_votes,
     _problems_with_profile,
     _problems_with_bonus,
     _problems_with_trr,

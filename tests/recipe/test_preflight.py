@@ -515,6 +515,14 @@ def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, cont
     preflight.check(composed(tmp_path, *overrides))
 
 
+def test_a_vote_takes_two_attempts(config: DictConfig) -> None:
+    config.pack = {"_target_": "math_word", "verify": "majority"}
+    said = refusal(config, {"azr.attempts_per_record": 1})
+    assert "azr.attempts_per_record must be at least 2 with the pack math_word" in said
+    preflight.check(change(config, {"azr.attempts_per_record": 2}))
+    preflight.check(change(config, {"pack.verify": "claimed", "azr.attempts_per_record": 1}))
+
+
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [(lambda pack: [*pack.seeds(), pack.seeds()[0]], "must differ from each other; 1 do not"),
