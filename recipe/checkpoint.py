@@ -48,14 +48,14 @@ class CheckpointError(ValueError):
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> str:
     """Write self-play's state into verl's checkpoint `folder`; return its digest."""
-    content = json.dumps(state, ensure_ascii=True).encode()
-    _write_atomically(folder / "azr" / "state.json", content)
-    return hashlib.sha256(content).hexdigest()
+    content = json.dumps(state, ensure_ascii=True)
+    write_atomically(folder / "azr" / "state.json", content)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Declare the checkpoint in `folder` finished."""
-    _write_atomically(folder / "azr" / "manifest.json", json.dumps(asdict(manifest), indent=1).encode())
+    write_atomically(folder / "azr" / "manifest.json", json.dumps(asdict(manifest), indent=1))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -137,11 +137,12 @@ def check_pack(folder: Path, manifest: Manifest, pack: str) -> None:
         )
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: str) -> None:
+    """Write a whole file in the place of `path`: whatever cuts it short leaves the old one as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".writing")
     with aside.open("wb") as file:
-        file.write(content)
+        file.write(content.encode())
         file.flush()
         os.fsync(file.fileno())
     aside.rename(path)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import shlex
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
@@ -26,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recipe import checkpoint, outputs, preflight, resources
 from recipe.config import CONF, TINY_MODEL, explain, finalize, register
+from recipe.disk import check_writable
 from recipe.progress import ProgressBar
 from tasks.contract import TaskPack
 
@@ -47,9 +49,8 @@ def main(config: DictConfig) -> None:
     except preflight.REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    run_dir = Path(config.run.dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(run_dir):
+    run_dir, checkpoints = _folders(config)
+    with _locked("run.dir", run_dir), _locked("trainer.default_local_dir", checkpoints):
         train(config, pack, run_dir)
 
 
@@ -81,21 +82,24 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 _prepare_tiny_model(config, pack, terminal)
             for change in changes:
                 print(f"changed since this run was last started: {change}", file=terminal)
-            OmegaConf.save(asked, run_dir / outputs.CONFIG)
+            checkpoint.write_atomically(run_dir / outputs.CONFIG, OmegaConf.to_yaml(asked))
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             with ProgressBar(metrics, config.trainer.total_training_steps, terminal):
                 _run(config)
+            seconds = time.monotonic() - started
+            summary = outputs.make_summary(
+                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _versions()
+            )
+            checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from its last checkpoint", file=terminal)
             sys.exit(130)
         except Exception as error:  # the one boundary: whatever ends the run is reported in one place
-            traceback.print_exc()
-            print(f"error: {_cause(error)}\nmore in {run_dir / outputs.LOG}", file=terminal)
+            with suppress(OSError):  # the log may be on a full disk
+                traceback.print_exc()
+            cause = _disk_fault(config) or _cause(error)
+            print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
             sys.exit(1)
-        summary = outputs.make_summary(
-            outputs.read_metrics(metrics), time.monotonic() - started, shlex.join(sys.orig_argv), _versions()
-        )
-        (run_dir / outputs.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         _report(run_dir, terminal)
 
 
@@ -147,19 +151,39 @@ def _set_environment(config: DictConfig, variables: dict[str, str]) -> None:
         runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
 
 
+def _folders(config: DictConfig) -> tuple[Path, Path]:
+    """The folders that the run writes to: its own, and that of its checkpoints."""
+    return Path(config.run.dir), Path(config.trainer.default_local_dir)
+
+
 @contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold the run's directory; exit if another live run does. The lock dies with its process."""
-    with (run_dir / "lock").open("a") as lock:
+def _locked(key: str, folder: Path) -> Iterator[None]:
+    """Make and hold the folder that `key` names; exit if it cannot be written to or another live run holds it.
+
+    The lock dies with its process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
+    except OSError as error:
+        print(f"error: {key} must be writable; {folder} is not: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.seek(0)
             print(
-                f"error: run.dir must not be in use by another run; {run_dir} is. "
+                f"error: {key} must not be in use by another run; {folder} is, by {lock.read().strip()}. "
                 "Wait for that run, or give this one another run.dir.",
                 file=sys.stderr,
             )
             sys.exit(2)
+        except OSError as error:  # some network file systems have no locks: Lustre unless mounted with them
+            print(f"warning: {folder} is not guarded against a second run: {error.strerror}", file=sys.stderr)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
         yield
 
 
@@ -176,8 +200,12 @@ def _output_to(log: Path) -> Iterator[TextIO]:
         with os.fdopen(os.dup(saved[1]), "w", buffering=1) as terminal:
             yield terminal
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:  # a full disk; what the log cannot hold is not for the terminal
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                stream.flush()
         for descriptor, number in zip(saved, (1, 2), strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
@@ -191,6 +219,24 @@ def _finished(config: DictConfig) -> bool:
     manifest = checkpoint.read_manifest(folder) if folder else None
     done = manifest is not None and manifest.step >= config.trainer.total_training_steps
     return done and (Path(config.run.dir) / outputs.SUMMARY).exists()
+
+
+def _disk_fault(config: DictConfig) -> str | None:
+    """What keeps a folder of the run from being written to, and what to do; None if nothing does."""
+    run_dir, checkpoints = _folders(config)
+    for folder in (run_dir, checkpoints):
+        try:
+            check_writable(folder)
+        except OSError as error:
+            whole = checkpoint.latest_checkpoint(checkpoints)
+            start = (
+                f"step {checkpoint.step_of(whole)}" if whole else "the beginning, having no whole checkpoint"
+            )
+            return (
+                f"{folder} cannot be written to: {error.strerror}. Make room or mend it, and give the same "
+                f"command again: it goes on from {start}."
+            )
+    return None
 
 
 def _cause(error: BaseException) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import checkpoint, outputs
+from recipe import checkpoint, main_azr, outputs
 from recipe.main_azr import train
 from tasks.arithmetic import ArithmeticPack
 
@@ -100,4 +103,69 @@ def test_finished_run_does_not_stand_for_one_of_other_settings(
     assert capsys.readouterr().err == (
         f"error: {run_dir} has its 20 steps already, of another configuration "
         "(reward_profile: paper -> random). Give another run.dir.\n"
+    )
+
+
+# ------------------------------ the folders of a run ------------------------------
+
+
+def test_second_run_in_a_folder_is_told_who_holds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        main_azr._locked("run.dir", tmp_path),
+        pytest.raises(SystemExit) as end,
+        main_azr._locked("run.dir", tmp_path),
+    ):
+        pass
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: run.dir must not be in use by another run; {tmp_path} is, by process {os.getpid()} on "
+        f"{platform.node()}. Wait for that run, or give this one another run.dir.\n"
+    )
+    with main_azr._locked("run.dir", tmp_path):  # the first has ended
+        pass
+
+
+@pytest.mark.slow
+def test_two_runs_with_one_folder_of_checkpoints_are_two_runs_too_many(tmp_path: Path) -> None:
+    with main_azr._locked("trainer.default_local_dir", tmp_path / "shared"):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "recipe.main_azr", "experiment=demo", f"run.dir={tmp_path / 'run'}"),
+                f"trainer.default_local_dir={tmp_path / 'shared'}",
+                "actor_rollout_ref.model.path=somebody/a-model",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: trainer.default_local_dir must not be in use by another run; ")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path / "run") == ["lock"]
+
+
+def test_file_system_without_locks_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with main_azr._locked("run.dir", tmp_path):
+        pass
+    warning = f"warning: {tmp_path} is not guarded against a second run: Function not implemented\n"
+    assert capsys.readouterr().err == warning
+
+
+def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as end, main_azr._locked("run.dir", tmp_path / "file" / "run"):
+        pass
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: run.dir must be writable; {tmp_path / 'file' / 'run'} is not: Not a directory\n"
     )
