@@ -11,6 +11,8 @@ import json
 import os
 import platform
 import shlex
+import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -88,7 +90,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 _run(config)
             seconds = time.monotonic() - started
             summary = outputs.make_summary(
-                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _versions()
+                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), _versions()
             )
             checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
         except KeyboardInterrupt:
@@ -242,6 +244,16 @@ def _disk_fault(config: DictConfig) -> str | None:
 def _cause(error: BaseException) -> str:
     """The last line of an error that may have come through Ray with a traceback in its text."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, ending in `-dirty` if files differ from it; None without a checkout."""
+    root = CONF.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    describe = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    found = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
 
 
 def _versions() -> dict[str, str]:

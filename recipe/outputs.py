@@ -140,7 +140,11 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: 
 
 
 def make_summary(
-    lines: Sequence[Mapping[str, Any]], seconds: float, command: str, versions: Mapping[str, str]
+    lines: Sequence[Mapping[str, Any]],
+    seconds: float,
+    command: str,
+    commit: str | None,
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The result of a run.
 
@@ -148,6 +152,7 @@ def make_summary(
         lines: All lines of its metrics file.
         seconds: Wall-clock time of the command.
         command: The command that was typed.
+        commit: The checkout that it ran from; None if it ran from none.
         versions: Versions of the packages that matter.
     """
     before = [found for line in lines if line["step"] == 0 and (found := held_out_of(line)) is not None]
@@ -160,5 +165,6 @@ def make_summary(
         "seconds": round(seconds, 1),
         "steps": max((line["step"] for line in lines), default=0),
         "command": command,
+        "commit": commit,
         "versions": dict(versions),
     }

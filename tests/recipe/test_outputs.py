@@ -36,8 +36,8 @@ def test_changed_settings_are_named_with_both_values() -> None:
 
 
 def test_summary_has_these_keys() -> None:
-    summary = outputs.make_summary([validated(0, 0), validated(6, 2)], 12.34, "python -m x", {"verl": "1"})
-    assert list(summary) == ["held_out", "seconds", "steps", "command", "versions"]
+    summary = outputs.make_summary([validated(0, 0), validated(6, 2)], 12.34, "python -m x", None, {})
+    assert list(summary) == ["held_out", "seconds", "steps", "command", "commit", "versions"]
     assert list(summary["held_out"]) == ["before", "after"]
     numbers = ["accuracy", "low", "high", "n", "format_rate"]
     for name in ("before", "after"):
@@ -50,7 +50,7 @@ def test_summary_has_these_keys() -> None:
 
 def test_summary_says_what_was_measured() -> None:
     lines = [validated(0, 0), {"step": 1}, validated(2, 1), {"step": 3}, validated(4, 2), {"step": 5}]
-    summary = outputs.make_summary(lines, 12.345, "python -m x", {"verl": "1"})
+    summary = outputs.make_summary(lines, 12.345, "python -m x", "9f1c", {"verl": "1"})
     before, after = summary["held_out"]["before"], summary["held_out"]["after"]
     assert before["accuracy"] == 0.0
     assert after["accuracy"] == pytest.approx(2 / 3)
@@ -61,7 +61,8 @@ def test_summary_says_what_was_measured() -> None:
     assert after["by_kind"]["induction"]["accuracy"] == 0.0
     assert after["format_rate"] == pytest.approx(2 / 3)
     assert (summary["seconds"], summary["steps"]) == (12.3, 5)
-    assert (summary["command"], summary["versions"]) == ("python -m x", {"verl": "1"})
+    assert (summary["command"], summary["commit"]) == ("python -m x", "9f1c")
+    assert summary["versions"] == {"verl": "1"}
 
 
 def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> None:
@@ -69,17 +70,17 @@ def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> Non
         "step": 0,
         **metrics.held_out_metrics(["deduction"] * 2, [1.0, 0.0], [1.0, 1.0], 0, [0.5, 0.0], 8),
     }
-    before = outputs.make_summary([line], 1.0, "python -m x", {})["held_out"]["before"]
+    before = outputs.make_summary([line], 1.0, "python -m x", None, {})["held_out"]["before"]
     assert before["mean_at_8"] == before["by_kind"]["deduction"]["mean_at_8"] == 0.25
     assert before["accuracy"] == 0.5
 
 
 def test_one_validation_is_before_and_none_is_neither() -> None:
-    once = outputs.make_summary([validated(0, 1), {"step": 1}], 0.0, "", {})["held_out"]
+    once = outputs.make_summary([validated(0, 1), {"step": 1}], 0.0, "", None, {})["held_out"]
     assert once["before"]["accuracy"] == pytest.approx(1 / 3)
     assert once["after"] is None
-    assert outputs.make_summary([], 0.0, "", {})["held_out"] == {"before": None, "after": None}
-    assert outputs.make_summary([], 0.0, "", {})["steps"] == 0
+    assert outputs.make_summary([], 0.0, "", None, {})["held_out"] == {"before": None, "after": None}
+    assert outputs.make_summary([], 0.0, "", None, {})["steps"] == 0
 
 
 def test_step_without_validation_has_no_held_out_result() -> None:
