@@ -160,7 +160,7 @@ def _folders(config: DictConfig) -> tuple[Path, Path]:
 
 @contextmanager
 def _locked(key: str, folder: Path) -> Iterator[None]:
-    """Make and hold the folder that `key` names; exit if it cannot be written to or another live run holds it.
+    """Make the folder that `key` names and hold it; exit if that cannot be, or another live run holds it.
 
     The lock dies with its process.
     """
@@ -170,7 +170,8 @@ def _locked(key: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         print(f"error: {key} must be writable; {folder} is not: {error.strerror}", file=sys.stderr)
         sys.exit(2)
-    with (folder / "lock").open("a+") as lock:
+    # By key, since both may be one folder.
+    with (folder / f"{key}.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

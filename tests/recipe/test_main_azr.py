@@ -123,7 +123,10 @@ def test_second_run_in_a_folder_is_told_who_holds_it(
         f"error: run.dir must not be in use by another run; {tmp_path} is, by process {os.getpid()} on "
         f"{platform.node()}. Wait for that run, or give this one another run.dir.\n"
     )
-    with main_azr._locked("run.dir", tmp_path):  # the first has ended
+    with (
+        main_azr._locked("run.dir", tmp_path),  # the first has ended
+        main_azr._locked("trainer.default_local_dir", tmp_path),  # checkpoints may be in the run's directory
+    ):
         pass
 
 
@@ -145,7 +148,7 @@ def test_two_runs_with_one_folder_of_checkpoints_are_two_runs_too_many(tmp_path:
     assert done.returncode == 2
     assert done.stderr.startswith("error: trainer.default_local_dir must not be in use by another run; ")
     assert done.stderr.count("\n") == 1
-    assert os.listdir(tmp_path / "run") == ["lock"]
+    assert os.listdir(tmp_path / "run") == ["run.dir.lock"]
 
 
 def test_file_system_without_locks_is_warned_of(
