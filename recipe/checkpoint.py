@@ -92,19 +92,25 @@ def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:
     return state
 
 
-def latest_checkpoint(checkpoints: Path) -> Path | None:
-    """The newest finished checkpoint in the run's folder of checkpoints; None if there is none."""
-    if not checkpoints.is_dir():
-        return None
-    finished = [
+def is_finished(folder: Path) -> bool:
+    """Whether the checkpoint in `folder`, of whichever format, was written to its end."""
+    return (folder / "azr" / "manifest.json").exists()
+
+
+def finished(checkpoints: Path) -> list[Path]:
+    """The finished checkpoints in the run's folder of checkpoints, by step."""
+    found = [
         folder
         for folder in checkpoints.glob("global_step_*")
         # verl removes the weights of old checkpoints, and leaves the rest of the folder.
-        if step_of(folder) >= 0
-        and (folder / "azr" / "manifest.json").exists()
-        and (folder / "actor").is_dir()
+        if step_of(folder) >= 0 and is_finished(folder) and (folder / "actor").is_dir()
     ]
-    return max(finished, key=step_of, default=None)
+    return sorted(found, key=step_of)
+
+
+def latest_checkpoint(checkpoints: Path) -> Path | None:
+    """The newest finished checkpoint in the run's folder of checkpoints; None if there is none."""
+    return next(reversed(finished(checkpoints)), None)
 
 
 def discard_after(checkpoints: Path, step: int) -> None:

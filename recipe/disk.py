@@ -1,7 +1,7 @@
 """Whether a folder can be written to, found out by writing to it.
 
-A full disk shows itself in many ways: torch's writer says `unexpected pos 64 vs 0`, a Ray worker hands on an
-error without its number. So what a failed run is told of is what the operating system says to a plain write.
+A full disk shows itself in many ways: torch's writer says `basic_ios::clear: iostream error`, and Ray hands
+that on. So what a failed run tells of is what the operating system says to a plain write.
 """
 
 from __future__ import annotations

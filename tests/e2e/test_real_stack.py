@@ -17,6 +17,9 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
+from torch.distributed.tensor import DTensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
 from tasks import new
@@ -106,6 +109,52 @@ def assert_rewards_less_running_means(metrics: list[dict[str, Any]], ledger: lis
             means[cell] = 0.95 * means[cell] + 0.05 * fmean(found)
 
 
+def export(run_dir: Path) -> Path:
+    """Export a run's newest checkpoint; return the directory that the command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "recipe.export", run_dir],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.rstrip("\n"))
+
+
+def policy_of(actor: Path) -> PreTrainedModel:
+    """The policy of verl's folder of a checkpoint, put together from its shards without verl's merger."""
+    shards = [torch.load(path, weights_only=False) for path in sorted(actor.glob("model_world_size_*.pt"))]
+    weights = {}
+    for name, first in shards[0].items():
+        assert isinstance(first, DTensor)
+        # FSDP2 cuts every weight along its first axis, one piece a rank.
+        weights[name] = torch.cat([shard[name].to_local() for shard in shards]).reshape(first.shape)
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(actor / "huggingface"))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def assert_export_is_the_policy(run_dir: Path, step: int, base: Path) -> None:
+    """What `recipe.export` writes computes what the shards do, and the base does not."""
+    out = export(run_dir)
+    assert out == run_dir / "export" / f"step_{step}"
+    exported = AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    trained = policy_of(run_dir / "checkpoints" / f"global_step_{step}" / "actor")
+    prompt = next(line["prompt"] for line in read_lines(run_dir / "ledger.jsonl") if line["role"] == "solve")
+    tokens = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt")
+    asked = tokens["input_ids"]
+    with torch.no_grad():
+        expected = trained(asked).logits
+        torch.testing.assert_close(exported(asked).logits, expected, atol=1e-5, rtol=0)
+        difference = (AutoModelForCausalLM.from_pretrained(base)(asked).logits - expected).abs().max()
+    assert difference > 1e-4, "training moved the weights by too little to tell them from the base's"
+    answers = [model.generate(**tokens, max_new_tokens=24, do_sample=False) for model in (exported, trained)]
+    assert torch.equal(*answers)
+    assert f"n={NUM_HELD_OUT}" in (out / "README.md").read_text()
+
+
 def engine_cpu_s(process: psutil.Process) -> dict[int, float]:
     """CPU seconds of each vLLM engine among the descendants of a run, by process id."""
     found = {}
@@ -167,6 +216,10 @@ def test_two_workers_shard_the_model_and_measure_what_one_measures(
     sizes = [shard.stat().st_size for shard in shards]
     whole = (one / "checkpoints" / "global_step_1" / "actor" / "model_world_size_1_rank_0.pt").stat().st_size
     assert max(sizes) < 0.75 * whole
+
+    # From two shards as from one.
+    assert_export_is_the_policy(one, 1, model)
+    assert_export_is_the_policy(two, 3, model)
 
     of_one, of_two = read_lines(one / "metrics.jsonl"), read_lines(two / "metrics.jsonl")
     assert_rollout_matches_actor(of_one)

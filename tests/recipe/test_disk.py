@@ -88,7 +88,7 @@ def run(config):
         half_written.write_bytes(bytes(1 << 24))
     except OSError:
         print("what the engines print " * 300)
-        raise RuntimeError("unexpected pos 64 vs 0") from None
+        raise RuntimeError("basic_ios::clear: iostream error") from None
 
 main_azr._run = run
 main_azr.command_line()

@@ -80,7 +80,7 @@ def finish(config: DictConfig, run_dir: Path) -> None:
     manifest = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", steps, "", 0, 0)
     checkpoint.write_manifest(folder, manifest)
     OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
-    summary = outputs.make_summary([], seconds=1.0, command="", versions={})
+    summary = outputs.make_summary([], seconds=1.0, command="", commit=None, versions={})
     (run_dir / outputs.SUMMARY).write_text(json.dumps(summary))
 
 

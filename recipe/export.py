@@ -1,0 +1,179 @@
+"""A checkpoint as a Hugging Face model: `python -m recipe.export RUN [--step N] [--out DIR]`.
+
+RUN is a run's directory. What comes out loads with transformers or vLLM: weights, tokenizer, chat template,
+and a README.md that says what was measured of it. The weights have the number type that the policy was
+sampled in (`actor_rollout_ref.rollout.dtype`), so they are the policy that the run evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from recipe import checkpoint, model_card, outputs
+
+DTYPES = {
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "half": "float16",
+    "float32": "float32",
+    "float": "float32",
+}
+"""Number types by the names that vLLM has for them; torch's are the values."""
+
+
+class ExportError(ValueError):
+    """Nothing can be exported; the message is one line that says why, and what there is instead."""
+
+
+def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
+    """Write the model of a run's checkpoint.
+
+    Args:
+        run: The run's directory; that of a live run will do.
+        step: Step of the checkpoint; None for the newest.
+        out: Directory of the model, which must not exist; None for `export/step_<n>` in the run's.
+
+    Returns:
+        The model's directory.
+
+    Raises:
+        ExportError: There is no such run or checkpoint, or `out` exists.
+        OSError: A file cannot be read or written; nothing is left at `out`.
+    """
+    saved = run / outputs.CONFIG
+    if not saved.is_file():
+        raise ExportError(f"RUN must be the directory of a run, with its {outputs.CONFIG}; got {run}")
+    config = OmegaConf.load(saved)
+    assert isinstance(config, DictConfig)
+    folder = find_checkpoint(_checkpoints(run, config), step)
+    out = out or run / "export" / f"step_{checkpoint.step_of(folder)}"
+    if out.exists():
+        raise ExportError(f"--out must not exist yet; {out} does. Remove it, or give another directory.")
+    dtype = config.actor_rollout_ref.rollout.dtype
+    if dtype not in DTYPES:
+        raise ExportError(
+            f"actor_rollout_ref.rollout.dtype must say in which type the policy was sampled, one of "
+            f"{', '.join(DTYPES)}; in {saved} it is {dtype!r}"
+        )
+    card = model_card.render(_card(run, config, folder, DTYPES[dtype]))
+
+    from recipe.merger import merge  # torch and verl: after what is cheap to refuse
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{out.name}.writing-", dir=out.parent) as aside:
+        model = Path(aside) / "model"
+        trust_remote_code = bool(config.actor_rollout_ref.model.trust_remote_code)
+        with redirect_stdout(sys.stderr):  # verl's merger talks; what is printed here is a directory
+            merge(folder / "actor", model, DTYPES[dtype], trust_remote_code=trust_remote_code)
+        (model / "README.md").write_text(card, encoding="utf-8")
+        model.rename(out)
+    return out
+
+
+def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
+    """The finished checkpoint of a step, or the newest.
+
+    Raises:
+        ExportError: There is none, it lacks a part, or it holds LoRA adapters.
+    """
+    finished = {checkpoint.step_of(folder): folder for folder in checkpoint.finished(checkpoints)}
+    there_are = ", ".join(map(str, finished)) or "none"
+    if step is None and not finished:
+        raise ExportError(f"{checkpoints} must hold a finished checkpoint; it has none")
+    chosen = max(finished) if step is None else step
+    folder = checkpoints / f"global_step_{chosen}"
+    if not folder.is_dir():
+        raise ExportError(
+            f"--step must be a step with a checkpoint; got {chosen}. Finished are: {there_are}."
+        )
+    if not checkpoint.is_finished(folder):
+        raise ExportError(
+            f"{folder} was never finished; it may hold half a model. Finished are: {there_are}."
+        )
+    if chosen not in finished:
+        raise ExportError(
+            f"{folder} has no weights any more; verl keeps those of the newest "
+            f"trainer.max_actor_ckpt_to_keep checkpoints. Those that have them are: {there_are}."
+        )
+    _check_actor(folder / "actor")
+    return folder
+
+
+def _check_actor(actor: Path) -> None:
+    """Refuse what cannot be merged, in place of a merger's traceback."""
+    if (actor / "lora_train_meta.json").exists():
+        raise ExportError(
+            f"{actor} holds LoRA adapters, which verl's merger writes beside the base model and does not add "
+            f"to it. For the two apart: python -m verl.model_merger merge --backend fsdp --local_dir {actor} "
+            "--target_dir DIR"
+        )
+    layout = actor / "fsdp_config.json"
+    if not layout.is_file():
+        raise ExportError(f"{actor} must hold the shards of an FSDP model; it has no {layout.name}")
+    world_size = json.loads(layout.read_text())["world_size"]
+    shards = [actor / f"model_world_size_{world_size}_rank_{rank}.pt" for rank in range(world_size)]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise ExportError(f"{actor} must hold the shards of all {world_size} workers; it lacks {missing[0]}")
+
+
+def _checkpoints(run: Path, config: DictConfig) -> Path:
+    """The run's folder of checkpoints. Its directory may have been moved since `config` was written."""
+    folder, then = Path(config.trainer.default_local_dir), Path(config.run.dir)
+    return run / folder.relative_to(then) if folder.is_relative_to(then) else folder
+
+
+def _card(run: Path, config: DictConfig, folder: Path, dtype: str) -> model_card.Card:
+    """The facts of the model card, all of them from the run's files."""
+    # A format that can no longer be resumed from has the pack's name here as well, and the same weights.
+    manifest = json.loads((folder / "azr" / "manifest.json").read_text())
+    step = checkpoint.step_of(folder)
+    summary = run / outputs.SUMMARY
+    lines = outputs.read_metrics(run / outputs.METRICS)
+    return model_card.Card(
+        name=run.absolute().name,
+        step=step,
+        base=config.actor_rollout_ref.model.path,
+        pack=manifest["pack"],
+        estimator=config.algorithm.adv_estimator,
+        dtype=dtype,
+        before=_held_out(lines, 0),
+        after=_held_out(lines, step),
+        summary=json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {},
+    )
+
+
+def _held_out(lines: Sequence[dict[str, Any]], step: int) -> dict[str, Any] | None:
+    """The evaluation of one step; None if there was none."""
+    found = [outputs.held_out_of(line) for line in lines if line["step"] == step]
+    return found[-1] if found else None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export, and print where to; exit status 2 and one line for what cannot be exported."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipe.export", description="Write a run's checkpoint as a Hugging Face model."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run")
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the newest)")
+    parser.add_argument("--out", type=Path, help="directory of the model (default: RUN/export/step_N)")
+    given = parser.parse_args(arguments)
+    try:
+        out = export(given.run, given.step, given.out)
+    except (ExportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(out)
+
+
+if __name__ == "__main__":
+    main()
