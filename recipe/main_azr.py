@@ -130,17 +130,16 @@ def _run(config: DictConfig) -> None:
     from verl.utils.config import validate_config
     from verl.utils.device import auto_set_device
 
+    from recipe import cluster
     from recipe.runner import AzrTaskRunner
 
     auto_set_device(config)
     validate_config(config, need_reference_policy(config), need_critic(config))
-    if config.ray_kwargs.ray_init.get("address") is not None:
-        ray.init(address=config.ray_kwargs.ray_init.address)
-        found = ray.cluster_resources()
-        ray.shutdown()  # verl connects by itself, with its own runtime environment
-        resources.check_cluster(config, found)
+    if config.ray_kwargs.ray_init.address is not None:
+        cluster.join(config)
     try:
-        run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
+        with cluster.watch_nodes():
+            run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
     finally:
         ray.shutdown()
 

@@ -1,0 +1,249 @@
+"""Two nodes on one machine: network namespaces with a cable between them, Ray started by the launch scripts.
+
+A node's processes live in a PID namespace too, so killing its first process is a power cut: all are gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+from tasks.registry import load_pack
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+INTERFACE = "azr0"
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+START_S = 240
+LOST_S = 90
+END_S = 240
+
+SMALL = (
+    "experiment=demo",
+    "azr.proposals_per_kind=4",
+    "azr.attempts_per_record=4",
+    "azr.seeding.target=1",
+    "trainer.nnodes=2",
+    "trainer.save_freq=1",
+    "trainer.test_freq=-1",
+    "trainer.val_before_train=false",
+    "trainer.total_training_steps=7",
+)
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute: length, kind, value, padded to four bytes."""
+    return struct.pack("HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def connect(one: int, other: int) -> None:
+    """Lay a cable (a veth pair) between the network namespaces of two processes; `ip` need not be installed."""
+    new_link, request_create_exclusive_ack = 16, 0x1 | 0x400 | 0x200 | 0x4
+    name, link_info, net_ns_pid, info_kind, info_data, veth_peer = 3, 18, 19, 1, 2, 1
+
+    def end(process: int) -> bytes:
+        return attribute(name, INTERFACE.encode() + b"\0") + attribute(net_ns_pid, struct.pack("I", process))
+
+    header = struct.pack("BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+    peer = attribute(info_data, attribute(veth_peer, header + end(other)))
+    body = header + end(one) + attribute(link_info, attribute(info_kind, b"veth\0") + peer)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.send(struct.pack("IHHII", 16 + len(body), new_link, request_create_exclusive_ack, 1, 0) + body)
+        error = struct.unpack_from("i", kernel.recv(4096), 16)[0]
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
+def set_up(interface: str, address: str) -> None:
+    """Give an interface of this process's network namespace its address, and switch it on."""
+    set_address, set_mask, set_flags, up = 0x8916, 0x891C, 0x8914, 0x1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for request, value in ((set_address, address), (set_mask, "255.255.255.0")):
+            packed = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
+            fcntl.ioctl(control, request, struct.pack("16s16s", interface.encode(), packed))
+        fcntl.ioctl(control, set_flags, struct.pack("16sH14x", interface.encode(), up))
+
+
+class Holder:
+    """A process whose namespaces last as long as it does, and it no longer than this test's process."""
+
+    def __init__(self, command: list[str]) -> None:
+        # `cat` ends with the pipe, which the kernel closes if the tests are killed.
+        self.process = subprocess.Popen([*command, "cat"], stdin=subprocess.PIPE)
+        deadline = time.monotonic() + 10
+        while not (found := [p for p in self._family() if p.name() == "cat"]):
+            assert self.process.poll() is None and time.monotonic() < deadline, command
+            time.sleep(0.01)
+        self.pid: int = found[0].pid
+
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.process.pid)
+        return [process, *process.children(recursive=True)]
+
+    def end(self) -> None:
+        """Kill it, and with a PID namespace everything inside."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+class Node:
+    """A machine with an address, processes, `/tmp/ray` and `/dev/shm` of its own; all else is shared."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address = address
+        self.folder = folder
+        self.network = Holder(["unshare", "--net"])
+        self.holder: Holder | None = None
+
+    def boot(self) -> None:
+        """Start it, also after a power cut."""
+        ray = self.folder / f"ray-{self.address}"
+        ray.mkdir(exist_ok=True)
+        Path("/tmp/ray").mkdir(exist_ok=True)
+        into = ["nsenter", f"--net=/proc/{self.network.pid}/ns/net"]
+        private = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        mounts = f"mount --bind {ray} /tmp/ray && mount -t tmpfs tmpfs /dev/shm && exec cat"
+        self.holder = Holder([*into, *private, "sh", "-c", mounts])
+
+    def cut_power(self) -> None:
+        """Kill every process of the node at once."""
+        if self.holder is not None:
+            self.holder.end()
+            self.holder = None
+
+    def start(self, *command: str, output: Path, **variables: str) -> subprocess.Popen[bytes]:
+        """Run a command on the node."""
+        assert self.holder is not None
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "AZR_NODE_IP": self.address,
+            "AZR_INTERFACE": INTERFACE,
+            "AZR_NUM_CPUS": "12",
+            "AZR_NUM_GPUS": "1",
+            "AZR_LOG_DIR": str(self.folder / "logs"),
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+        }
+        into = ["nsenter", "--target", str(self.holder.pid), "--net", "--mount", "--pid", f"--wd={ROOT}"]
+        with output.open("ab") as file:
+            return subprocess.Popen([*into, *command], env=environment | variables, stdout=file, stderr=file)
+
+    def processes(self) -> list[str]:
+        """Titles of the processes on the node."""
+        here = os.readlink(f"/proc/{self.network.pid}/ns/net")
+        titles = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if os.readlink(f"/proc/{process.pid}/ns/net") == here:
+                    titles.append(" ".join(process.cmdline()) or process.name())
+        return titles
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[list[Node]]:
+    """Two nodes that reach each other and nobody else."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to be root, to make network namespaces")
+    made: list[Node] = []
+    try:
+        for address in ADDRESSES:
+            made.append(Node(address, tmp_path))
+        connect(made[0].network.pid, made[1].network.pid)
+        source = "import sys; sys.path.insert(0, {!r}); from test_two_nodes import set_up; "
+        for node in made:
+            code = source.format(str(Path(__file__).parent))
+            code += f"set_up('lo', '127.0.0.1'); set_up({INTERFACE!r}, {node.address!r})"
+            into = ["nsenter", f"--net=/proc/{node.network.pid}/ns/net"]
+            subprocess.run([*into, sys.executable, "-c", code], cwd=ROOT, check=True)
+            node.boot()
+        yield made
+    finally:
+        for node in made:
+            node.cut_power()
+            node.network.end()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A barely warmed-up tiny model."""
+    pack = load_pack({"_target_": "arithmetic", "terse": True})
+    return ensure_tiny_model(pack, TinyModelConfig(steps=60, batch_size=32), tmp_path_factory.mktemp("tiny"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a JSON-lines file."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n")[:-1]]
+
+
+def wait_for(what: Callable[[], bool], seconds: float, told: Callable[[], str]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.1)
+
+
+def test_two_nodes_train_lose_one_and_resume(tmp_path: Path, nodes: list[Node], model: Path) -> None:
+    first, second = nodes
+    run_dir, seen, joined = tmp_path / "run", tmp_path / "head.out", tmp_path / "worker.out"
+    overrides = (*SMALL, f"run.dir={run_dir}", f"actor_rollout_ref.model.path={model}")
+
+    def told() -> str:
+        logs = [seen, joined, run_dir / "log.txt"]
+        return "\n".join(path.read_text(errors="replace")[-3000:] for path in logs if path.exists())
+
+    def start() -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+        worker = second.start("launch/ray_worker.sh", output=joined, AZR_HEAD_ADDRESS=first.address)
+        return first.start("launch/ray_head.sh", *overrides, output=seen, AZR_NNODES="2"), worker
+
+    head, worker = start()
+    wait_for(
+        lambda: head.poll() is not None or len(read_lines(run_dir / "metrics.jsonl")) >= 3, START_S, told
+    )
+    assert head.poll() is None, told()
+    for node in nodes:
+        titles = " ".join(node.processes())
+        assert "ray::WorkerDict" in titles, told()
+        assert "VLLM::EngineCore" in titles, told()
+    second.cut_power()
+    worker.wait()
+    head.wait(timeout=LOST_S)
+    assert head.returncode == 1, told()
+    assert f"error: the run lost the node {second.address}" in seen.read_text(), told()
+    assert len(read_lines(run_dir / "metrics.jsonl")) < 7
+    shards = list((run_dir / "checkpoints" / "global_step_2" / "actor").glob("model_world_size_2_rank_*.pt"))
+    shards = shards or list((run_dir / "checkpoints").glob("*/actor/model_world_size_2_rank_*.pt"))
+    assert len(shards) >= 2
+
+    second.boot()
+    head, worker = start()
+    head.wait(timeout=END_S)
+    assert head.returncode == 0, told()
+    worker.wait(timeout=LOST_S)
+    assert worker.returncode == 0, told()
+    metrics = read_lines(run_dir / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4, 5, 6, 7]
+    for line in metrics:
+        assert line["training/rollout_probs_diff_max"] < 1e-4
+    assert (tmp_path / "logs" / "attempt_2" / "head.log").exists()
