@@ -39,7 +39,9 @@ check_token
 log="$(new_log head.log)"
 slots=(${AZR_NUM_CPUS:+--num-cpus="$AZR_NUM_CPUS"} ${AZR_NUM_GPUS:+--num-gpus="$AZR_NUM_GPUS"})
 # In a session of its own: Ctrl-C reaches the training alone, and the head goes when that has ended.
-setsid ray start --head --block --node-ip-address="$AZR_NODE_IP" --port="$AZR_PORT" "${slots[@]}" >"$log" 2>&1 &
+# Without the dashboard: this cluster is for one run, and takes no jobs of others.
+setsid ray start --head --block --include-dashboard=false --node-ip-address="$AZR_NODE_IP" --port="$AZR_PORT" \
+  "${slots[@]}" >"$log" 2>&1 &
 head=$!
 trap 'kill "$head" 2>/dev/null && wait "$head" || true' EXIT
 

@@ -6,7 +6,8 @@ token was refused, lets verl wait for ever for slots that no node has, and has a
 
 from __future__ import annotations
 
-import _thread
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -150,6 +151,8 @@ def watch_nodes() -> Iterator[None]:
     whether the node is still there. Watched is the cluster that Ray is connected to; until it is, nothing.
     """
     watch = _Watch()
+    # Ray's waits heed a KeyboardInterrupt alone. Not by SIGINT: a shell's background commands ignore that.
+    before = signal.signal(signal.SIGUSR2, signal.default_int_handler)
     watch.start()
     try:
         yield
@@ -164,6 +167,7 @@ def watch_nodes() -> Iterator[None]:
         raise
     finally:
         watch.stop()
+        signal.signal(signal.SIGUSR2, before)
 
 
 class _Watch(threading.Thread):
@@ -183,7 +187,7 @@ class _Watch(threading.Thread):
             self.nodes = self.nodes or alive
             self.lost = [_address(node) for node_id, node in self.nodes.items() if node_id not in alive]
             if self.lost and not self._ended.is_set():
-                _thread.interrupt_main()
+                os.kill(os.getpid(), signal.SIGUSR2)
                 return
 
     def stop(self) -> None:

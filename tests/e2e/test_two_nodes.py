@@ -5,6 +5,7 @@ A node's processes live in a PID namespace too, so killing its first process is 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,9 @@ ADDRESSES = ("10.77.0.1", "10.77.0.2")
 START_S = 240
 LOST_S = 90
 END_S = 240
+
+RAY = {"RAY_AUTH_MODE": "token"}
+"""What the launch scripts set, for commands of Ray that are run without them."""
 
 SMALL = (
     "experiment=demo",
@@ -53,7 +58,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def connect(one: int, other: int) -> None:
-    """Lay a cable (a veth pair) between the network namespaces of two processes; `ip` need not be installed."""
+    """Lay a cable (a veth pair) between the network namespaces of two processes. (`ip` may be missing.)"""
     new_link, request_create_exclusive_ack = 16, 0x1 | 0x400 | 0x200 | 0x4
     name, link_info, net_ns_pid, info_kind, info_data, veth_peer = 3, 18, 19, 1, 2, 1
 
@@ -70,14 +75,26 @@ def connect(one: int, other: int) -> None:
         raise OSError(-error, os.strerror(-error))
 
 
-def set_up(interface: str, address: str) -> None:
-    """Give an interface of this process's network namespace its address, and switch it on."""
+def set_up(process: int, addresses: dict[str, str]) -> None:
+    """Give the interfaces of a process's network namespace their addresses, and switch them on."""
     set_address, set_mask, set_flags, up = 0x8916, 0x891C, 0x8914, 0x1
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        for request, value in ((set_address, address), (set_mask, "255.255.255.0")):
-            packed = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
-            fcntl.ioctl(control, request, struct.pack("16s16s", interface.encode(), packed))
-        fcntl.ioctl(control, set_flags, struct.pack("16sH14x", interface.encode(), up))
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def inside() -> None:
+        with open(f"/proc/{process}/ns/net") as namespace:
+            if libc.setns(namespace.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            for interface, address in addresses.items():
+                name = interface.encode()
+                for request, value in ((set_address, address), (set_mask, "255.255.255.0")):
+                    packed = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
+                    fcntl.ioctl(control, request, struct.pack("16s16s", name, packed))
+                fcntl.ioctl(control, set_flags, struct.pack("16sH14x", name, up))
+
+    # `setns` moves the thread that calls it, and this one ends.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(inside).result()
 
 
 class Holder:
@@ -167,12 +184,8 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
         for address in ADDRESSES:
             made.append(Node(address, tmp_path))
         connect(made[0].network.pid, made[1].network.pid)
-        source = "import sys; sys.path.insert(0, {!r}); from test_two_nodes import set_up; "
         for node in made:
-            code = source.format(str(Path(__file__).parent))
-            code += f"set_up('lo', '127.0.0.1'); set_up({INTERFACE!r}, {node.address!r})"
-            into = ["nsenter", f"--net=/proc/{node.network.pid}/ns/net"]
-            subprocess.run([*into, sys.executable, "-c", code], cwd=ROOT, check=True)
+            set_up(node.network.pid, {"lo": "127.0.0.1", INTERFACE: node.address})
             node.boot()
         yield made
     finally:
@@ -247,3 +260,47 @@ def test_two_nodes_train_lose_one_and_resume(tmp_path: Path, nodes: list[Node], 
     for line in metrics:
         assert line["training/rollout_probs_diff_max"] < 1e-4
     assert (tmp_path / "logs" / "attempt_2" / "head.log").exists()
+
+
+def test_mistakes_on_a_cluster_are_told_within_a_minute(
+    tmp_path: Path, nodes: list[Node], model: Path
+) -> None:
+    first, second = nodes
+    seen = tmp_path / "seen.out"
+    # A head that waits for a third node: a cluster of two, until this test ends.
+    first.start("launch/ray_head.sh", output=seen, AZR_NNODES="3", AZR_WAIT_S="600")
+    joins = {"AZR_HEAD_ADDRESS": first.address, "output": seen}
+    second.start("launch/ray_worker.sh", **joins)
+    address = f"{first.address}:6379"
+
+    def nodes_there() -> bool:
+        asked = first.start("ray", "status", "--address", address, output=tmp_path / "status.out", **RAY)
+        return asked.wait() == 0 and (tmp_path / "status.out").read_text().count(" 1 node_") == 2
+
+    wrong = tmp_path / "wrong"
+    wrong.write_text("0" * 64)
+    wrong.chmod(0o600)
+    other_token = {"RAY_AUTH_TOKEN_PATH": str(wrong)}
+    good = ("trainer.nnodes=2", f"run.dir={tmp_path / 'run'}")
+    for name, overrides, variables, said in (
+        ("many", ("trainer.nnodes=3", good[1]), {}, "trainer.nnodes=3"),
+        ("blind", (good[0], "run.dir=/dev/shm/run"), {}, f"{second.address} does not see /dev/shm/run/"),
+        ("token", good, other_token, "Copy the file"),
+        ("head", good, {"RAY_ADDRESS": f"{first.address}:6380"}, "Start the head"),
+    ):
+        wait_for(nodes_there, START_S, seen.read_text)
+        output = tmp_path / f"{name}.out"
+        arguments = (*SMALL, f"actor_rollout_ref.model.path={model}", *overrides)
+        command = ("python", "-m", "recipe.main_azr", *arguments)
+        started = time.monotonic()
+        run = first.start(*command, output=output, **({"RAY_ADDRESS": address} | RAY | variables))
+        assert run.wait(timeout=LOST_S) == 1
+        lines = [line for line in output.read_text().splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, output.read_text()
+        assert said in lines[0]
+        assert time.monotonic() - started < 60
+
+    output = tmp_path / "worker.out"
+    refused = second.start("launch/ray_worker.sh", **(joins | other_token | {"output": output}))
+    assert refused.wait(timeout=LOST_S) == 1
+    assert "must have the same token" in output.read_text()

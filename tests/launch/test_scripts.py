@@ -121,7 +121,7 @@ def test_head_starts_ray_trains_on_it_and_stops_it(checkout: Checkout) -> None:
     done = checkout.run("ray_head.sh", "experiment=demo", "run.dir=a b", **variables)
     address = f"127.0.0.1:{variables['AZR_PORT']}"
     assert done.returncode == 3, done.stderr
-    assert "ray start --head --block --node-ip-address=127.0.0.1" in checkout.calls[0]
+    assert "ray start --head --block --include-dashboard=false --node-ip-address=127.0.0.1" in checkout.calls[0]
     assert checkout.calls[0].endswith(f"--port={variables['AZR_PORT']} --num-gpus=2")
     assert checkout.calls[-2:] == [
         "python -m recipe.main_azr experiment=demo run.dir=a b",
