@@ -27,6 +27,14 @@ num_nodes() {
   ray status --address "$RAY_ADDRESS" 2>/dev/null | grep -cE '^ [0-9]+ node_' || true
 }
 
+# What this script started: the head, and the training where a signal came to the script alone.
+stop() {
+  local children=()
+  read -r -a children <"/proc/$$/task/$$/children" || true
+  kill "${children[@]}" 2>/dev/null || true
+  wait
+}
+
 if [ -z "${RAY_AUTH_TOKEN:-}" ] && [ ! -e "$RAY_AUTH_TOKEN_PATH" ]; then
   (umask 077 && mkdir -p "$(dirname "$RAY_AUTH_TOKEN_PATH")" &&
     head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
@@ -43,7 +51,7 @@ slots=(${AZR_NUM_CPUS:+--num-cpus="$AZR_NUM_CPUS"} ${AZR_NUM_GPUS:+--num-gpus="$
 setsid ray start --head --block --include-dashboard=false --node-ip-address="$AZR_NODE_IP" --port="$AZR_PORT" \
   "${slots[@]}" >"$log" 2>&1 &
 head=$!
-trap 'kill "$head" 2>/dev/null && wait "$head" || true' EXIT
+trap stop EXIT
 
 export RAY_ADDRESS="$AZR_NODE_IP:$AZR_PORT" # what ray.init joins, in place of a cluster of its own
 deadline=$((SECONDS + AZR_WAIT_S))

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,8 +54,8 @@ class Checkout:
         self.token.write_text("secret")
         self.token.chmod(mode)
 
-    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a script to its end."""
+    def popen(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a script."""
         stubs = {
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
             "HOME": str(self.folder / "home"),
@@ -63,13 +64,15 @@ class Checkout:
             "STUB_SAYS": "Ray runtime started",
             "STUB_ENDS": "",
         }
-        return subprocess.run(
-            [self.folder / "launch" / script, *arguments],
-            env=stubs | variables,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        command = [self.folder / "launch" / script, *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=stubs | variables, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end."""
+        with self.popen(script, *arguments, **variables) as process:
+            output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     @property
     def calls(self) -> list[str]:
@@ -121,7 +124,9 @@ def test_head_starts_ray_trains_on_it_and_stops_it(checkout: Checkout) -> None:
     done = checkout.run("ray_head.sh", "experiment=demo", "run.dir=a b", **variables)
     address = f"127.0.0.1:{variables['AZR_PORT']}"
     assert done.returncode == 3, done.stderr
-    assert "ray start --head --block --include-dashboard=false --node-ip-address=127.0.0.1" in checkout.calls[0]
+    assert (
+        "ray start --head --block --include-dashboard=false --node-ip-address=127.0.0.1" in checkout.calls[0]
+    )
     assert checkout.calls[0].endswith(f"--port={variables['AZR_PORT']} --num-gpus=2")
     assert checkout.calls[-2:] == [
         "python -m recipe.main_azr experiment=demo run.dir=a b",
@@ -278,3 +283,19 @@ def test_env_of_a_node_names_its_interface(checkout: Checkout) -> None:
     ).stdout.splitlines()
     assert {"VLLM_HOST_IP=10.0.0.2", "GLOO_SOCKET_IFNAME=ib0", "NCCL_SOCKET_IFNAME=ib0"} <= set(shown)
     assert "RAY_AUTH_TOKEN_PATH=/h/.ray/auth_token" in shown
+
+
+def test_a_signal_to_the_script_alone_ends_training_and_ray(checkout: Checkout) -> None:
+    (checkout.folder / "bin" / "python").write_text(
+        '#!/usr/bin/env bash\necho $$ >"$STUB_CALLS.run"; exec sleep 60'
+    )
+    process = checkout.popen("ray_head.sh", **head())
+    training = Path(f"{checkout.calls_file}.run")
+    deadline = time.monotonic() + 20
+    while not (training.exists() and training.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    process.wait(timeout=20)
+    assert not psutil.pid_exists(int(training.read_text()))
+    assert_no_ray_left(checkout)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import ray
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayActorError
 
 from recipe import cluster, preflight
+from recipe.config import CONF
 
 
 def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True) -> dict[str, Any]:
@@ -124,3 +125,17 @@ def test_an_error_is_blamed_on_a_node_that_does_not_answer_and_on_no_other(
     with pytest.raises(cluster.NodeLostError), cluster.watch_nodes():
         look()
         raise RayActorError
+
+
+def test_the_environment_of_the_launch_scripts_reaches_the_configuration(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multi_node = OmegaConf.load(CONF / "cluster" / "multi_node.yaml")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("AZR_NNODES", raising=False)
+    assert config.ray_kwargs.ray_init.address is None
+    assert multi_node.trainer.nnodes == 2
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setenv("AZR_NNODES", "4")
+    assert config.ray_kwargs.ray_init.address == "10.0.0.1:6379"
+    assert multi_node.trainer.nnodes == 4
