@@ -32,12 +32,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 INTERFACE = "azr0"
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
-START_S = 240
-LOST_S = 90
-END_S = 240
-
-RAY = {"RAY_AUTH_MODE": "token"}
-"""What the launch scripts set, for commands of Ray that are run without them."""
+DEADLINE_S = 900
+LOST_S = 120
 
 SMALL = (
     "experiment=demo",
@@ -232,7 +228,7 @@ def test_two_nodes_train_lose_one_and_resume(tmp_path: Path, nodes: list[Node], 
 
     head, worker = start()
     wait_for(
-        lambda: head.poll() is not None or len(read_lines(run_dir / "metrics.jsonl")) >= 3, START_S, told
+        lambda: head.poll() is not None or len(read_lines(run_dir / "metrics.jsonl")) >= 3, DEADLINE_S, told
     )
     assert head.poll() is None, told()
     for node in nodes:
@@ -251,7 +247,7 @@ def test_two_nodes_train_lose_one_and_resume(tmp_path: Path, nodes: list[Node], 
 
     second.boot()
     head, worker = start()
-    head.wait(timeout=END_S)
+    head.wait(timeout=DEADLINE_S)
     assert head.returncode == 0, told()
     worker.wait(timeout=LOST_S)
     assert worker.returncode == 0, told()
@@ -262,45 +258,40 @@ def test_two_nodes_train_lose_one_and_resume(tmp_path: Path, nodes: list[Node], 
     assert (tmp_path / "logs" / "attempt_2" / "head.log").exists()
 
 
-def test_mistakes_on_a_cluster_are_told_within_a_minute(
-    tmp_path: Path, nodes: list[Node], model: Path
-) -> None:
+def test_mistakes_on_a_cluster_are_told(tmp_path: Path, nodes: list[Node], model: Path) -> None:
     first, second = nodes
-    seen = tmp_path / "seen.out"
+    seen, status = tmp_path / "seen.out", tmp_path / "status.out"
+    address = f"{first.address}:6379"
     # A head that waits for a third node: a cluster of two, until this test ends.
     first.start("launch/ray_head.sh", output=seen, AZR_NNODES="3", AZR_WAIT_S="600")
-    joins = {"AZR_HEAD_ADDRESS": first.address, "output": seen}
-    second.start("launch/ray_worker.sh", **joins)
-    address = f"{first.address}:6379"
+    second.start("launch/ray_worker.sh", output=seen, AZR_HEAD_ADDRESS=first.address)
 
-    def nodes_there() -> bool:
-        asked = first.start("ray", "status", "--address", address, output=tmp_path / "status.out", **RAY)
-        return asked.wait() == 0 and (tmp_path / "status.out").read_text().count(" 1 node_") == 2
+    def both_are_there() -> bool:
+        status.unlink(missing_ok=True)
+        asked = first.start("ray", "status", "--address", address, output=status, RAY_AUTH_MODE="token")
+        return asked.wait() == 0 and status.read_text().count(" 1 node_") == 2
 
+    wait_for(both_are_there, DEADLINE_S, seen.read_text)
     wrong = tmp_path / "wrong"
     wrong.write_text("0" * 64)
     wrong.chmod(0o600)
-    other_token = {"RAY_AUTH_TOKEN_PATH": str(wrong)}
     good = ("trainer.nnodes=2", f"run.dir={tmp_path / 'run'}")
+    joins = {"RAY_AUTH_MODE": "token", "RAY_ADDRESS": address}
     for name, overrides, variables, said in (
-        ("many", ("trainer.nnodes=3", good[1]), {}, "trainer.nnodes=3"),
-        ("blind", (good[0], "run.dir=/dev/shm/run"), {}, f"{second.address} does not see /dev/shm/run/"),
-        ("token", good, other_token, "Copy the file"),
-        ("head", good, {"RAY_ADDRESS": f"{first.address}:6380"}, "Start the head"),
+        ("many", ("trainer.nnodes=3", good[1]), joins, "trainer.nnodes=3"),
+        ("blind", (good[0], "run.dir=/dev/shm/run"), joins, f"{second.address} does not see /dev/shm/run/"),
+        ("token", good, joins | {"RAY_AUTH_TOKEN_PATH": str(wrong)}, "Copy the file"),
+        ("head", good, joins | {"RAY_ADDRESS": f"{first.address}:6380"}, "Start the head"),
     ):
-        wait_for(nodes_there, START_S, seen.read_text)
         output = tmp_path / f"{name}.out"
-        arguments = (*SMALL, f"actor_rollout_ref.model.path={model}", *overrides)
-        command = ("python", "-m", "recipe.main_azr", *arguments)
-        started = time.monotonic()
-        run = first.start(*command, output=output, **({"RAY_ADDRESS": address} | RAY | variables))
-        assert run.wait(timeout=LOST_S) == 1
-        lines = [line for line in output.read_text().splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, output.read_text()
-        assert said in lines[0]
-        assert time.monotonic() - started < 60
+        command = ("python", "-m", "recipe.main_azr", *SMALL, f"actor_rollout_ref.model.path={model}")
+        run = first.start(*command, *overrides, output=output, **variables)
+        assert run.wait(timeout=LOST_S) == 1, output.read_text()
+        (line,) = [line for line in output.read_text().splitlines() if line.startswith("error: ")]
+        assert said in line
 
     output = tmp_path / "worker.out"
-    refused = second.start("launch/ray_worker.sh", **(joins | other_token | {"output": output}))
+    variables = {"AZR_HEAD_ADDRESS": first.address, "RAY_AUTH_TOKEN_PATH": str(wrong)}
+    refused = second.start("launch/ray_worker.sh", output=output, **variables)
     assert refused.wait(timeout=LOST_S) == 1
     assert "must have the same token" in output.read_text()
