@@ -112,6 +112,8 @@ def _changes(saved: Path, asked: DictConfig) -> list[str]:
     before, now = (OmegaConf.to_container(c, resolve=True) for c in (OmegaConf.load(saved), asked))
     assert isinstance(before, dict)
     assert isinstance(now, dict)
+    for side in (before, now):
+        side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
     return outputs.changed_settings(before, now)
 
 

@@ -91,6 +91,16 @@ def test_finished_run_says_that_it_is(config: DictConfig, capsys: pytest.Capture
     assert "has its 20 steps already; nothing to do" in capsys.readouterr().out
 
 
+def test_finished_run_is_the_same_on_another_cluster(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = Path(config.run.dir)
+    finish(config, run_dir)
+    config.ray_kwargs.ray_init.address = "10.0.0.9:6379"
+    train(config, ArithmeticPack(), run_dir)
+    assert "nothing to do" in capsys.readouterr().out
+
+
 def test_finished_run_does_not_stand_for_one_of_other_settings(
     config: DictConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
