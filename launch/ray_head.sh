@@ -60,7 +60,7 @@ until [ "$(num_nodes)" -ge "$AZR_NNODES" ]; do
   [ "$SECONDS" -lt "$deadline" ] ||
     fail "AZR_NNODES=$AZR_NNODES nodes must join within AZR_WAIT_S=$AZR_WAIT_S seconds; $(num_nodes) are there." \
       "Look at what launch/ray_worker.sh says on the others, and whether they reach $RAY_ADDRESS."
-  sleep 1
+  sleep 2
 done
 
 python -m recipe.main_azr "$@"

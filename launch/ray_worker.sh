@@ -8,7 +8,7 @@
 #   AZR_NODE_IP       address of this node, as the other nodes reach it; default: the one that Ray finds
 #   AZR_NUM_CPUS      CPU slots that this node offers; default: its cores
 #   AZR_NUM_GPUS      GPU slots that this node offers; default: its GPUs
-#   AZR_WAIT_S        seconds to wait for the head; default 300
+#   AZR_WAIT_S        seconds in which to find the head and join it; default 300
 #   and those of launch/env.sh; the token must be the head's
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -33,11 +33,16 @@ log="$(new_log "worker_${AZR_NODE_IP:-$(hostname)}.log")"
 echo "joining $address; Ray's own output is in $log"
 options=(${AZR_NODE_IP:+--node-ip-address="$AZR_NODE_IP"})
 options+=(${AZR_NUM_CPUS:+--num-cpus="$AZR_NUM_CPUS"} ${AZR_NUM_GPUS:+--num-gpus="$AZR_NUM_GPUS"})
-ray start --block --address="$address" "${options[@]}" >"$log" 2>&1 &
-node=$!
-trap 'kill "$node" 2>/dev/null && wait "$node" || true' EXIT
-wait "$node" || true # Ray's status is 1 however its head ended
-! grep -q InvalidAuthToken "$log" ||
-  fail "the head at $address must have the same token, and refuses that of $RAY_AUTH_TOKEN_PATH. Copy the head's file."
-grep -q "Ray runtime started" "$log" || fail "Ray did not join $address: $(tail -n 1 "$log") (more in $log)"
+trap '[ -z "${node:-}" ] || { kill "$node" 2>/dev/null && wait "$node"; } || true' EXIT
+until grep -q "Ray runtime started" "$log"; do
+  ray start --block --address="$address" "${options[@]}" >"$log" 2>&1 &
+  node=$!
+  wait "$node" || true # Ray's status is 1 however its head ended
+  ! grep -q InvalidAuthToken "$log" ||
+    fail "the head at $address must have the same token, and refuses that of $RAY_AUTH_TOKEN_PATH." \
+      "Copy the head's file."
+  # Ray gives itself 30 s, which is too little while a busy node starts.
+  grep -q "Ray runtime started" "$log" || [ "$SECONDS" -lt "$deadline" ] ||
+    fail "Ray did not join $address: $(tail -n 1 "$log") (more in $log)"
+done
 echo "the cluster of $address has ended, or this node lost it"

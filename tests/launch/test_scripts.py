@@ -215,9 +215,26 @@ def test_worker_says_why_ray_did_not_join(checkout: Checkout, says: str, parts: 
     checkout.give_token()
     with listener() as port:
         done = checkout.run(
-            "ray_worker.sh", AZR_HEAD_ADDRESS="127.0.0.1", AZR_PORT=port, STUB_SAYS=says, STUB_ENDS="1"
+            "ray_worker.sh",
+            AZR_HEAD_ADDRESS="127.0.0.1",
+            AZR_PORT=port,
+            AZR_WAIT_S="0",
+            STUB_SAYS=says,
+            STUB_ENDS="1",
         )
     assert_refused(done, *parts)
+
+
+def test_worker_tries_again_when_ray_was_too_slow(checkout: Checkout) -> None:
+    checkout.give_token()
+    once = (
+        'echo "$*" >>"$STUB_CALLS"; [ "$(wc -l <"$STUB_CALLS")" -lt 2 ] || echo "Ray runtime started"; exit 1'
+    )
+    (checkout.folder / "bin" / "ray").write_text(f"#!/usr/bin/env bash\n{once}\n")
+    with listener() as port:
+        done = checkout.run("ray_worker.sh", AZR_HEAD_ADDRESS="127.0.0.1", AZR_PORT=port)
+    assert done.returncode == 0, done.stderr
+    assert len(checkout.calls) == 2
 
 
 def test_no_token_is_told_before_ray_is_asked(checkout: Checkout) -> None:
