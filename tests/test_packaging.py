@@ -298,6 +298,7 @@ SCRIPTS = [
     ".ci/run",
     "requirements/install.sh",
     *(f"launch/{path.name}" for path in (ROOT / "launch").glob("*.sh")),
+    "launch/slurm.sbatch",
 ]
 
 
