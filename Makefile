@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-fast lint format lock lock-gpu clean
+.PHONY: help env demo test test-fast test-slurm lint format lock lock-gpu clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -29,10 +29,13 @@ demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
 
 test: env  ## Run all tests, the fast ones first
 	$(PYTHON) -m pytest -m "not slow and not gpu"
-	$(PYTHON) -m pytest -m "slow and not gpu"
+	$(PYTHON) -m pytest -m "slow and not gpu and not slurm"
 
 test-fast: env  ## Run the tests that start neither Ray nor vLLM
 	$(PYTHON) -m pytest -m "not slow and not gpu"
+
+test-slurm: env  ## Run a job on a Slurm of its own (apt-get install slurm-wlm munge; minutes)
+	$(PYTHON) -m pytest -m slurm
 
 lint: env  ## Check style, formatting and types
 	$(PYTHON) -m ruff check .

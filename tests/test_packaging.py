@@ -238,7 +238,8 @@ def dry_run(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "target", ["env", "demo", "test", "test-fast", "lint", "format", "lock", "lock-gpu", "clean", "help"]
+    "target",
+    ["env", "demo", "test", "test-fast", "test-slurm", "lint", "format", "lock", "lock-gpu", "clean", "help"],
 )
 def test_make_knows_the_target(target):
     dry_run(target)
@@ -247,8 +248,12 @@ def test_make_knows_the_target(target):
 def test_make_test_runs_the_fast_tests_and_then_the_slow_ones():
     assert [line.partition(" -m pytest ")[2] for line in dry_run("test") if "pytest" in line] == [
         '-m "not slow and not gpu"',
-        '-m "slow and not gpu"',
+        '-m "slow and not gpu and not slurm"',
     ]
+
+
+def test_make_test_slurm_runs_what_make_test_leaves_out():
+    assert dry_run("test-slurm")[-1].endswith("-m pytest -m slurm")
 
 
 def test_make_demo_passes_on_pack_experiment_and_run():
