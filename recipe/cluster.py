@@ -53,7 +53,7 @@ def join(config: DictConfig) -> None:
     with open_dict(config):
         for name in ("num_cpus", "num_gpus"):
             init.pop(name, None)
-    _connect(init.address)
+    connect(init.address)
     try:
         resources.check_cluster(config, ray.cluster_resources())
         nodes = _alive()
@@ -64,7 +64,13 @@ def join(config: DictConfig) -> None:
         ray.shutdown()  # verl connects by itself, with its own runtime environment
 
 
-def _connect(address: str) -> None:
+def connect(address: str) -> None:
+    """Connect this process to a Ray cluster.
+
+    Raises:
+        ClusterError: Nothing answers at the address, or it refuses our token.
+        ConnectionError: Ray's own, for anything else.
+    """
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and not _listens(host, int(port)):
         raise ClusterError(

@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from packaging.requirements import Requirement
 from recipe.config import TINY_MODEL
 from recipe.memory import GIB
 from recipe.model_shape import ModelShape, cached_file
-from recipe.resources import problems_with_cluster
+from recipe.resources import joins_cluster, problems_with_cluster
 from tasks.sandbox.config import SandboxConfig
 from tasks.sandbox.contract import SandboxUnavailable
 from tasks.sandbox.opening import open_sandbox
@@ -30,8 +29,6 @@ SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-
 
 MIN_SHM_GIB = 1.0
 """Least shared memory: a container has 64 MiB unless told, with which vLLM and NCCL do not start."""
-
-CONNECT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -225,41 +222,19 @@ def sandbox(config: DictConfig) -> Finding:
     return found
 
 
-def current_cluster() -> str | None:
-    """The address that Ray joins unless told otherwise. `ray start` leaves it; a crash does not remove it."""
-    path = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    return path.read_text().strip() if path.exists() else None
-
-
 def cluster(config: DictConfig) -> Finding:
     """Slots of a running Ray cluster, if the run is to join one."""
-    address = config.ray_kwargs.ray_init.get("address") or os.environ.get("RAY_ADDRESS")
-    if address in (None, "local"):
-        found = Finding(["Ray: the run starts a cluster of its own on this machine"])
-        current = current_cluster()
-        found.require(
-            address == "local" or current is None,
-            f"a Ray cluster was started on this machine, at {current}, and Ray would join it; to have that, "
-            "give ray_kwargs.ray_init.address; to have another, set RAY_ADDRESS=local in the environment",
-        )
-        return found
-    host_name, _, port = str(address).removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        try:
-            socket.create_connection((host_name, int(port)), CONNECT_S).close()
-        except OSError as error:
-            problem = (
-                f"the Ray cluster at {address} cannot be reached ({error}); start it, or mend its address"
-            )
-            return Finding([], [problem])
+    if not joins_cluster(config):
+        return Finding(["Ray: the run starts a cluster of its own on this machine"])
     import ray
 
+    from recipe.cluster import ClusterError, connect
+
+    address = config.ray_kwargs.ray_init.address
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        return Finding(
-            [], [f"the Ray cluster at {address} refuses this machine: {str(error).splitlines()[0]}"]
-        )
+        connect(address)
+    except (ClusterError, ConnectionError) as error:
+        return Finding([], [str(error)])
     try:
         resources = ray.cluster_resources()
     finally:

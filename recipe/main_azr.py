@@ -137,7 +137,7 @@ def _run(config: DictConfig) -> None:
 
     auto_set_device(config)
     validate_config(config, need_reference_policy(config), need_critic(config))
-    if config.ray_kwargs.ray_init.address is not None:
+    if resources.joins_cluster(config):
         cluster.join(config)
     try:
         with cluster.watch_nodes():

@@ -54,10 +54,18 @@ def problems_with_cluster(config: DictConfig, resources: dict[str, float]) -> Pr
         )
 
 
+def joins_cluster(config: DictConfig) -> bool:
+    """Whether the run joins a Ray cluster that is there, in place of starting one of its own.
+
+    Without any address Ray would join the last one that was started on this machine, whoever that was for.
+    """
+    return bool(config.ray_kwargs.ray_init.address != "local")
+
+
 def problems_with_slots(config: DictConfig) -> Problems:
     """Slots of a local cluster that `run_ppo` will start itself."""
     init = config.ray_kwargs.ray_init
-    if init.get("address") is not None:
+    if joins_cluster(config):
         return
     needed = needed_cpus(config)
     if init.num_cpus is None:

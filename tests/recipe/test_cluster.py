@@ -12,7 +12,7 @@ import ray
 from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayActorError
 
-from recipe import cluster, preflight
+from recipe import cluster, resources
 from recipe.config import CONF
 
 
@@ -53,7 +53,7 @@ def test_a_head_that_is_not_there_is_told_at_once() -> None:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     started = time.monotonic()
     with pytest.raises(cluster.ClusterError, match=f"must listen at {address} .* Start the head"):
-        cluster._connect(address)
+        cluster.connect(address)
     assert time.monotonic() - started < 1
 
 
@@ -62,7 +62,7 @@ def test_slots_of_a_cluster_of_its_own_do_not_go_to_another(monkeypatch: pytest.
         monkeypatch.setattr(ray, name, lambda **_: None)
     monkeypatch.setattr(ray, "nodes", lambda: [row("10.0.0.1")])
     monkeypatch.setattr(ray, "cluster_resources", lambda: {})
-    monkeypatch.setattr(preflight, "check_cluster", lambda config, resources: None)
+    monkeypatch.setattr(resources, "check_cluster", lambda config, resources: None)
     init = {"address": "auto", "num_cpus": 16, "num_gpus": 1, "include_dashboard": False}
     trainer = {"nnodes": 1, "n_gpus_per_node": 1}
     config = OmegaConf.create({"ray_kwargs": {"ray_init": init}, "trainer": trainer})
@@ -133,7 +133,7 @@ def test_the_environment_of_the_launch_scripts_reaches_the_configuration(
     multi_node = OmegaConf.load(CONF / "cluster" / "multi_node.yaml")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("AZR_NNODES", raising=False)
-    assert config.ray_kwargs.ray_init.address is None
+    assert config.ray_kwargs.ray_init.address == "local"
     assert multi_node.trainer.nnodes == 2
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.setenv("AZR_NNODES", "4")
