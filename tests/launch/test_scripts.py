@@ -17,11 +17,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 RAY = """#!/usr/bin/env bash
+until [ "$1" != status ] || [ -s "$STUB_CALLS.pid" ]; do sleep 0.01; done
 echo "ray $*" >>"$STUB_CALLS"
 case "$1" in
   start)
-    echo $$ >"$STUB_CALLS.pid"
     echo "$STUB_SAYS"
+    echo $$ >"$STUB_CALLS.pid"
     [ -n "$STUB_ENDS" ] || exec sleep 60
     exit "$STUB_ENDS"
     ;;
@@ -139,6 +140,7 @@ def test_head_makes_a_token_for_its_owner_alone_and_says_it_nowhere(checkout: Ch
     for _ in range(2):
         done = checkout.run("ray_head.sh", **head())
         assert done.returncode == 3, done.stderr
+        Path(f"{checkout.calls_file}.pid").unlink()
     token = checkout.token.read_text()
     assert len(token) == 64 and int(token, 16)
     assert checkout.token.stat().st_mode & 0o777 == 0o600
@@ -150,6 +152,7 @@ def test_head_makes_a_token_for_its_owner_alone_and_says_it_nowhere(checkout: Ch
 def test_every_attempt_has_a_log_of_its_own(checkout: Checkout) -> None:
     for number in (1, 2):
         checkout.run("ray_head.sh", STUB_SAYS=f"attempt {number}", **head())
+        Path(f"{checkout.calls_file}.pid").unlink()
     logs = checkout.folder / "runs" / "logs"
     assert [(logs / f"attempt_{n}" / "head.log").read_text() for n in (1, 2)] == [
         "attempt 1\n",
