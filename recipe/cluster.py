@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import ray
 from omegaconf import DictConfig, open_dict
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recipe import resources
@@ -80,14 +80,11 @@ def connect(address: str) -> None:
     try:
         ray.init(address=address)
     except ConnectionError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, AuthenticationError):
-                raise ClusterError(
-                    f"the token must be that of the cluster at {address}, which refuses it. Copy the file "
-                    "RAY_AUTH_TOKEN_PATH of its head (by default ~/.ray/auth_token) to this node."
-                ) from error
-            cause = cause.__cause__ or cause.__context__
+        if "InvalidAuthToken" in str(error.__cause__):  # Ray 2.60 keeps its AuthenticationError as text only
+            raise ClusterError(
+                f"the token must be that of the cluster at {address}, which refuses it. Copy the file "
+                "RAY_AUTH_TOKEN_PATH of its head (by default ~/.ray/auth_token) to this node."
+            ) from error
         raise
 
 

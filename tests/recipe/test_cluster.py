@@ -57,6 +57,22 @@ def test_a_head_that_is_not_there_is_told_at_once() -> None:
     assert time.monotonic() - started < 1
 
 
+def test_a_refused_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(address: str) -> None:
+        cause = RuntimeError(
+            "Failed to connect to GCS. Last connection error: RPC error: InvalidAuthToken: ..."
+        )
+        raise ConnectionError(f"Failed to connect to Ray cluster at {address}") from cause
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(
+            cluster.ClusterError, match=f"cluster at {address}, which refuses it. Copy the file"
+        ):
+            cluster._connect(address)
+
+
 def test_slots_of_a_cluster_of_its_own_do_not_go_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("init", "shutdown"):
         monkeypatch.setattr(ray, name, lambda **_: None)
