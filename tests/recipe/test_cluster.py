@@ -70,7 +70,7 @@ def test_a_refused_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             cluster.ClusterError, match=f"cluster at {address}, which refuses it. Copy the file"
         ):
-            cluster._connect(address)
+            cluster.connect(address)
 
 
 def test_slots_of_a_cluster_of_its_own_do_not_go_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
