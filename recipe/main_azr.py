@@ -139,6 +139,8 @@ def _run(config: DictConfig) -> None:
     validate_config(config, need_reference_policy(config), need_critic(config))
     if resources.joins_cluster(config):
         cluster.join(config)
+    else:
+        resources.fill_slots(config)
     try:
         with cluster.watch_nodes():
             run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))

@@ -18,7 +18,7 @@ from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.model_files import problems_with_model
 from recipe.outputs import SUMMARY
 from recipe.problems import PreflightError, Problems, unless
-from recipe.resources import problems_with_parallelism, problems_with_slots
+from recipe.resources import problems_with_parallelism, problems_with_slots, sequence_parallel_size
 from recipe.selfplay import buffer_keys
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
@@ -287,10 +287,11 @@ def _problems_with_lengths(config: DictConfig) -> Problems:
         rollout.max_model_len is None or whole <= rollout.max_model_len,
         f"{sum_text} must fit actor_rollout_ref.rollout.max_model_len={rollout.max_model_len}",
     )
-    tokens = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
+    tokens, spread = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu, sequence_parallel_size(config)
     yield from unless(
-        whole <= tokens,
-        f"{sum_text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one micro-batch",
+        whole <= tokens * spread,
+        f"{sum_text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one micro-batch"
+        + (f", on each of {spread} workers that share a sequence" if spread > 1 else ""),
     )
 
 

@@ -68,20 +68,22 @@ def problems_with_slots(config: DictConfig) -> Problems:
     if joins_cluster(config):
         return
     needed = needed_cpus(config)
-    if init.num_cpus is None:
-        cores = os.cpu_count() or 1
-        yield from unless(
-            cores >= needed,
-            f"ray_kwargs.ray_init.num_cpus must be set to {needed}, which verl will ask of Ray: without "
-            f"it Ray has a slot for each of this machine's {cores} cores (slots are logical). With fewer, "
-            "verl waits for ever.",
-        )
-        return
     yield from unless(
-        init.num_cpus >= needed,
+        init.num_cpus is None or init.num_cpus >= needed,
         f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray "
         f"(they are logical slots, not cores); got {init.num_cpus}. With fewer, verl waits for ever.",
     )
+
+
+def fill_slots(config: DictConfig) -> None:
+    """Give a local cluster the slots that verl will ask for, where `ray_init.num_cpus` does not say how many.
+
+    Ray itself would count this machine's cores, which may be fewer. More cores are more slots, so that actors
+    start side by side.
+    """
+    init = config.ray_kwargs.ray_init
+    if init.num_cpus is None:
+        init.num_cpus = max(needed_cpus(config), os.cpu_count() or 1)
 
 
 def sequence_parallel_size(config: DictConfig) -> int:

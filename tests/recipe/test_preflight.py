@@ -44,12 +44,6 @@ def refusal(config: DictConfig, changes: dict[str, Any]) -> str:
     return message
 
 
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of Ray's slots where none is given; a rule compares it."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-
-
 def test_demo_passes(config: DictConfig) -> None:
     assert preflight.check(config).name == "arithmetic"
 
@@ -189,16 +183,21 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 287},
         r"data.max_prompt_length \+ data.max_response_length = 288 must fit .*ppo_max_token_len_per_gpu=287",
     ),
+    # Two workers share a sequence of 288 tokens.
+    (
+        {
+            "trainer.n_gpus_per_node": 2,
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+            "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+            "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 143,
+        },
+        "= 288 must fit .*ppo_max_token_len_per_gpu=143, one micro-batch, on each of 2 workers",
+    ),
     # 3 CPUs a worker, 1 storage unit, and 1 each for the runner, the storage's controller and placing actors.
     ({"ray_kwargs.ray_init.num_cpus": 6}, "ray_kwargs.ray_init.num_cpus must be at least 7.*; got 6"),
     (
         {"trainer.n_gpus_per_node": 2, "ray_kwargs.ray_init.num_cpus": 9},
         "ray_kwargs.ray_init.num_cpus must be at least 10.*; got 9",
-    ),
-    # Ray counts the cores where it is not told (`two_cores` below).
-    (
-        {"ray_kwargs.ray_init.num_cpus": None},
-        "ray_kwargs.ray_init.num_cpus must be set to 7, .* each of this machine's 2 cores",
     ),
     (
         {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
@@ -272,11 +271,13 @@ ALLOWED: list[dict[str, Any]] = [
     {"actor_rollout_ref.rollout.max_model_len": None},
     {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 288},
     {"ray_kwargs.ray_init.num_cpus": 7},
+    {"ray_kwargs.ray_init.num_cpus": None},
     {"trainer.n_gpus_per_node": 4, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
     {
         "trainer.nnodes": 2,
         "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
         "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 144,
     },
 ]
 
@@ -469,23 +470,28 @@ def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> Non
 # ------------------------------ files ------------------------------
 
 
-SLOTS = "ray_kwargs.ray_init.num_cpus=64"
-"""What a machine that an experiment is for has; Ray gets none of them here."""
-
-
 def composed(folder: Path, *overrides: str) -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base=None):
-        return compose("azr", [f"run.dir={folder}", SLOTS, *overrides])
+        return compose("azr", [f"run.dir={folder}", *overrides])
 
 
-def test_cores_of_a_node_of_eight_gpus_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 3 for each of 8 workers, 8 storage units (verl's default), and 3.
-    config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B", SLOTS.replace("64", "null"))
-    assert resources.needed_cpus(config) == 35
-    assert "num_cpus must be set to 35" in refusal(config, {})
-    monkeypatch.setattr(os, "cpu_count", lambda: 35)
+@pytest.mark.parametrize(("cores", "slots"), [(2, 35), (64, 64)])
+def test_node_of_eight_gpus_has_the_slots_that_verl_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, slots: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B")
     preflight.check(config)
+    # 3 for each of 8 workers, 8 storage units (verl's default), and 3.
+    resources.fill_slots(config)
+    assert config.ray_kwargs.ray_init.num_cpus == slots
+
+
+def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    resources.fill_slots(config)
+    assert config.ray_kwargs.ray_init.num_cpus == 16
 
 
 @pytest.mark.slow
