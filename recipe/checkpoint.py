@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,6 +123,34 @@ def discard_after(checkpoints: Path, step: int) -> None:
     for path in checkpoints.glob("global_step_*/azr/manifest.json"):
         if step_of(path.parent.parent) > step:
             path.unlink()
+
+
+def surplus(checkpoints: Path, keep: int | None) -> list[Path]:
+    """Folders of weights that make way for one more checkpoint, so that at most `keep` have theirs.
+
+    verl forgets at every start which checkpoints it has written, so those from before a resume would stay.
+    Kept are the newest finished ones, at least one, and what is newer than they are.
+
+    Args:
+        checkpoints: The run's folder of checkpoints.
+        keep: `trainer.max_actor_ckpt_to_keep`; None to keep all.
+
+    Returns:
+        The `actor` folders to remove, by step.
+    """
+    whole = finished(checkpoints)
+    if keep is None or not whole:
+        return []
+    oldest_kept = step_of(whole[-max(keep - 1, 1) :][0])
+    actors = checkpoints.glob("global_step_*/actor")
+    old = [actor for actor in actors if 0 <= step_of(actor.parent) < oldest_kept]
+    return sorted(old, key=lambda actor: step_of(actor.parent))
+
+
+def make_room(checkpoints: Path, keep: int | None) -> None:
+    """Remove the weights that `surplus` names, before a checkpoint is written."""
+    for actor in surplus(checkpoints, keep):
+        shutil.rmtree(actor)
 
 
 def step_of(folder: Path) -> int:

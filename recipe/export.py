@@ -101,7 +101,7 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
         )
     if chosen not in finished:
         raise ExportError(
-            f"{folder} has no weights any more; verl keeps those of the newest "
+            f"{folder} has no weights any more; a run keeps those of its newest "
             f"trainer.max_actor_ckpt_to_keep checkpoints. Those that have them are: {there_are}."
         )
     _check_actor(folder / "actor")

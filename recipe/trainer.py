@@ -287,8 +287,10 @@ class AzrTrainer(PPOTrainerSync):
 
     def _save_checkpoint(self) -> None:
         """Save verl's state and ours. The checkpoint counts once the step's metrics are written as well."""
+        checkpoints = Path(self.config.trainer.default_local_dir)
+        checkpoint.make_room(checkpoints, self.config.trainer.max_actor_ckpt_to_keep)
         super()._save_checkpoint()
-        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        folder = checkpoints / f"global_step_{self.global_steps}"
         state = self.selfplay.state_dict() | {"running_means": self.running_means.state_dict()}
         digest = checkpoint.write_state(folder, state)
         self.files.finish_checkpoint_with_metrics(folder, self.pack.name, self.global_steps, digest)

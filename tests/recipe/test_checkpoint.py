@@ -126,6 +126,44 @@ def test_checkpoints_after_the_one_that_is_resumed_from_do_not_count(tmp_path: P
     assert checkpoint.read_manifest(tmp_path / "global_step_2") is not None
 
 
+# ------------------------------ what makes way ------------------------------
+
+
+def names(folders: list[Path]) -> list[str]:
+    return [folder.parent.name.removeprefix("global_step_") for folder in folders]
+
+
+@pytest.mark.parametrize(
+    ("keep", "surplus"),
+    [(None, []), (5, []), (4, ["2"]), (3, ["2", "4", "6"]), (2, ["2", "4", "6", "8"])],
+)
+def test_one_more_checkpoint_makes_as_many_as_are_kept(
+    tmp_path: Path, keep: int | None, surplus: list[str]
+) -> None:
+    for step in (10, 2, 8, 4):
+        finished(tmp_path, f"global_step_{step}")
+    (tmp_path / "global_step_6" / "actor").mkdir(parents=True)  # never finished
+    (tmp_path / "global_step_12" / "actor").mkdir(parents=True)  # being written when the run was killed
+    (tmp_path / "global_step_4.bak" / "actor").mkdir(parents=True)
+    assert names(checkpoint.surplus(tmp_path, keep)) == surplus
+
+
+def test_nothing_makes_way_where_nothing_is_finished(tmp_path: Path) -> None:
+    assert checkpoint.surplus(tmp_path / "missing", 2) == []
+    (tmp_path / "global_step_2" / "actor").mkdir(parents=True)
+    assert checkpoint.surplus(tmp_path, 2) == []
+
+
+def test_no_number_of_resumes_leaves_more_than_are_kept(tmp_path: Path) -> None:
+    # Every save is by a process that knows of no checkpoint before it, as verl is after a resume.
+    for step in range(1, 6):
+        checkpoint.make_room(tmp_path, 2)
+        finished(tmp_path, f"global_step_{step}")
+        assert len(checkpoint.finished(tmp_path)) == min(step, 2)
+        assert checkpoint.latest_checkpoint(tmp_path) == tmp_path / f"global_step_{step}"
+    assert checkpoint.is_finished(tmp_path / "global_step_1"), "its facts stay"
+
+
 def test_folder_that_verl_did_not_name_is_passed_over(tmp_path: Path) -> None:
     finished(tmp_path, "global_step_2")
     finished(tmp_path, "global_step_4.bak")
