@@ -25,6 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from tasks.registry import installed_conf_folders
 
 CONF = Path(__file__).parent.parent / "conf"
+GPU_INSTALL = "pip install --no-deps -r requirements/gpu.lock && pip install --no-deps -e ."
+"""What README.md gives for a machine with NVIDIA GPUs."""
+
 TINY_MODEL = "tiny"
 """What `actor_rollout_ref.model.path` says for the tiny model that this project warms up itself."""
 
@@ -210,7 +213,7 @@ class VerlSearchPath(SearchPathPlugin):
         """Add verl's folder of configuration files."""
         spec = importlib.util.find_spec("verl")
         if spec is None or not spec.submodule_search_locations:
-            raise ModuleNotFoundError("verl is not installed; run `make env`, or pip install 'azr-verl[gpu]'")
+            raise ModuleNotFoundError(f"verl is not installed; run `make env`, or for GPUs `{GPU_INSTALL}`")
         folder = Path(spec.submodule_search_locations[0]) / "trainer" / "config"
         search_path.append(provider="verl", path=f"file://{folder}")
 

@@ -91,7 +91,7 @@ def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: flo
         "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true",
     )
     cache = gpu.gib_of(memory.VLLM_CACHE)
-    tokens = memory.kv_tokens(config, shape, cache)
+    tokens = max(memory.kv_tokens(config, shape, cache), 0)
     whole = config.data.max_prompt_length + config.data.max_response_length
     found.lines.append(
         f"key-value cache: at most {tokens:,} tokens a replica, {tokens // whole} whole sequences"
@@ -99,7 +99,7 @@ def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: flo
     found.require(
         tokens >= whole,
         f"a replica's key-value cache must hold one sequence of {whole} tokens; it holds about "
-        f"{max(tokens, 0)}. Raise actor_rollout_ref.rollout.gpu_memory_utilization",
+        f"{tokens}. Raise actor_rollout_ref.rollout.gpu_memory_utilization",
     )
     return found
 

@@ -6,6 +6,7 @@ Every function returns the lines to show and the problems, so that `recipe/docto
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
@@ -15,8 +16,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 from packaging.requirements import Requirement
 
-from recipe.config import TINY_MODEL
-from recipe.memory import GIB
+from recipe import checkpoint
+from recipe.config import GPU_INSTALL, TINY_MODEL
+from recipe.memory import GIB, checkpoint_gib
 from recipe.model_shape import ModelShape, cached_file
 from recipe.resources import joins_cluster, problems_with_cluster
 from tasks.sandbox.config import SandboxConfig
@@ -29,6 +31,10 @@ SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-
 
 MIN_SHM_GIB = 1.0
 """Least shared memory: a container has 64 MiB unless told, with which vLLM and NCCL do not start."""
+
+MEMINFO = Path("/proc/meminfo")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Of this process, where it is in a container."""
 
 
 @dataclass(slots=True)
@@ -58,7 +64,7 @@ def versions(config: DictConfig) -> Finding:
     """Installed versions against the pins of setup.py, as the installed distribution's metadata has them."""
     found = Finding([f"Python {platform.python_version()}"])
     extra = "cpu" if on_cpu(config) else "gpu"
-    install = "`make env`" if extra == "cpu" else f"pip install '{DISTRIBUTION}[gpu]'"
+    install = "`make env`" if extra == "cpu" else f"`{GPU_INSTALL}`"
     try:
         requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
@@ -127,6 +133,15 @@ def gpus(config: DictConfig, seen: list[Gpu]) -> Finding:
             "every node; run on a machine that has them, or see the whole of it on a CPU with scale=tiny "
             "cluster=cpu_1",
         )
+        share = config.actor_rollout_ref.rollout.gpu_memory_utilization
+        for gpu in seen[:needed]:
+            wanted = share * gpu.total_gib
+            found.require(
+                gpu.free_gib >= wanted,
+                f"vLLM wants {wanted:.1f} GiB free on each GPU, actor_rollout_ref.rollout."
+                f"gpu_memory_utilization={share} of all; {gpu.name} has {gpu.free_gib:.1f}. Stop the other "
+                "programs on it, or choose other GPUs by CUDA_VISIBLE_DEVICES",
+            )
     return found
 
 
@@ -157,24 +172,37 @@ def host(config: DictConfig, needed_gib: float | None) -> Finding:
 
 
 def available_gib() -> tuple[float, float]:
-    """Memory of this machine in GiB: available to new programs, and all of it (proc(5), /proc/meminfo)."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
+    """Memory of this machine or container in GiB: available to new programs, and all of it.
+
+    Sources: proc(5), /proc/meminfo; a container's limit is that of its control group, version 2, whose use
+    counts cached files in that the kernel gives up first.
+    """
+    lines = MEMINFO.read_text().splitlines()
     kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return kib["MemAvailable"] / 2**20, kib["MemTotal"] / 2**20
+    available, total = kib["MemAvailable"] / 2**20, kib["MemTotal"] / 2**20
+    limit = CONTROL_GROUP / "memory.max"
+    if not limit.exists() or limit.read_text().strip() == "max":
+        return available, total
+    limit_gib = int(limit.read_text()) / GIB
+    counts = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
+    used = int((CONTROL_GROUP / "memory.current").read_text()) - int(counts["inactive_file"])
+    return min(available, limit_gib - used / GIB), min(total, limit_gib)
 
 
 def disk(config: DictConfig, shape: ModelShape | None) -> Finding:
-    """Room for what the run writes: checkpoints of fp32 weights and both moments of AdamW, 12 bytes each."""
+    """Room for what the run writes: as many checkpoints as it will hold, less those that it has."""
     found = Finding()
-    folders = [Path(config.run.dir)]
-    if config.actor_rollout_ref.model.path == TINY_MODEL:
-        folders.append(Path(config.run.tiny_model_dir))
     trainer = config.trainer
-    num_saved = trainer.total_training_steps // trainer.save_freq if trainer.save_freq > 0 else 0
-    # verl removes the oldest after the newest is written.
-    num_kept = min(num_saved, (trainer.max_actor_ckpt_to_keep or num_saved) + 1)
-    needed = num_kept * 12 * shape.num_parameters / GIB if shape is not None else 0.0
-    for folder in folders:
+    checkpoints = Path(trainer.default_local_dir)
+    # The last step is saved whatever its number; the oldest is removed before a new one is written.
+    num_saved = math.ceil(trainer.total_training_steps / trainer.save_freq) if trainer.save_freq > 0 else 0
+    num_held = min(num_saved, trainer.max_actor_ckpt_to_keep or num_saved)
+    num_new = max(num_held - len(checkpoint.finished(checkpoints)), 0)
+    size = num_new * checkpoint_gib(config, shape) if shape is not None else 0.0
+    folders = {Path(config.run.dir): 0.0, checkpoints: size}
+    if config.actor_rollout_ref.model.path == TINY_MODEL:
+        folders[Path(config.run.tiny_model_dir)] = 0.0
+    for folder, needed in folders.items():
         there = folder.absolute()
         while not there.exists():
             there = there.parent
@@ -182,9 +210,9 @@ def disk(config: DictConfig, shape: ModelShape | None) -> Finding:
         found.lines.append(f"{folder}: {free:.1f} GiB free")
         found.require(os.access(there, os.W_OK), f"{there} must be writable; give another run.dir")
         found.require(
-            free > needed,
-            f"{folder} must have {needed:.1f} GiB free for {num_kept} checkpoints of weights and optimizer; "
-            f"it has {free:.1f}. Give another run.dir, or a larger trainer.save_freq",
+            free >= needed,
+            f"{folder} must have {needed:.1f} GiB free for {num_new} checkpoints of weights and optimizer; "
+            f"it has {free:.1f}. Make room, or give another run.dir",
         )
     return found
 

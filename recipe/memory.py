@@ -231,6 +231,12 @@ def tokens_per_step(config: DictConfig, azr: AzrConfig, num_kinds: int) -> Token
     return Tokens(responses, responses * response, rows * (prompt + response))
 
 
+def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
+    """GiB of one checkpoint: all weights, and both moments of AdamW of those that are trained."""
+    weights, _, optimizer = _states(config, shape, shards=1)
+    return weights + optimizer
+
+
 def _states(config: DictConfig, shape: ModelShape, shards: int) -> tuple[float, float, float]:
     """GiB of weights, gradients and optimizer on one worker.
 

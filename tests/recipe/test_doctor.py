@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from recipe import doctor, machine, memory, preflight
+from recipe.checkpoint import FORMAT, Manifest, write_manifest
 from recipe.machine import Gpu
 from recipe.model_shape import QWEN_3B
 
@@ -56,7 +57,7 @@ def test_every_missing_thing_is_told_in_a_line(
     problems = [line for line in said.splitlines() if line.startswith("- ")]
     for told in (
         "a broken rule",
-        "vllm is not installed; run pip install 'azr-verl[gpu]'",
+        "vllm is not installed; run `pip install --no-deps -r requirements/gpu.lock && ",
         "torch must be ==2.11.0; 2.13.0+cpu is installed",
         "torch sees 0 of the 4 GPUs",
         "Qwen/Qwen2.5-Coder-7B is not in the hub's cache",
@@ -90,6 +91,12 @@ def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytes
     seen = [Gpu("one", 23.5, 23.0)]
     assert machine.gpus(config, seen).problems == []
     assert len(machine.gpus(change(config, {"trainer.n_gpus_per_node": 2}), seen).problems) == 1
+    change(config, {"trainer.n_gpus_per_node": 1, "actor_rollout_ref.rollout.gpu_memory_utilization": 0.5})
+    # Half of 24 GiB; the second GPU is nobody's here.
+    assert machine.gpus(config, [Gpu("one", 24.0, 12.0), Gpu("two", 24.0, 1.0)]).problems == []
+    (problem,) = machine.gpus(config, [Gpu("one", 24.0, 11.9)]).problems
+    assert problem.startswith("vLLM wants 12.0 GiB free on each GPU")
+    assert "one has 11.9" in problem
     monkeypatch.setattr(machine, "find_gpus", lambda: seen)
     change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct"})
     problems = doctor.diagnose(config, gpu_gib=None)
@@ -109,6 +116,7 @@ def test_cache_too_small_for_one_sequence_is_told(config: DictConfig) -> None:
     host = memory.estimate_host(change(config, settings), QWEN_3B)
     found = doctor.estimate(config, QWEN_3B, host, 24.0)
     assert any("must hold one sequence of 288 tokens; it holds about 0" in line for line in found.problems)
+    assert "key-value cache: at most 0 tokens a replica, 0 whole sequences" in found.lines
 
 
 def test_unknown_override_is_refused_in_one_line(
@@ -144,6 +152,31 @@ def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.Monke
     assert machine.host(config, None).problems == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "available", "total"),
+    [
+        ("max", 60.0, 64.0),
+        # 16 GiB, of which 10 are taken, 4 of these by cached files.
+        (16 * 2**30, 10.0, 16.0),
+        (128 * 2**30, 60.0, 64.0),
+    ],
+)
+def test_memory_is_that_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | int, available: float, total: float
+) -> None:
+    monkeypatch.undo()  # `roomy`
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal:       {64 * 2**20} kB\nMemAvailable:   {60 * 2**20} kB\n")
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{10 * 2**30}\n")
+    (tmp_path / "memory.stat").write_text(f"anon {6 * 2**30}\ninactive_file {4 * 2**30}\n")
+    monkeypatch.setattr(machine, "MEMINFO", meminfo)
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
+    assert machine.available_gib() == (available, total)
+    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path / "missing")
+    assert machine.available_gib() == (60.0, 64.0)
+
+
 def test_shared_memory_of_a_container_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 64 * 2**20})
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
@@ -155,12 +188,34 @@ def test_room_for_checkpoints_is_asked_for(
     config: DictConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct", "run.dir": str(tmp_path / "run")})
-    # 20 steps, one checkpoint every 10, two kept: 2 * 12 bytes * 3,085,938,688 = 69.0 GiB.
-    usage = type("Usage", (), {"free": 68 * 2**30})
+    change(config, {"trainer.default_local_dir": str(tmp_path / "elsewhere" / "checkpoints")})
+
+    def needed() -> str:
+        (problem,) = machine.disk(config, QWEN_3B).problems
+        assert problem.startswith(f"{config.trainer.default_local_dir} must have ")
+        return problem.removeprefix(f"{config.trainer.default_local_dir} must have ").split(" of weights")[0]
+
+    usage = type("Usage", (), {"free": 0})
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
-    (problem,) = machine.disk(config, QWEN_3B).problems
-    assert "must have 69.0 GiB free for 2 checkpoints" in problem
+    # 20 steps, one checkpoint every 10, two kept: 2 * 12 bytes * 3,085,938,688 = 69.0 GiB.
+    assert needed() == "69.0 GiB free for 2 checkpoints"
     usage.free = 70 * 2**30
+    assert machine.disk(config, QWEN_3B).problems == []
+    usage.free = 0
+    # Those of steps 10, 20 and 21, at most two at a time.
+    change(config, {"trainer.total_training_steps": 21})
+    assert needed() == "69.0 GiB free for 2 checkpoints"
+    change(config, {"trainer.max_actor_ckpt_to_keep": None})
+    assert needed() == "103.5 GiB free for 3 checkpoints"
+    # Adapters of rank 32: 4 * (P + A) + 8 * A bytes, A = 59,867,136: 11.5 + 0.67 GiB each.
+    change(config, {"actor_rollout_ref.model.lora_rank": 32})
+    assert needed() == "36.5 GiB free for 3 checkpoints"
+    for step in (10, 20):
+        folder = Path(config.trainer.default_local_dir) / f"global_step_{step}"
+        (folder / "actor").mkdir(parents=True)
+        write_manifest(folder, Manifest(FORMAT, "arithmetic", step, "", 0, 0))
+    assert needed() == "12.2 GiB free for 1 checkpoints"
+    change(config, {"trainer.save_freq": -1})
     assert machine.disk(config, QWEN_3B).problems == []
 
 
