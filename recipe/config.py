@@ -31,6 +31,15 @@ GPU_INSTALL = "pip install --no-deps -r requirements/gpu.lock && pip install --n
 TINY_MODEL = "tiny"
 """What `actor_rollout_ref.model.path` says for the tiny model that this project warms up itself."""
 
+ROLLOUT_DTYPES = {
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+    "half": "float16",
+    "float32": "float32",
+    "float": "float32",
+}
+"""What `actor_rollout_ref.rollout.dtype` may be: names that vLLM has for number types, with torch's."""
+
 AGENT_LOOPS = CONF / "agent_loops.yaml"
 
 

@@ -22,6 +22,8 @@ from recipe.config import CONF, AzrConfig, explain, register
 from recipe.machine import Finding
 from recipe.memory import ALL, FRAGMENTATION, Estimate, Phase
 from recipe.model_shape import ModelShape, find_shape
+from recipe.problems import PreflightError
+from recipe.resources import problems_with_counts
 from tasks.registry import load_pack
 
 
@@ -36,7 +38,8 @@ def diagnose(config: DictConfig, gpu_gib: float | None) -> list[str]:
         What will fail, each with what to do.
     """
     path = config.actor_rollout_ref.model.path
-    shape = find_shape(path) if path is not None else None
+    problems = preflight.find_problems(config)
+    shape = _shape_for_estimate(config)
     seen = machine.find_gpus()
     if seen:
         gpu_gib = min(gpu.total_gib for gpu in seen)
@@ -51,17 +54,29 @@ def diagnose(config: DictConfig, gpu_gib: float | None) -> list[str]:
             machine.sandbox(config),
         ],
         "model": [machine.model(config)],
-        "estimate": [Finding([f"none: the sizes of {path} are not known here"])],
+        "estimate": [
+            Finding([f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"])
+        ],
     }
     if shape is not None and host is not None:
         found["estimate"] = [estimate(config, shape, host, gpu_gib)]
-    problems = preflight.find_problems(config)
     for title, findings in found.items():
         print(f"\n{title}")
         for finding in findings:
             print("".join(f"  {line}\n" for line in finding.lines), end="")
             problems += [problem for problem in finding.problems if problem not in problems]
     return problems
+
+
+def _shape_for_estimate(config: DictConfig) -> ModelShape | None:
+    """The model's sizes; None if they are not known, or if the rules refuse what they are reckoned with."""
+    path = config.actor_rollout_ref.model.path
+    if path is None or any(problems_with_counts(config)) or any(memory.problems_with_types(config)):
+        return None
+    try:
+        return find_shape(path)
+    except PreflightError:  # told among the problems
+        return None
 
 
 def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: float | None) -> Finding:

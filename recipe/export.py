@@ -19,15 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from recipe import checkpoint, model_card, outputs
-
-DTYPES = {
-    "bfloat16": "bfloat16",
-    "float16": "float16",
-    "half": "float16",
-    "float32": "float32",
-    "float": "float32",
-}
-"""Number types by the names that vLLM has for them; torch's are the values."""
+from recipe.config import ROLLOUT_DTYPES
 
 
 class ExportError(ValueError):
@@ -59,12 +51,12 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
     if out.exists():
         raise ExportError(f"--out must not exist yet; {out} does. Remove it, or give another directory.")
     dtype = config.actor_rollout_ref.rollout.dtype
-    if dtype not in DTYPES:
+    if dtype not in ROLLOUT_DTYPES:
         raise ExportError(
             f"actor_rollout_ref.rollout.dtype must say in which type the policy was sampled, one of "
-            f"{', '.join(DTYPES)}; in {saved} it is {dtype!r}"
+            f"{', '.join(ROLLOUT_DTYPES)}; in {saved} it is {dtype!r}"
         )
-    card = model_card.render(_card(run, config, folder, DTYPES[dtype]))
+    card = model_card.render(_card(run, config, folder, ROLLOUT_DTYPES[dtype]))
 
     from recipe.merger import merge  # torch and verl: after what is cheap to refuse
 
@@ -73,7 +65,7 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
         model = Path(aside) / "model"
         trust_remote_code = bool(config.actor_rollout_ref.model.trust_remote_code)
         with redirect_stdout(sys.stderr):  # verl's merger talks; what is printed here is a directory
-            merge(folder / "actor", model, DTYPES[dtype], trust_remote_code=trust_remote_code)
+            merge(folder / "actor", model, ROLLOUT_DTYPES[dtype], trust_remote_code=trust_remote_code)
         (model / "README.md").write_text(card, encoding="utf-8")
         model.rename(out)
     return out

@@ -19,7 +19,9 @@ from packaging.requirements import Requirement
 from recipe import checkpoint
 from recipe.config import GPU_INSTALL, TINY_MODEL
 from recipe.memory import GIB, checkpoint_gib
+from recipe.model_files import missing_weights
 from recipe.model_shape import ModelShape, cached_file
+from recipe.problems import PreflightError
 from recipe.resources import joins_cluster, problems_with_cluster
 from tasks.sandbox.config import SandboxConfig
 from tasks.sandbox.contract import SandboxUnavailable
@@ -218,17 +220,21 @@ def disk(config: DictConfig, shape: ModelShape | None) -> Finding:
 
 
 def model(config: DictConfig) -> Finding:
-    """Whether the model's files are on this machine."""
+    """Whether a model of the hub has to be downloaded first; the rules know of the others."""
     path = config.actor_rollout_ref.model.path
     found = Finding([str(path)])
     if path is None or path == TINY_MODEL or Path(path).expanduser().is_dir() or path.count("/") != 1:
         return found
-    weights = ("model.safetensors", "model.safetensors.index.json")
-    found.require(
-        any(cached_file(path, name) is not None for name in weights),
-        f"{path} is not in the hub's cache of this machine; run `hf download {path}` where there is a "
-        "network, and give its directory as actor_rollout_ref.model.path where there is none",
-    )
+    try:
+        missing = missing_weights(lambda name: cached_file(path, name))
+    except PreflightError as error:
+        return Finding(found.lines, [str(error)])
+    if missing is not None:
+        found.lines.append(
+            f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; "
+            f"where there is no network, `hf download {path}` elsewhere and give its directory as "
+            "actor_rollout_ref.model.path"
+        )
     return found
 
 
@@ -256,13 +262,13 @@ def cluster(config: DictConfig) -> Finding:
         return Finding(["Ray: the run starts a cluster of its own on this machine"])
     import ray
 
-    from recipe.cluster import ClusterError, connect
+    from recipe.cluster import connect
 
     address = config.ray_kwargs.ray_init.address
     try:
         connect(address)
-    except (ClusterError, ConnectionError) as error:
-        return Finding([], [str(error)])
+    except (ConnectionError, RuntimeError) as error:  # ClusterError, or Ray's own for another version of it
+        return Finding([], [" ".join(str(error).split())])
     try:
         resources = ray.cluster_resources()
     finally:

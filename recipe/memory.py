@@ -14,11 +14,13 @@ from enum import StrEnum
 
 from omegaconf import DictConfig
 
-from recipe.config import AzrConfig, SolveOn
+from recipe.config import ROLLOUT_DTYPES, AzrConfig, SolveOn
 from recipe.model_shape import ModelShape
+from recipe.problems import Problems, unless
 
 GIB = 2**30
 BYTES = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
+"""Bytes of a number, by the names that verl has for its type."""
 
 LOGIT_COPIES = 3
 """Logits, the saved log-softmax and the gradient: `logprobs_from_logits_v2`, without flash-attn's kernel."""
@@ -117,7 +119,7 @@ def estimate_gpu(config: DictConfig, shape: ModelShape, card_gib: float) -> Esti
     both = updating + generating
     engine = generating if rollout.free_cache_engine else both
     pool = rollout.gpu_memory_utilization * card_gib
-    weights_of_vllm = BYTES[rollout.dtype] * shape.num_parameters / rollout.tensor_model_parallel_size / GIB
+    weights_of_vllm = _rollout_bytes(config) * shape.num_parameters / rollout.tensor_model_parallel_size / GIB
     return Estimate(
         (
             Part("weights", weights, updating if fsdp.param_offload else both),
@@ -165,7 +167,7 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
     states = _states(config, shape, _sharded_over(config))
     fsdp = reference.actor.fsdp_config
     offloaded = workers * (states[0] * fsdp.param_offload + states[2] * fsdp.optimizer_offload)
-    asleep = BYTES[rollout.dtype] * shape.num_parameters / GIB * replicas if _rank(config) else 0.0
+    asleep = _rollout_bytes(config) * shape.num_parameters / GIB * replicas if _rank(config) else 0.0
     return Estimate(
         (
             *parts,
@@ -180,7 +182,7 @@ def _model_on_host(config: DictConfig, shape: ModelShape, workers: int, replicas
     """The parts that are a GPU's elsewhere. Nothing sleeps on a CPU, so all is there all the time."""
     weights, gradients, optimizer = _states(config, shape, _sharded_over(config))
     # vLLM's CPU build keeps linear weights twice, plain and packed (docs/cpu.md).
-    weights_of_vllm = 2 * BYTES[config.actor_rollout_ref.rollout.dtype] * shape.num_parameters / GIB
+    weights_of_vllm = 2 * _rollout_bytes(config) * shape.num_parameters / GIB
     return [
         Part("weights", workers * weights),
         Part("gradients", workers * gradients),
@@ -201,7 +203,7 @@ def kv_tokens(config: DictConfig, shape: ModelShape, cache_gib: float) -> int:
     """
     rollout = config.actor_rollout_ref.rollout
     heads = max(1, shape.num_kv_heads // rollout.tensor_model_parallel_size)
-    token = 2 * shape.num_layers * heads * shape.head_size * BYTES[rollout.dtype]
+    token = 2 * shape.num_layers * heads * shape.head_size * _rollout_bytes(config)
     return int(cache_gib * GIB / token)
 
 
@@ -229,6 +231,23 @@ def tokens_per_step(config: DictConfig, azr: AzrConfig, num_kinds: int) -> Token
     responses = num_kinds * (proposals + estimated + solved)
     prompt, response = config.data.max_prompt_length, config.data.max_response_length
     return Tokens(responses, responses * response, rows * (prompt + response))
+
+
+def problems_with_types(config: DictConfig) -> Problems:
+    """Number types that have no size here; verl and vLLM refuse most of them much later."""
+    fsdp = config.actor_rollout_ref.actor.fsdp_config
+    mixed = fsdp.get("mixed_precision") or {}
+    types = {"model_dtype": fsdp.model_dtype, **{f"mixed_precision.{name}": mixed[name] for name in mixed}}
+    for name, value in types.items():
+        yield from unless(
+            value in BYTES,
+            f"actor_rollout_ref.actor.fsdp_config.{name} must be one of {', '.join(BYTES)}; got {value!r}",
+        )
+    dtype = config.actor_rollout_ref.rollout.dtype
+    yield from unless(
+        dtype in ROLLOUT_DTYPES,
+        f"actor_rollout_ref.rollout.dtype must be one of {', '.join(ROLLOUT_DTYPES)}; got {dtype!r}",
+    )
 
 
 def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
@@ -313,6 +332,10 @@ def _compute_bytes(config: DictConfig) -> int:
 
 def _weight_bytes(config: DictConfig) -> int:
     return BYTES[config.actor_rollout_ref.actor.fsdp_config.model_dtype]
+
+
+def _rollout_bytes(config: DictConfig) -> int:
+    return BYTES[ROLLOUT_DTYPES[config.actor_rollout_ref.rollout.dtype]]
 
 
 def _rank(config: DictConfig) -> int:

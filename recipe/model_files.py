@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from recipe.config import TINY_MODEL
+from recipe.model_shape import read_json
 from recipe.problems import Problems, unless
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What transformers loads; in place of either, an index (its name with `.index.json`) and its shards."""
 
 
 def problems_with_model(config: DictConfig) -> Problems:
@@ -40,6 +44,10 @@ def _problems_with_folder(config: DictConfig, folder: Path) -> Problems:
         ("tokenizer_config.json", "the tokenizer is needed for the chat template"),
     ):
         yield from unless((folder / name).exists(), f"{folder / name} must exist: {reason}")
+    missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
+    yield from unless(
+        missing is None, f"{folder / (missing or '')} must exist: without it the weights are not whole"
+    )
     tokenizer = _read_json(folder / "tokenizer_config.json")
     own = "chat_template" in tokenizer or (folder / "chat_template.jinja").exists()
     yield from unless(
@@ -62,5 +70,23 @@ def _problems_with_window(config: DictConfig, window: int | None) -> Problems:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """The file's content; nothing if it is not there, which is a problem of its own."""
-    values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return values
+    return read_json(path) if path.exists() else {}
+
+
+def missing_weights(find: Callable[[str], Path | None]) -> str | None:
+    """A file of weights that is not there; None if they are whole, in one file or in an index's shards.
+
+    Args:
+        find: A file of the model by its name; None if it is not there.
+
+    Raises:
+        PreflightError: The index holds no JSON object.
+    """
+    for name in WEIGHTS:
+        if find(name) is not None:
+            return None
+        index = find(f"{name}.index.json")
+        if index is not None:
+            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            return next((shard for shard in shards if find(shard) is None), None)
+    return WEIGHTS[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recipe.config import TINY_MODEL
+from recipe.problems import PreflightError
 
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
 OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
@@ -109,14 +110,31 @@ def find_shape(path: str) -> ModelShape | None:
 
     They come from a model directory, from the hub's cache, or from `PUBLISHED`, in this order.
 
+    Raises:
+        PreflightError: Its config.json holds no JSON object.
     """
     if path == TINY_MODEL:
         return _tiny_shape()
     folder = Path(path).expanduser()
     found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
     if found is not None and found.exists():
-        return shape_of(json.loads(found.read_text()))
+        return shape_of(read_json(found))
     return PUBLISHED.get(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        PreflightError: It holds none; an interrupted download leaves such files.
+    """
+    try:
+        values: Any = json.loads(path.read_text())
+    except ValueError:  # no JSON, or no text
+        values = None
+    if not isinstance(values, dict):
+        raise PreflightError(f"{path} must hold a JSON object, and holds none; fetch the model again")
+    return values
 
 
 def cached_file(name: str, file: str) -> Path | None:

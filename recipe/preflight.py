@@ -6,7 +6,7 @@ Neither needs verl, Ray or torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,10 +15,16 @@ from omegaconf import DictConfig
 from recipe import checkpoint
 from recipe.baselines import Baseline, Cells, Scale, Statistics
 from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
+from recipe.memory import problems_with_types
 from recipe.model_files import problems_with_model
 from recipe.outputs import SUMMARY
 from recipe.problems import PreflightError, Problems, unless
-from recipe.resources import problems_with_parallelism, problems_with_slots, sequence_parallel_size
+from recipe.resources import (
+    problems_with_counts,
+    problems_with_parallelism,
+    problems_with_slots,
+    sequence_parallel_size,
+)
 from recipe.selfplay import buffer_keys
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
@@ -60,17 +66,24 @@ def check(config: DictConfig) -> TaskPack:
 
 def find_problems(config: DictConfig) -> list[str]:
     """What `check` would stop at, one after the other; empty if it would not."""
-    found = [problem for rule in RULES for problem in rule(config)]
+    found: list[str] = []
+    for rule in RULES:
+        found += _told(rule(config))
     try:
         pack = _open_pack(config)
     except REFUSALS as error:
         return [*found, str(error)]
     for pack_rule in PACK_RULES:
-        try:
-            found += pack_rule(config, pack)
-        except REFUSALS as error:
-            found.append(str(error))
-    return found
+        found += _told(pack_rule(config, pack))
+    return list(dict.fromkeys(found))  # two rules may stumble over one file
+
+
+def _told(problems: Problems) -> Iterator[str]:
+    """The problems, and as the last of them what ended the rule before its time."""
+    try:
+        yield from problems
+    except REFUSALS as error:
+        yield str(error)
 
 
 def _open_pack(config: DictConfig) -> TaskPack:
@@ -338,6 +351,8 @@ RULES: tuple[Callable[[DictConfig], Problems], ...] = (
     _problems_with_sizes,
     _problems_with_estimator,
     _problems_with_verl,
+    problems_with_counts,
+    problems_with_types,
     _problems_with_lengths,
     problems_with_model,
     problems_with_parallelism,

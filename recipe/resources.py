@@ -93,8 +93,28 @@ def sequence_parallel_size(config: DictConfig) -> int:
     return size
 
 
+def problems_with_counts(config: DictConfig) -> Problems:
+    """Counts that others are divided by."""
+    trainer, reference = config.trainer, config.actor_rollout_ref
+    fsdp, fsdp_size = "actor_rollout_ref.actor.fsdp_config", reference.actor.fsdp_config.fsdp_size
+    tensor = reference.rollout.tensor_model_parallel_size
+    for key, count in (
+        ("trainer.nnodes", trainer.nnodes),
+        ("trainer.n_gpus_per_node", trainer.n_gpus_per_node),
+        ("actor_rollout_ref.rollout.tensor_model_parallel_size", tensor),
+        (f"{fsdp}.ulysses_sequence_parallel_size", sequence_parallel_size(config)),
+    ):
+        yield from unless(count >= 1, f"{key} must be at least 1; got {count}")
+    yield from unless(
+        fsdp_size != 0,
+        f"{fsdp}.fsdp_size must be the workers that share one copy of the model, or -1 for all; got 0",
+    )
+
+
 def problems_with_parallelism(config: DictConfig) -> Problems:
     """What tensor parallelism (vLLM's) and sequence parallelism (the trainer's) have to divide."""
+    if any(problems_with_counts(config)):
+        return
     reference, per_node = config.actor_rollout_ref, config.trainer.n_gpus_per_node
     tensor, sequence = reference.rollout.tensor_model_parallel_size, sequence_parallel_size(config)
     yield from unless(

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipe import doctor, machine, memory, preflight
 from recipe.checkpoint import FORMAT, Manifest, write_manifest
-from recipe.machine import Gpu
+from recipe.machine import Finding, Gpu
 from recipe.model_shape import QWEN_3B
 
 MODEL = "actor_rollout_ref.model.path"
@@ -60,10 +60,11 @@ def test_every_missing_thing_is_told_in_a_line(
         "vllm is not installed; run `pip install --no-deps -r requirements/gpu.lock && ",
         "torch must be ==2.11.0; 2.13.0+cpu is installed",
         "torch sees 0 of the 4 GPUs",
-        "Qwen/Qwen2.5-Coder-7B is not in the hub's cache",
     ):
         assert any(told in line for line in problems), told
     assert f"\n{len(problems)} problems\n" in said
+    # A model that is not here is no problem: the run downloads it.
+    assert "not whole in the hub's cache of this machine, which lacks model.safetensors" in said
     # The sizes of the model are known, and with them what it takes.
     assert "7,615.6 million parameters" in said
     assert "give --gpu-gib" in said
@@ -117,6 +118,31 @@ def test_cache_too_small_for_one_sequence_is_told(config: DictConfig) -> None:
     found = doctor.estimate(config, QWEN_3B, host, 24.0)
     assert any("must hold one sequence of 288 tokens; it holds about 0" in line for line in found.problems)
     assert "key-value cache: at most 0 tokens a replica, 0 whole sequences" in found.lines
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("actor_rollout_ref.rollout.dtype", "auto"),
+        ("trainer.n_gpus_per_node", 0),
+        ("actor_rollout_ref.rollout.tensor_model_parallel_size", 0),
+        ("actor_rollout_ref.actor.fsdp_config.fsdp_size", 0),
+    ],
+)
+def test_setting_that_no_estimate_can_be_made_with_is_a_problem_and_no_crash(
+    config: DictConfig, capsys: pytest.CaptureFixture, key: str, value: Any
+) -> None:
+    problems = doctor.diagnose(change(config, {key: value}), None)
+    assert len([problem for problem in problems if key in problem]) == 1
+    assert "none: the sizes of tiny are not known here, or a setting" in capsys.readouterr().out
+
+
+def test_model_directory_with_an_empty_file_is_a_problem_and_no_crash(
+    config: DictConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").touch()
+    problems = doctor.diagnose(change(config, {MODEL: str(tmp_path)}), None)
+    assert any(f"{tmp_path / 'config.json'} must hold a JSON object" in problem for problem in problems)
 
 
 def test_unknown_override_is_refused_in_one_line(
@@ -231,14 +257,18 @@ def test_model_of_the_hubs_cache_is_there(
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     change(config, {MODEL: "somebody/model"})
-    assert len(machine.model(config).problems) == 1
+    assert "which lacks model.safetensors: the run downloads it" in machine.model(config).lines[1]
     snapshot = tmp_path / "models--somebody--model" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (tmp_path / "models--somebody--model" / "refs").mkdir()
     (tmp_path / "models--somebody--model" / "refs" / "main").write_text("abc")
-    (snapshot / "model.safetensors").write_text("")
-    (snapshot / "config.json").write_text(json.dumps({}))
-    assert machine.model(config).problems == []
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))
+    assert "which lacks 1.safetensors: the run downloads it" in machine.model(config).lines[1]
+    (snapshot / "1.safetensors").touch()
+    assert machine.model(config) == Finding(["somebody/model"])
+    (snapshot / "model.safetensors.index.json").write_text("")
+    (problem,) = machine.model(config).problems
+    assert "model.safetensors.index.json must hold a JSON object" in problem
 
 
 def test_sandbox_is_looked_at_where_a_pack_has_one(config: DictConfig) -> None:
@@ -248,6 +278,15 @@ def test_sandbox_is_looked_at_where_a_pack_has_one(config: DictConfig) -> None:
     change(config, {"pack.sandbox": {"backend": "nope"}})
     (problem,) = machine.sandbox(config).problems
     assert problem.startswith("sandbox.backend must be one of")
+
+
+def test_cluster_of_another_version_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: str) -> None:
+        raise RuntimeError("Version mismatch:\nthe cluster was started with another Ray")
+
+    monkeypatch.setattr("recipe.cluster.connect", refuse)
+    change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
+    assert machine.cluster(config).problems == ["Version mismatch: the cluster was started with another Ray"]
 
 
 def test_cluster_that_does_not_answer_is_told_soon(config: DictConfig) -> None:

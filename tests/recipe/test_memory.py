@@ -147,8 +147,9 @@ def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
     # Keys and values of 2 blocks, 1 head of 4 numbers of 4 bytes: 64 bytes a token.
     assert kv_tokens(config, SMALL, 1.0) == GIB // 64
     # Qwen2.5-3B: 2 * 36 * 2 * 128 * 2 bytes; with two GPUs a replica each has one of the two heads.
-    change(config, {f"{ROLLOUT}.dtype": "bfloat16"})
-    assert kv_tokens(config, QWEN_3B, 1.0) == GIB // 36_864
+    for name in ("half", "bfloat16"):
+        change(config, {f"{ROLLOUT}.dtype": name})
+        assert kv_tokens(config, QWEN_3B, 1.0) == GIB // 36_864
     assert (
         kv_tokens(change(config, {f"{ROLLOUT}.tensor_model_parallel_size": 2}), QWEN_3B, 1.0) == GIB // 18_432
     )

@@ -224,6 +224,29 @@ RULES: list[tuple[dict[str, Any], str]] = [
         },
         "ulysses_sequence_parallel_size must divide the model's 4 attention heads, .*; got 3",
     ),
+    ({"trainer.nnodes": 0}, "trainer.nnodes must be at least 1; got 0"),
+    ({"trainer.n_gpus_per_node": 0}, "trainer.n_gpus_per_node must be at least 1; got 0"),
+    (
+        {"actor_rollout_ref.rollout.tensor_model_parallel_size": 0},
+        "tensor_model_parallel_size must be at least 1; got 0",
+    ),
+    (
+        {
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 0,
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 0,
+        },
+        "ulysses_sequence_parallel_size must be at least 1; got 0",
+    ),
+    ({"actor_rollout_ref.actor.fsdp_config.fsdp_size": 0}, "fsdp_config.fsdp_size must be .*; got 0"),
+    ({"actor_rollout_ref.rollout.dtype": "auto"}, "rollout.dtype must be one of .*half.*; got 'auto'"),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.model_dtype": "half"},
+        "fsdp_config.model_dtype must be one of fp32, .*; got 'half'",
+    ),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": "auto"},
+        "fsdp_config.mixed_precision.param_dtype must be one of fp32, .*; got 'auto'",
+    ),
     ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
 ]
@@ -272,6 +295,7 @@ ALLOWED: list[dict[str, Any]] = [
     {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 288},
     {"ray_kwargs.ray_init.num_cpus": 7},
     {"ray_kwargs.ray_init.num_cpus": None},
+    {"actor_rollout_ref.rollout.dtype": "half"},
     {"trainer.n_gpus_per_node": 4, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
     {
         "trainer.nnodes": 2,
@@ -326,6 +350,7 @@ def model(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    (folder / "model.safetensors").touch()
     return folder
 
 
@@ -347,11 +372,34 @@ def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Pat
     preflight.check(change(config, {"actor_rollout_ref.model.custom_chat_template": "{{ messages }}"}))
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors"])
 def test_incomplete_model_directory_is_refused(config: DictConfig, model: Path, file: str) -> None:
     (model / file).unlink()
     message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model / file} must exist")
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_shards_that_an_index_names_have_to_be_there(config: DictConfig, model: Path, index: str) -> None:
+    (model / "model.safetensors").unlink()
+    (model / index).write_text(json.dumps({"weight_map": {"a": "one", "b": "two", "c": "one"}}))
+    (model / "one").touch()
+    assert refusal(config, {MODEL: str(model)}).startswith(f"{model / 'two'} must exist")
+    (model / "two").touch()
+    preflight.check(config)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors.index.json"])
+def test_file_of_a_model_that_is_no_json_object_is_named(
+    config: DictConfig, model: Path, file: str, content: str
+) -> None:
+    if file == "model.safetensors.index.json":
+        (model / "model.safetensors").unlink()
+    (model / file).write_text(content)
+    message = refusal(config, {MODEL: str(model)})
+    assert message.startswith(f"{model / file} must hold a JSON object")
+    assert preflight.find_problems(config).count(message) == 1
 
 
 def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:
