@@ -58,7 +58,7 @@ def join(config: DictConfig) -> None:
         resources.check_cluster(config, ray.cluster_resources())
         nodes = _alive()
         check_nodes(nodes, config.trainer.nnodes, config.trainer.n_gpus_per_node)
-        if config.trainer.nnodes > 1:
+        if len(nodes) > 1:
             _check_shared(nodes, config)
     finally:
         ray.shutdown()  # verl connects by itself, with its own runtime environment
@@ -71,6 +71,11 @@ def connect(address: str) -> None:
         ClusterError: Nothing answers at the address, or it refuses our token.
         ConnectionError: Ray's own, for anything else.
     """
+    if "://" in address:
+        raise ClusterError(
+            "ray_kwargs.ray_init.address (RAY_ADDRESS) must be HOST:PORT of Ray's head, port 6379 as a rule; "
+            f"got {address}"
+        )
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and not _listens(host, int(port)):
         raise ClusterError(
@@ -93,18 +98,23 @@ def check_nodes(nodes: Nodes, wanted: int, gpus_per_node: int) -> None:
 
     Args:
         nodes: The cluster's nodes.
-        wanted: `trainer.nnodes`; a node with several times `gpus_per_node` counts as several.
+        wanted: `trainer.nnodes`; a node with several times the slots counts as several.
         gpus_per_node: `trainer.n_gpus_per_node`.
 
     Raises:
         ClusterError: They do not.
     """
-    gpus = {_address(node): int(node["Resources"].get("GPU", 0)) for node in nodes.values()}
-    if sum(found // gpus_per_node for found in gpus.values()) < wanted:
-        has = ", ".join(f"{found} on {address}" for address, found in sorted(gpus.items()))
+    needed = {"GPU": gpus_per_node, "CPU": resources.CPUS_PER_WORKER * gpus_per_node}
+    slots = {
+        _address(node): {name: int(node["Resources"].get(name, 0)) for name in needed}
+        for node in nodes.values()
+    }
+    if sum(min(found[name] // needed[name] for name in needed) for found in slots.values()) < wanted:
+        has = ", ".join(f"{found['GPU']} and {found['CPU']} on {at}" for at, found in sorted(slots.items()))
         raise ClusterError(
-            f"the Ray cluster must have {wanted} nodes (trainer.nnodes) with {gpus_per_node} GPU slots each "
-            f"(trainer.n_gpus_per_node); it has {has}. Add nodes, or ask for fewer slots on each."
+            f"the Ray cluster must have {wanted} nodes (trainer.nnodes) with {gpus_per_node} GPU slots "
+            f"(trainer.n_gpus_per_node) and {needed['CPU']} CPU slots each; it has {has}. Add nodes, start "
+            "them with more slots (ray start --num-cpus; they are logical), or ask for fewer on each."
         )
 
 
@@ -112,13 +122,16 @@ def _check_shared(nodes: Nodes, config: DictConfig) -> None:
     model = Path(config.actor_rollout_ref.model.path).expanduser()
     if model.is_dir():
         check_shared_path(nodes, "actor_rollout_ref.model.path", model)
-    # A name that no node has asked for before: file systems on the network remember what was not there.
-    mark = Path(config.run.dir) / f"seen-{uuid4().hex}"
-    mark.touch()
-    try:
-        check_shared_path(nodes, "run.dir", mark)
-    finally:
-        mark.unlink()
+    checkpoints = Path(config.trainer.default_local_dir)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for key, folder in (("run.dir", Path(config.run.dir)), ("trainer.default_local_dir", checkpoints)):
+        # A name that no node has asked for before: file systems on the network remember what was not there.
+        mark = folder / f"seen-{uuid4().hex}"
+        mark.touch()
+        try:
+            check_shared_path(nodes, key, mark)
+        finally:
+            mark.unlink()
 
 
 def check_shared_path(nodes: Nodes, key: str, path: Path) -> None:
@@ -186,7 +199,10 @@ class _Watch(threading.Thread):
         while not self._ended.wait(POLL_INTERVAL_S):
             if not ray.is_initialized():
                 continue
-            alive = _alive()
+            try:
+                alive = _alive()
+            except RayError:  # not now: Ray is stopping, or its head does not answer
+                continue
             self.nodes = self.nodes or alive
             self.lost = [_address(node) for node_id, node in self.nodes.items() if node_id not in alive]
             if self.lost and not self._ended.is_set():

@@ -16,14 +16,14 @@ from recipe import cluster, resources
 from recipe.config import CONF
 
 
-def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True) -> dict[str, Any]:
+def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True, cpus: int = 24) -> dict[str, Any]:
     """A row as `ray.nodes()` gives it."""
     return {
         "NodeID": f"id-of-{address}",
         "Alive": alive,
         "NodeManagerAddress": address,
         "NodeManagerPort": port,
-        "Resources": {"CPU": 8.0, "GPU": float(gpus)} if gpus else {"CPU": 8.0},
+        "Resources": {"CPU": float(cpus), "GPU": float(gpus)} if gpus else {"CPU": float(cpus)},
     }
 
 
@@ -44,8 +44,23 @@ def test_nodes_that_carry_the_workers_pass(gpus: tuple[int, ...], wanted: int, p
 def test_slots_that_are_enough_in_sum_only_are_refused() -> None:
     """Sixteen slots, and no node has the eight that a node's workers need together."""
     nodes = by_id(*(row(f"10.0.0.{i}", gpus=4) for i in range(4)))
-    with pytest.raises(cluster.ClusterError, match=r"2 nodes .* 8 GPU slots each .* 4 on 10\.0\.0\.0, 4 on"):
+    with pytest.raises(
+        cluster.ClusterError, match=r"2 nodes .* 8 GPU slots .* 4 and 24 on 10\.0\.0\.0, 4 and"
+    ):
         cluster.check_nodes(nodes, 2, 8)
+
+
+def test_a_node_without_the_cpus_for_its_workers_is_refused() -> None:
+    # 8 workers on a node take 3 CPUs each, and a head with 128 does not lend the other node any.
+    nodes = by_id(row("10.0.0.1", gpus=8, cpus=128), row("10.0.0.2", gpus=8, cpus=8))
+    with pytest.raises(cluster.ClusterError, match=r"24 CPU slots each; .* 8 and 8 on 10\.0\.0\.2"):
+        cluster.check_nodes(nodes, 2, 8)
+
+
+@pytest.mark.parametrize("address", ["http://10.0.0.1:8265", "ray://10.0.0.1:10001"])
+def test_an_address_that_is_no_heads_is_told(address: str) -> None:
+    with pytest.raises(cluster.ClusterError, match=f"must be HOST:PORT of Ray's head.* got {address}"):
+        cluster.connect(address)
 
 
 def test_a_head_that_is_not_there_is_told_at_once() -> None:
