@@ -43,7 +43,8 @@ check_token() {
   [ -z "${RAY_AUTH_TOKEN:-}" ] || return 0
   [ -s "$RAY_AUTH_TOKEN_PATH" ] ||
     fail "RAY_AUTH_TOKEN_PATH must be a file with the cluster's token; $RAY_AUTH_TOKEN_PATH is not." \
-      "Start the head first, and copy its file here if the home directory is not shared."
+      "Start the head first, and copy its file here if the home directory is not shared. (A cluster that was" \
+      "started without RAY_AUTH_MODE=token has none, and is not joined.)"
   case "$(stat -L -c %a "$RAY_AUTH_TOKEN_PATH")" in
     ?00) ;;
     *) fail "the token in $RAY_AUTH_TOKEN_PATH must be its owner's alone: chmod 600 $RAY_AUTH_TOKEN_PATH" ;;

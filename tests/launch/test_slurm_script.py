@@ -54,7 +54,7 @@ def submit(checkout: Path, *overrides: str, **variables: str) -> subprocess.Comp
     # Slurm runs a copy of its own.
     script = shutil.copy(checkout / "launch" / "slurm.sbatch", checkout / "slurm_script")
     return subprocess.run(
-        ["bash", script, *overrides],
+        ["bash", script, *(overrides or ("run.dir=runs/mine",))],
         cwd="/",
         env=environment | variables,
         capture_output=True,
@@ -66,16 +66,16 @@ def submit(checkout: Path, *overrides: str, **variables: str) -> subprocess.Comp
 def test_the_head_is_on_the_first_node_and_a_worker_on_each_other(checkout: Path) -> None:
     done = submit(
         checkout,
-        "experiment=demo",
+        "run.dir=runs/mine",
         "a='b c'",
         STUB_NODES="node1 node2 node3",
         STUB_STATUS="yes ' 1 node_' | head -3",
     )
     assert done.returncode == 0, done.stderr
-    assert "<-m><recipe.main_azr><experiment=demo><a='b c'>" in done.stdout
+    assert "<-m><recipe.main_azr><run.dir=runs/mine><a='b c'>" in done.stdout
     both = "--export=ALL --cpu-bind=none"
     assert sorted((checkout / "srun.calls").read_text().splitlines()) == [
-        f"{both} --nodes=1 --ntasks=1 --nodelist=node1 launch/ray_head.sh experiment=demo a='b c'",
+        f"{both} --nodes=1 --ntasks=1 --nodelist=node1 launch/ray_head.sh run.dir=runs/mine a='b c'",
         f"{both} --nodes=2 --ntasks=2 --nodelist=node2,node3 launch/ray_worker.sh",
     ]
 
@@ -96,8 +96,12 @@ def test_the_job_ends_as_the_training_does_and_removes_its_token(checkout: Path)
 
 
 def test_a_requeued_job_keeps_the_logs_of_the_first_attempt(checkout: Path) -> None:
+    # The nodes are there only once the head has said so, or it might be stopped before.
+    status = "until [ -e is_up ]; do sleep 0.01; done; printf ' 1 node_a\\n 1 node_b\\n'"
     for _ in range(2):
-        assert submit(checkout, STUB_HEAD="echo up; sleep 60").returncode == 0
+        done = submit(checkout, STUB_HEAD="echo up; touch is_up; sleep 60", STUB_STATUS=status)
+        assert done.returncode == 0, done.stderr
+        (checkout / "is_up").unlink()
     logs = checkout / "runs" / "logs" / "slurm_7"
     assert [(logs / attempt / "head.log").read_text() for attempt in ("attempt_1", "attempt_2")] == [
         "up\n"
@@ -121,3 +125,9 @@ def test_a_job_submitted_from_elsewhere_says_so(checkout: Path) -> None:
     done = submit(checkout, SLURM_SUBMIT_DIR=str(checkout / "elsewhere"))
     assert done.returncode == 2
     assert "sbatch must be called in the root of the checkout" in done.stderr
+
+
+def test_without_a_directory_a_requeued_job_would_begin_anew(checkout: Path) -> None:
+    done = submit(checkout, "experiment=azr_coder_7b")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run.dir must be given")
