@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from tasks.parsing import tail
 
@@ -28,7 +29,7 @@ _NUMBER = re.compile(
 # Around a number that means another one than its digits: `minus 5`, `- 5`, `-$ 5`, `1 million`.
 _MINUS_WORDS = ("minus", "negative")
 _BETWEEN = " \t\r\n\\$\u20ac\u00a3"
-_SCALE = re.compile(r"[\s-]*(?:hundred|thousand|million|billion|trillion)", re.IGNORECASE)
+_SCALE = re.compile(r"[\s-]*(?:hundred|thousand|million|billion|trillion)(?:s|ths?)?\b", re.IGNORECASE)
 
 
 class NumberError(ValueError):
@@ -47,7 +48,7 @@ def read_number(text: str) -> str:
     if len(text) > MAX_ANSWER_CHARS:
         raise NumberError("answer-too-big")
     text = _with_ascii_minus(text)
-    if any(char.isdigit() for char in _NUMBER.sub("", text)):
+    if any(_is_figure(char) for char in _NUMBER.sub("", text)):
         raise NumberError("not-a-number")
     found = list(_NUMBER.finditer(text))
     if len(found) != 1:
@@ -89,7 +90,18 @@ def _means_another(text: str, found: re.Match[str]) -> bool:
     before = text[: found.start()]
     stripped = before.rstrip(_BETWEEN)
     is_apart = stripped.endswith("-") and stripped != before
-    return is_apart or stripped.lower().endswith(_MINUS_WORDS) or bool(_SCALE.match(text, found.end()))
+    behind = text[found.end() :].lstrip()[:1]
+    return (
+        is_apart
+        or stripped.lower().endswith(_MINUS_WORDS)
+        or bool(_SCALE.match(text, found.end()))
+        or (bool(behind) and unicodedata.category(behind) == "No")
+    )
+
+
+def _is_figure(char: str) -> bool:
+    """Whether a character is a digit of any script, or a number by itself as one half is; not a letter."""
+    return unicodedata.category(char) in ("Nd", "No")
 
 
 def _with_ascii_minus(text: str) -> str:

@@ -16,12 +16,13 @@ READ = {
     "18 apples": "18", "x = 18": "18", "The answer is **18**.": "18", r"\boxed{18}": "18", "(18)": "18",
     "50 percent": "50%",
     "5 - that is all": "5", "a surplus 5": "5", "(-5)": "-5", "5 mill": "5",
+    "5 millionaires": "5",
     "18, of course": "18", "$18/day": "18", "18-inch": "18",
 }  # fmt: skip
 
 REFUSED = {
     "": "no-number", "   ": "no-number", "none": "no-number", "nan": "no-number", "inf": "no-number",
-    "-": "no-number", "eighteen": "no-number", "\N{VULGAR FRACTION ONE HALF}": "no-number",
+    "-": "no-number", "eighteen": "no-number", "\N{VULGAR FRACTION ONE HALF}": "not-a-number",
     "1e5": "not-a-number", "1e9999": "not-a-number", "0x10": "not-a-number", "1_000": "not-a-number",
     "1/0": "not-a-number", "1/2/3": "not-a-number", "1,23": "not-a-number", "12,345,67": "not-a-number",
     "1.000.000": "not-a-number", "--5": "not-a-number", "18kg": "not-a-number", "H2O": "not-a-number",
@@ -32,7 +33,8 @@ REFUSED = {
     "3 1/2": "several-numbers", "1 234": "several-numbers", "17 or 18": "several-numbers",
     "minus 5": "not-a-number", "Minus  $5": "not-a-number", "negative 5": "not-a-number",
     "- 5": "not-a-number", "-$ 5": "not-a-number", "\N{MINUS SIGN} 5": "not-a-number",
-    "It is - 5": "not-a-number",
+    "It is - 5": "not-a-number", "5 hundredths": "not-a-number",
+    "2 \N{VULGAR FRACTION ONE HALF} hours": "not-a-number",
     "1 million": "not-a-number", "$1.5 Billion": "not-a-number", "2-thousand": "not-a-number",
     "20 - 5": "several-numbers", "20 minus 5": "several-numbers",
     "18 = 18": "several-numbers", r"\frac{1}{2}": "several-numbers", "9" * 201: "answer-too-big",
@@ -79,6 +81,7 @@ def test_the_last_number_is_read(text: str, number: str) -> None:
         ("3 days, so minus 5", "not-a-number"),
         ("3 days cost $1 million", "not-a-number"),
         ("20 - 5", "not-a-number"),
+        ("so 2 \N{VULGAR FRACTION ONE HALF} hours", "not-a-number"),
     ],
 )
 def test_a_last_number_that_cannot_be_read_is_none(text: str, reason: str) -> None:
