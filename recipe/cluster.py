@@ -56,7 +56,7 @@ def join(config: DictConfig) -> None:
     connect(init.address)
     try:
         resources.check_cluster(config, ray.cluster_resources())
-        nodes = _alive()
+        nodes = alive_nodes()
         check_nodes(nodes, config.trainer.nnodes, config.trainer.n_gpus_per_node)
         if len(nodes) > 1:
             _check_shared(nodes, config)
@@ -200,7 +200,7 @@ class _Watch(threading.Thread):
             if not ray.is_initialized():
                 continue
             try:
-                alive = _alive()
+                alive = alive_nodes()
             except RayError:  # not now: Ray is stopping, or its head does not answer
                 continue
             self.nodes = self.nodes or alive
@@ -214,7 +214,8 @@ class _Watch(threading.Thread):
         self.join()
 
 
-def _alive() -> Nodes:
+def alive_nodes() -> Nodes:
+    """The nodes of the cluster that this process is connected to."""
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 

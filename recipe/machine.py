@@ -262,7 +262,7 @@ def cluster(config: DictConfig) -> Finding:
         return Finding(["Ray: the run starts a cluster of its own on this machine"])
     import ray
 
-    from recipe.cluster import connect
+    from recipe.cluster import ClusterError, alive_nodes, check_nodes, connect
 
     address = config.ray_kwargs.ray_init.address
     try:
@@ -270,8 +270,15 @@ def cluster(config: DictConfig) -> Finding:
     except (ConnectionError, RuntimeError) as error:  # ClusterError, or Ray's own for another version of it
         return Finding([], [" ".join(str(error).split())])
     try:
-        resources = ray.cluster_resources()
+        resources, nodes = ray.cluster_resources(), alive_nodes()
     finally:
         ray.shutdown()
     slots = ", ".join(f"{resources.get(name, 0):g} {name} slots" for name in ("CPU", "GPU"))
-    return Finding([f"Ray: {address} has {slots}"], list(problems_with_cluster(config, resources)))
+    found = Finding([f"Ray: {address} has {slots} on {len(nodes)} nodes"])
+    found.problems += problems_with_cluster(config, resources)
+    if not found.problems and config.trainer.n_gpus_per_node >= 1:
+        try:
+            check_nodes(nodes, config.trainer.nnodes, config.trainer.n_gpus_per_node)
+        except ClusterError as error:
+            found.problems.append(str(error))
+    return found

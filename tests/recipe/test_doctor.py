@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import doctor, machine, memory, preflight
+from recipe import cluster, doctor, machine, memory, preflight
 from recipe.checkpoint import FORMAT, Manifest, write_manifest
 from recipe.machine import Finding, Gpu
 from recipe.model_shape import QWEN_3B
@@ -294,3 +295,18 @@ def test_cluster_that_does_not_answer_is_told_soon(config: DictConfig) -> None:
     change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
     (problem,) = machine.cluster(config).problems
     assert problem.startswith("Ray's head must listen at 127.0.0.1:1 ")
+
+
+def test_slots_that_are_enough_in_sum_only_are_told(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = {"Alive": True, "Resources": {"CPU": 64.0, "GPU": 1.0}}
+    nodes = [node | {"NodeID": at, "NodeManagerAddress": at} for at in ("10.0.0.1", "10.0.0.2")]
+    monkeypatch.setattr(cluster, "connect", lambda address: None)
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 128.0, "GPU": 2.0})
+    change(config, {"ray_kwargs.ray_init.address": "10.0.0.1:6379", "trainer.n_gpus_per_node": 2})
+    found = machine.cluster(config)
+    assert found.lines == ["Ray: 10.0.0.1:6379 has 128 CPU slots, 2 GPU slots on 2 nodes"]
+    (problem,) = found.problems
+    assert problem.startswith("the Ray cluster must have 1 nodes (trainer.nnodes) with 2 GPU slots")
