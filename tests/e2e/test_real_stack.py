@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -95,8 +96,8 @@ def assert_rollout_matches_actor(metrics: list[dict[str, Any]]) -> None:
 
 
 def assert_rewards_less_running_means(metrics: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
-    """Advantages are rewards less the means of the steps before, whichever process made them."""
-    means: dict[str, float] = defaultdict(float)
+    """Advantages are rewards less the mean of the steps before (the first less its own) in any process."""
+    steps: dict[str, list[float]] = defaultdict(list)  # the mean reward of each step that a cell was in
     for line in metrics[1:]:
         rewards: dict[str, list[float]] = defaultdict(list)
         for written in ledger:
@@ -104,9 +105,12 @@ def assert_rewards_less_running_means(metrics: list[dict[str, Any]], ledger: lis
                 rewards[written["cell"]].append(written["reward"])
         assert rewards
         for cell, found in rewards.items():
-            expected = fmean(abs(reward - means[cell]) for reward in found)
+            before = steps[cell] or [fmean(found)]
+            weights = [0.95**age for age in reversed(range(len(before)))]
+            baseline = sum(map(operator.mul, weights, before)) / sum(weights)
+            expected = fmean(abs(reward - baseline) for reward in found)
             assert line[f"azr/{cell}/advantage_magnitude"] == pytest.approx(expected, abs=1e-5)
-            means[cell] = 0.95 * means[cell] + 0.05 * fmean(found)
+            steps[cell].append(fmean(found))
 
 
 def export(run_dir: Path) -> Path:
@@ -136,20 +140,22 @@ def policy_of(actor: Path) -> PreTrainedModel:
 
 
 def assert_export_is_the_policy(run_dir: Path, step: int, base: Path) -> None:
-    """What `recipe.export` writes computes what the shards do, and the base does not."""
+    """What `recipe.export` writes computes what the shards do, and the base does not, if a step moved it."""
     out = export(run_dir)
     assert out == run_dir / "export" / f"step_{step}"
     exported = AutoModelForCausalLM.from_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(out)
     trained = policy_of(run_dir / "checkpoints" / f"global_step_{step}" / "actor")
-    prompt = next(line["prompt"] for line in read_lines(run_dir / "ledger.jsonl") if line["role"] == "solve")
+    prompt = read_lines(run_dir / "ledger.jsonl")[0]["prompt"]
     tokens = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt")
     asked = tokens["input_ids"]
     with torch.no_grad():
         expected = trained(asked).logits
         torch.testing.assert_close(exported(asked).logits, expected, atol=1e-5, rtol=0)
         difference = (AutoModelForCausalLM.from_pretrained(base)(asked).logits - expected).abs().max()
-    assert difference > 1e-4, "training moved the weights by too little to tell them from the base's"
+    # With every response malformed there is nothing to learn, and a barely warmed-up model has such steps.
+    moved = any(line.get("actor/grad_norm", 0) > 0 for line in read_lines(run_dir / "metrics.jsonl"))
+    assert (difference > 1e-4) == moved
     answers = [model.generate(**tokens, max_new_tokens=24, do_sample=False) for model in (exported, trained)]
     assert torch.equal(*answers)
     assert f"n={NUM_HELD_OUT}" in (out / "README.md").read_text()
