@@ -196,6 +196,7 @@ class _Watch(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
+        """Look every `POLL_INTERVAL_S` until a node is missing or `stop` is called."""
         while not self._ended.wait(POLL_INTERVAL_S):
             if not ray.is_initialized():
                 continue
