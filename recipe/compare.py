@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipe.intervals import newcombe, wilson
-from recipe.metrics import ALL_KINDS
-from recipe.outputs import SUMMARY
+from recipe.run.files import SUMMARY
+from recipe.selfplay.intervals import newcombe, wilson
+from recipe.selfplay.metrics import ALL_KINDS
 
 NOT_MEASURED = "-"
 ROWS = ("before", "after", "change")

@@ -1,7 +1,7 @@
 """The `azr` node of the configuration, typed, and how the whole is composed on top of verl's.
 
 Hydra checks names and types against these classes before anything starts; rules across fields are in
-`recipe/preflight.py`. The values, each with its reason, are in `conf/azr.yaml`.
+`recipe/preflight/rules.py`. The values, each with its reason, are in `conf/azr.yaml`.
 """
 
 from __future__ import annotations

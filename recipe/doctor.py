@@ -17,13 +17,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recipe import machine, memory, preflight
 from recipe.config import CONF, AzrConfig, explain, register
-from recipe.machine import Finding
-from recipe.memory import ALL, FRAGMENTATION, Estimate, Phase
-from recipe.model_shape import ModelShape, find_shape
-from recipe.problems import PreflightError
-from recipe.resources import problems_with_counts
+from recipe.preflight import machine, memory
+from recipe.preflight import rules as preflight
+from recipe.preflight.machine import Finding
+from recipe.preflight.memory import ALL, FRAGMENTATION, Estimate, Phase
+from recipe.preflight.model_shape import ModelShape, find_shape
+from recipe.preflight.problems import PreflightError
+from recipe.preflight.slots import problems_with_counts
 from tasks.registry import load_pack
 
 

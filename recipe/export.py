@@ -18,8 +18,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import checkpoint, model_card, outputs
+from recipe import model_card
 from recipe.config import ROLLOUT_DTYPES
+from recipe.run import checkpoint
+from recipe.run import files as outputs
 
 
 class ExportError(ValueError):
@@ -58,7 +60,7 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
         )
     card = model_card.render(_card(run, config, folder, ROLLOUT_DTYPES[dtype]))
 
-    from recipe.merger import merge  # torch and verl: after what is cheap to refuse
+    from recipe.engine.merger import merge  # torch and verl: after what is cheap to refuse
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{out.name}.writing-", dir=out.parent) as aside:

@@ -27,10 +27,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from recipe import checkpoint, outputs, preflight, resources
 from recipe.config import CONF, TINY_MODEL, explain, finalize, register
-from recipe.disk import check_writable
-from recipe.progress import ProgressBar
+from recipe.preflight import rules as preflight
+from recipe.preflight import slots as resources
+from recipe.run import checkpoint
+from recipe.run import files as outputs
+from recipe.run.disk import check_writable
+from recipe.run.progress import ProgressBar
 from tasks.contract import TaskPack
 
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers")
@@ -132,8 +135,8 @@ def _run(config: DictConfig) -> None:
     from verl.utils.config import validate_config
     from verl.utils.device import auto_set_device
 
-    from recipe import cluster
-    from recipe.runner import AzrTaskRunner
+    from recipe.engine import cluster
+    from recipe.engine.runner import AzrTaskRunner
 
     auto_set_device(config)
     validate_config(config, need_reference_policy(config), need_critic(config))

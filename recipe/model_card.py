@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recipe.metrics import ALL_KINDS
+from recipe.selfplay.metrics import ALL_KINDS
 
 NOT_MEASURED = "-"
 
@@ -61,7 +61,7 @@ class Card:
         pack: Name of the pack.
         estimator: What advantages were computed with (`algorithm.adv_estimator`).
         dtype: Number type of the weights.
-        before: The evaluation before the first step, in the form of `recipe.outputs.held_out_of`, or None.
+        before: The evaluation before the first step, in the form of `recipe.run.files.held_out_of`, or None.
         after: The evaluation of the exported step, likewise.
         summary: The run's `summary.json`; empty if the run has not ended.
     """

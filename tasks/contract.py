@@ -2,7 +2,7 @@
 
 A pack states facts: how to ask for a task, whether a proposal is a task, what a solver is asked, and
 whether an answer is right. It never sees a reward, a tokenizer, a tensor or a configuration tree.
-Rewards are in `rewards/`, credit is in `recipe/estimator.py`.
+Rewards are in `rewards/`, credit is in `recipe/engine/estimator.py`.
 
 Nothing here imports `recipe`, verl, ray or torch.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tasks.held_out_file import FilePack, build, render
+from tasks.kit.held_out_file import FilePack, build, render
 from tasks.registry import load_pack
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 from tasks.arithmetic.answer import after_steps, bare
 from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Outcome, Rejected, Verdict
-from tasks.kinds_pack import Kind, malformed, wrong
-from tasks.parsing import last_line
-from tasks.payload import Payload, read_int, read_pair, read_str
+from tasks.kit.kinds import Kind, malformed, wrong
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import Payload, read_int, read_pair, read_str
 
 PROPOSAL = re.compile(r"(?:Find:[ \t]*)?\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
 # Two ways to be apart, not one optional mark among blanks: that would take quadratic time on many blanks.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tasks.contract import Outcome, Verdict
-from tasks.number import NumberError, read_number
-from tasks.parsing import last_line
+from tasks.kit.numbers import NumberError, read_number
+from tasks.kit.parsing import last_line
 
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tasks.arithmetic.deduction import SEEDS, draw_task
 from tasks.contract import Json, TaskRecord
-from tasks.held_out_file import Stratum
+from tasks.kit.held_out_file import Stratum
 
 DEFAULT = "default"
 TIERS_200 = "tiers_200"

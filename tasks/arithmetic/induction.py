@@ -10,9 +10,9 @@ from typing import ClassVar
 from tasks.arithmetic.answer import after_steps, bare, judge_bare_integer, judge_integer
 from tasks.arithmetic.difficulty import TEN, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
-from tasks.kinds_pack import Kind, malformed, wrong
-from tasks.parsing import last_line
-from tasks.payload import Payload, read_pair, read_pairs, read_str
+from tasks.kit.kinds import Kind, malformed, wrong
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import Payload, read_pair, read_pairs, read_str
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 MIN_EXAMPLES = 3

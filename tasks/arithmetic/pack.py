@@ -16,10 +16,10 @@ from tasks.arithmetic.deduction import OPERATIONS, Deduction
 from tasks.arithmetic.held_out_sets import DEFAULT, SETS, TIERS_200, TIERS_2000, possible_seeds, strata
 from tasks.arithmetic.induction import Induction
 from tasks.contract import TaskRecord
-from tasks.held_out_file import Stratum, load
-from tasks.kinds_pack import Kind, KindsPack
-from tasks.knobs import check_choices, check_count
-from tasks.payload import read_int, read_str
+from tasks.kit.held_out_file import Stratum, load
+from tasks.kit.kinds import Kind, KindsPack
+from tasks.kit.knobs import check_choices, check_count
+from tasks.kit.payload import read_int, read_str
 
 SMALLEST_MAXIMUM = 9
 LARGEST_MAXIMUM = 9999

@@ -8,10 +8,10 @@ from typing import TypeGuard
 
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.execution import Runner, fault
+from tasks.kit.numbers import NumberError, read_number
+from tasks.kit.program import Refusal, Rules, check_program, parse_program
 from tasks.math_word.mention import constant_fault
 from tasks.math_word.records import Draft, from_expression, open_problem, problem
-from tasks.number import NumberError, read_number
-from tasks.program import Refusal, Rules, check_program, parse_program
 from tasks.sandbox import Outcome as RunOutcome
 from tasks.sandbox.literals import parse_literal
 

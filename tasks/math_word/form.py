@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
+from tasks.kit.numbers import NumberError, read_last_number, read_number
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import read_str
+from tasks.kit.program import parse_program
+from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 from tasks.math_word import prompts
 from tasks.math_word.records import SHOTS, Draft, Verify, shot, shown_program
 from tasks.math_word.steps import work_out
-from tasks.number import NumberError, read_last_number, read_number
-from tasks.parsing import last_line
-from tasks.payload import read_str
-from tasks.program import parse_program
-from tasks.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
 SOLUTIONS = {Verify.PROGRAM: PROGRAM, Verify.CLAIMED: CLAIM}

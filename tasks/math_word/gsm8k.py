@@ -19,13 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tasks.contract import Rejected, TaskRecord
-from tasks.held_out_file import render
+from tasks.kit.held_out_file import render
+from tasks.kit.numbers import NumberError, read_number
+from tasks.kit.payload import read_str
 from tasks.math_word.admission import read_question
 from tasks.math_word.form import MARK
 from tasks.math_word.pack import MathWordPack
 from tasks.math_word.records import SHOTS, problem, shot
-from tasks.number import NumberError, read_number
-from tasks.payload import read_str
 
 NUM_SHOTS = 5
 

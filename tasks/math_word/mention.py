@@ -11,7 +11,7 @@ import math
 import re
 from fractions import Fraction
 
-from tasks.program import parse_program
+from tasks.kit.program import parse_program
 
 FREE = frozenset(map(Fraction, (0, 1, 2, 100)))
 """Numbers that a program may use unmentioned: for halves and doubles, for per cent, for counting from one."""

@@ -1,6 +1,6 @@
 """Compare two numbers that answers gave.
 
-The library math-verify gets numbers that `tasks/number.py` read, never text: it reads expressions by
+The library math-verify gets numbers that `tasks/kit/numbers.py` read, never text: it reads expressions by
 evaluating them, so `10**10**10` would not come to an end, and its time limits are signals, which work in a
 main thread only.
 """

@@ -14,16 +14,16 @@ from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
-from tasks.held_out_file import FilePack, Stratum
-from tasks.knobs import check_bool, check_count, check_limits, check_sandbox
+from tasks.kit.held_out_file import FilePack, Stratum
+from tasks.kit.knobs import check_bool, check_count, check_limits, check_sandbox
+from tasks.kit.payload import read_str
+from tasks.kit.response import Tags
 from tasks.math_word.admission import Admission, admit_claim, admit_question
 from tasks.math_word.form import Extraction, Form, TaggedForm, TerseForm
 from tasks.math_word.number import equal
 from tasks.math_word.records import NEXT_SHOT, PROBLEM, SHOTS, Verify, problem
 from tasks.math_word.stories import STORIES, draw_story, seed_problems
 from tasks.math_word.vote import find_majority
-from tasks.payload import read_str
-from tasks.response import Tags
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tasks.contract import Json, TaskRecord
-from tasks.payload import read_str
+from tasks.kit.payload import read_str
 
 PROBLEM = "problem"
 """The one kind."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tasks.parsing import last_line, tail
+from tasks.kit.parsing import last_line, tail
 
 BOX = r"\boxed{"
 

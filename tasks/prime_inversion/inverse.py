@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 
 from tasks.contract import Json, Rejected
-from tasks.kinds_pack import malformed, wrong
-from tasks.payload import Payload, read_int
+from tasks.kit.kinds import malformed, wrong
+from tasks.kit.payload import Payload, read_int
 from tasks.prime_inversion.grammar import read_congruences
 from tasks.prime_inversion.primes import is_prime
 from tasks.prime_inversion.unknown import Unknown

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from tasks.contract import Json, Rejected
-from tasks.kinds_pack import malformed, wrong
-from tasks.payload import Payload, read_int, read_pairs
+from tasks.kit.kinds import malformed, wrong
+from tasks.kit.payload import Payload, read_int, read_pairs
 from tasks.prime_inversion.grammar import read_congruences
 from tasks.prime_inversion.primes import is_prime, solving_primes
 from tasks.prime_inversion.unknown import Unknown

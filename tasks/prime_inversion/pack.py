@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.kinds_pack import KindsPack
+from tasks.kit.kinds import KindsPack
 from tasks.prime_inversion.inverse import Inverse
 from tasks.prime_inversion.modulus import Modulus, Unique
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tasks.contract import Json, Outcome, Verdict
-from tasks.kinds_pack import Kind
-from tasks.payload import Payload
+from tasks.kit.kinds import Kind
+from tasks.kit.payload import Payload
 from tasks.prime_inversion.grammar import read_answer
 from tasks.prime_inversion.primes import primes_between
 

@@ -1,7 +1,7 @@
 """Decide whether a draft is a task, and work out what its solver is to find.
 
-A program is admitted if it keeps the rules of `tasks/program.py` and gives equal values in two processes with
-different hash seeds, within half of the time that an attempt will have.
+A program is admitted if it keeps the rules of `tasks/kit/program.py` and gives equal values in two processes
+with different hash seeds, within half of the time that an attempt will have.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tasks.contract import Outcome, Rejected, TaskRecord
 from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
-from tasks.program import Refusal, Rules, bound_names, check_program, parse_program
+from tasks.kit.program import Refusal, Rules, bound_names, check_program, parse_program
 from tasks.python_code.composite import composite_fault
 from tasks.python_code.records import (
     ERROR,

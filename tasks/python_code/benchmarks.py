@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.contract import TaskRecord
-from tasks.held_out_file import render
-from tasks.payload import read_str
-from tasks.program import ENTRY, parse_program
+from tasks.kit.held_out_file import render
+from tasks.kit.payload import read_str
+from tasks.kit.program import ENTRY, parse_program
 from tasks.python_code.pack import PythonCodePack
 from tasks.python_code.records import ABDUCTION, DEDUCTION, Example, triplet
 from tasks.sandbox import parse_arguments, parse_literal, render_arguments

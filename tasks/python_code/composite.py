@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
-from tasks.program import ENTRY, bound_names, canonical_program
+from tasks.kit.program import ENTRY, bound_names, canonical_program
+from tasks.kit.syntax import parse
 from tasks.python_code.records import read_program
-from tasks.syntax import parse
 
 
 @dataclass(frozen=True, slots=True)

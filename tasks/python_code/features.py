@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from tasks.contract import TaskRecord
+from tasks.kit.syntax import PARSING, parse
 from tasks.python_code.records import read_program
-from tasks.syntax import PARSING, parse
 
 COMPLEXITY_SCALE = 15.0
 EFFORT_SCALE = 10_000.0

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
-from tasks.payload import read_str
+from tasks.kit.payload import read_str
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, Draft, read_program
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import BUILT_IN_ERRORS, NOT_DETERMINISTIC, Runner, fault
-from tasks.payload import read_str
-from tasks.program import Refusal, Rules, check_program
+from tasks.kit.payload import read_str
+from tasks.kit.program import Refusal, Rules, check_program
 from tasks.python_code.admission import read_input
 from tasks.python_code.knobs import LITERAL_CHARS, PROGRAM_CHARS
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, read_examples, read_program

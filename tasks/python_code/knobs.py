@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.knobs import check_count
+from tasks.kit.knobs import check_count
 from tasks.python_code.composite import Schedule
 
 PROGRAM_CHARS = (64, 20_000)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Message, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
-from tasks.held_out_file import FilePack, Stratum
-from tasks.knobs import check_bool, check_choices, check_count, check_limits, check_sandbox
-from tasks.payload import read_str
-from tasks.program import Rules, canonical_program, is_same_program
+from tasks.kit.held_out_file import FilePack, Stratum
+from tasks.kit.knobs import check_bool, check_choices, check_count, check_limits, check_sandbox
+from tasks.kit.payload import read_str
+from tasks.kit.program import Rules, canonical_program, is_same_program
+from tasks.kit.response import Tags
 from tasks.python_code import draws, grammar, rule_draws
 from tasks.python_code.admission import Admission
 from tasks.python_code.composite import Schedule, choose_given, define_given
@@ -41,7 +42,6 @@ from tasks.python_code.records import (
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
-from tasks.response import Tags
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.program import ALLOWED_MODULES
+from tasks.kit.program import ALLOWED_MODULES
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION
 
 MODULES = ", ".join(sorted(ALLOWED_MODULES))

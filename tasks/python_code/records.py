@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.contract import Json, TaskRecord
-from tasks.payload import Payload, read_int, read_str
+from tasks.kit.payload import Payload, read_int, read_str
 
 DEDUCTION = "deduction"
 ABDUCTION = "abduction"

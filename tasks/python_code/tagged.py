@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.contract import Rejected, TaskRecord, Verdict
-from tasks.payload import read_str
+from tasks.kit.payload import read_str
+from tasks.kit.response import Block, Tags, Unread, block, read_blocks, wrap
 from tasks.python_code import prompts
 from tasks.python_code.form import Form, malformed, stored_answer, unanswered
 from tasks.python_code.records import (
@@ -18,7 +19,6 @@ from tasks.python_code.records import (
     read_program,
     to_draft,
 )
-from tasks.response import Block, Tags, Unread, block, read_blocks, wrap
 
 PROGRAM, INPUT, OUTPUT, MESSAGE, ERROR_NAME = "python", "input", "output", "message", "error"
 ANSWER_LABELS = {DEDUCTION: OUTPUT, ABDUCTION: INPUT, INDUCTION: PROGRAM, ERROR: ERROR_NAME}

@@ -16,9 +16,9 @@ import ast
 from collections.abc import Sequence
 
 from tasks.contract import Rejected, TaskRecord, Verdict
-from tasks.parsing import last_line
-from tasks.payload import read_str
-from tasks.program import parse_program
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import read_str
+from tasks.kit.program import parse_program
 from tasks.python_code.form import Form, malformed, stored_answer, unanswered
 from tasks.python_code.records import (
     ABDUCTION,

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Hashable
 
-from tasks.syntax import parse_expression
+from tasks.kit.syntax import parse_expression
 
 MAX_INPUT_BYTES = 65_536
 MAX_INPUT_DEPTH = 40

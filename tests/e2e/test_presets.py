@@ -40,7 +40,7 @@ def composed(*overrides: str) -> DictConfig:
         return compose("azr", list(overrides))
 
 
-# They differ from one that is run here in sizes alone; tests/recipe/test_preflight.py composes them.
+# They differ from one that is run here in sizes alone; tests/recipe/preflight/test_rules.py composes them.
 SIZES_OF_OTHERS = {"full_1.5b_80gb", "lora_3b_24gb", "lora_3b_80gb"}
 
 

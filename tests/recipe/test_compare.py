@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from recipe import compare, metrics, outputs
+from recipe import compare
 from recipe.compare import Measured, Result, SummaryError
+from recipe.run import files as outputs
+from recipe.selfplay import metrics
 
 
 def validated(step: int, right: dict[str, tuple[int, int]]) -> dict[str, Any]:
@@ -39,7 +41,8 @@ def test_summary_is_read_back_as_counts(tmp_path: Path) -> None:
 
 def test_table_by_hand(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     # 48/80 = 60 % [49.0, 70.0] and 56/70 = 80 % [69.2, 87.7]; the change is the one that
-    # tests/recipe/test_intervals.py works out. 0/10 has [0, 27.8]. `b` was evaluated once, on another kind.
+    # tests/recipe/selfplay/test_intervals.py works out. 0/10 has [0, 27.8]. `b` was evaluated once, on
+    # another kind.
     a = finish(tmp_path / "a", [validated(0, {"deduction": (48, 80)}), validated(2, {"deduction": (56, 70)})])
     b = finish(tmp_path / "b", [validated(0, {"induction": (0, 10)})])
     compare.main([str(a), str(b)])

@@ -12,7 +12,7 @@ from jinja2 import Template
 from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, TermConfig, finalize, register
-from recipe.outputs import changed_settings
+from recipe.run.files import changed_settings
 
 
 def test_prompts_per_step_are_those_that_a_step_submits() -> None:

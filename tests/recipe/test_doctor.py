@@ -11,10 +11,13 @@ import pytest
 import ray
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import cluster, doctor, machine, memory, preflight
-from recipe.checkpoint import FORMAT, Manifest, write_manifest
-from recipe.machine import Finding, Gpu
-from recipe.model_shape import QWEN_3B
+from recipe import doctor
+from recipe.engine import cluster
+from recipe.preflight import machine, memory
+from recipe.preflight import rules as preflight
+from recipe.preflight.machine import Finding, Gpu
+from recipe.preflight.model_shape import QWEN_3B
+from recipe.run.checkpoint import FORMAT, Manifest, write_manifest
 
 MODEL = "actor_rollout_ref.model.path"
 
@@ -285,7 +288,7 @@ def test_cluster_of_another_version_is_told(config: DictConfig, monkeypatch: pyt
     def refuse(address: str) -> None:
         raise RuntimeError("Version mismatch:\nthe cluster was started with another Ray")
 
-    monkeypatch.setattr("recipe.cluster.connect", refuse)
+    monkeypatch.setattr("recipe.engine.cluster.connect", refuse)
     change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
     assert machine.cluster(config).problems == ["Version mismatch: the cluster was started with another Ray"]
 

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from recipe import checkpoint, export, metrics, model_card, outputs
+from recipe import export, model_card
+from recipe.run import checkpoint
+from recipe.run import files as outputs
+from recipe.selfplay import metrics
 
 MODEL = "somebody/a-model"
 
@@ -149,7 +152,7 @@ def test_number_type_that_vllm_chose_by_itself_is_refused(
 
 
 class Merger:
-    """In the place of `recipe.merger`, which needs weights: notes what it is asked for.
+    """In the place of `recipe.engine.merger`, which needs weights: notes what it is asked for.
 
     Attributes:
         calls: Folder of the shards and number type of every call.
@@ -169,7 +172,7 @@ class Merger:
 @pytest.fixture
 def merger(monkeypatch: pytest.MonkeyPatch) -> Merger:
     merger = Merger()
-    monkeypatch.setitem(sys.modules, "recipe.merger", merger)
+    monkeypatch.setitem(sys.modules, "recipe.engine.merger", merger)
     return merger
 
 
@@ -212,7 +215,8 @@ def test_card_has_the_evaluation_of_the_step_that_was_exported(run: Path, merger
     summary = outputs.make_summary(lines, 1.0, "python -m recipe.main_azr", "9f1c", {"verl": "0.9.1"})
     (run / outputs.SUMMARY).write_text(json.dumps(summary))
     card = (export.export(run, step=10) / "README.md").read_text().splitlines()
-    # 2 of 8 is 25 %, where the run as a whole ended with 4 of 8. Wilson: tests/recipe/test_intervals.py.
+    # 2 of 8 is 25 %, where the run as a whole ended with 4 of 8. Wilson:
+    # tests/recipe/selfplay/test_intervals.py.
     assert "| all | 12.5% [2.2, 47.1] n=8 | 25.0% [7.1, 59.1] n=8 |" in card
     assert "| deduction | 25.0% [4.6, 69.9] n=4 | 50.0% [15.0, 85.0] n=4 |" in card
     assert f"| base model | `{MODEL}` |" in card

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import checkpoint, main_azr, outputs
+from recipe import main_azr
 from recipe.main_azr import train
+from recipe.run import checkpoint
+from recipe.run import files as outputs
 from tasks.arithmetic import ArithmeticPack
 
 ROOT = Path(__file__).parents[2]

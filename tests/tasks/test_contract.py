@@ -1,4 +1,5 @@
-"""What the recipe counts on, for every pack that `conf/pack` names: the checks of `tasks/conformance.py`."""
+"""What the recipe counts on, for every pack that `conf/pack` names: the checks of
+`tasks/check/conformance.py`."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from tasks.conformance import Check
+from tasks.check.conformance import Check
 from tasks.contract import TaskPack
 from tasks.registry import load_pack
 
-pytest_plugins = ["tasks.pytest_plugin"]
+pytest_plugins = ["tasks.check.pytest_plugin"]
 
 ROOT = Path(__file__).parents[2]
 PACKS = sorted(path.stem for path in (ROOT / "conf" / "pack").glob("*.yaml"))

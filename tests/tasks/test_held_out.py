@@ -11,7 +11,7 @@ import pytest
 
 from tasks.contract import Outcome
 from tasks.held_out import main
-from tasks.held_out_file import FilePack, build, render
+from tasks.kit.held_out_file import FilePack, build, render
 from tasks.registry import load_pack
 
 SIZES = {

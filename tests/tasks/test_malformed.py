@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.contract import Accepted, Outcome, TaskPack
-from tasks.parsing import TAIL_CHARS
+from tasks.kit.parsing import TAIL_CHARS
 from tasks.registry import load_pack
 
 PACKS = ("arithmetic", "prime_inversion")

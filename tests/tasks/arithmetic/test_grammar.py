@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
 from tasks.arithmetic.deduction import OPERATIONS
-from tasks.conformance import CHECKS, Check, check_imports
+from tasks.check.conformance import CHECKS, Check, check_imports
 from tasks.contract import Accepted, Json, Outcome, TaskRecord
 from tasks.registry import load_pack
 

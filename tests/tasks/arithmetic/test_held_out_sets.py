@@ -11,7 +11,7 @@ from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.held_out_sets import PRODUCTS, SETS, TIERS_200, TIERS_2000, possible_seeds
 from tasks.contract import Outcome, TaskRecord
 from tasks.held_out import main
-from tasks.held_out_file import build, render
+from tasks.kit.held_out_file import build, render
 
 SIZES = {
     TIERS_200: {"very-easy": 10, "easy": 40, "medium": 50, "hard": 50, "very-hard": 50},

@@ -11,9 +11,9 @@ import pytest
 
 from tasks.contract import Accepted, Outcome, PackUnavailableError, Rejected, TaskRecord
 from tasks.execution import SandboxBroken
+from tasks.kit.response import Tags, block, wrap
 from tasks.math_word import MathWordPack
 from tasks.math_word.pack import warn_of
-from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
 

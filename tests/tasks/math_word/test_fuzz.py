@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.contract import Accepted, Outcome
+from tasks.kit.response import MAX_CHARS, Tags, block, wrap
 from tasks.math_word import MathWordPack
 from tasks.math_word.number import equal
-from tasks.response import MAX_CHARS, Tags, block, wrap
 
 # Outside of pytest, which sets filters of its own, these are silenced where the text is parsed.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.kit.numbers import NumberError, read_last_number, read_number
 from tasks.math_word.number import equal
-from tasks.number import NumberError, read_last_number, read_number
 
 ARABIC_FIVE = "\N{ARABIC-INDIC DIGIT FIVE}"
 CANONICAL = re.compile(r"-?(0|[1-9][0-9]*)?(\.[0-9]+|/[1-9][0-9]*)?%?")

@@ -9,10 +9,10 @@ import random
 import pytest
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord, Verdict
+from tasks.kit.response import Tags, block, wrap
 from tasks.math_word import MathWordPack
 from tasks.math_word.form import Extraction
 from tasks.math_word.records import problem
-from tasks.response import Tags, block, wrap
 
 RECORD = problem("Ann has 16 eggs\nand eats 3. How many are left?", "13", "def f():\n    return 16 - 3")
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tasks.contract import Accepted
-from tasks.held_out_file import build, render
+from tasks.kit.held_out_file import build, render
 from tasks.math_word import MathWordPack
 from tasks.math_word.records import shown_program
 from tasks.math_word.steps import work_out

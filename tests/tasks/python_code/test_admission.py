@@ -9,9 +9,9 @@ import time
 import pytest
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
-from tasks.program import ALLOWED_MODULES
+from tasks.kit.program import ALLOWED_MODULES
+from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
-from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call
 from tasks.sandbox import Outcome as RunOutcome
 

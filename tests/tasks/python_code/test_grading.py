@@ -13,9 +13,9 @@ import pytest
 from tasks.contract import Accepted, CheckBrokenError, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import SandboxBroken, process_sandbox
 from tasks.guard import GuardedPack
+from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import Example, error_task, induction_task, triplet
-from tasks.response import Tags, block, wrap
 from tasks.sandbox import Call, Program, SandboxConfig, SandboxUnavailable
 from tasks.sandbox import Outcome as RunOutcome
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tasks.contract import Outcome
-from tasks.held_out_file import build, load, render
+from tasks.kit.held_out_file import build, load, render
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import read_program
 from tasks.python_code.rules import parse_rule

@@ -12,11 +12,11 @@ import yaml
 from omegaconf import OmegaConf
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
+from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.composite import Schedule, choose_given, define_given
 from tasks.python_code.records import Example, triplet
 from tasks.registry import load_pack
-from tasks.response import Tags, block, wrap
 from tasks.sandbox import SandboxConfig
 
 ROOT = Path(__file__).parents[3]

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 
 from tasks.contract import Accepted, KindSpec, Message, Outcome, Rejected, TaskPack, TaskRecord, Verdict
-from tasks.parsing import last_line
-from tasks.payload import read_int
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import read_int
 
 TASK = {"deduction": re.compile("bin ([0-9]{1,9})"), "abduction": re.compile("dec ([01]{1,30})")}
 BASE = {"deduction": 10, "abduction": 2}

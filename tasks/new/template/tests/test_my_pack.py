@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from my_pack import MyPack
 
-from tasks.conformance import Check
+from tasks.check.conformance import Check
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.registry import load_pack
 
-pytest_plugins = ["tasks.pytest_plugin"]
+pytest_plugins = ["tasks.check.pytest_plugin"]
 
 
 @pytest.mark.parametrize("largest", [99, 255])

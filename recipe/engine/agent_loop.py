@@ -1,0 +1,223 @@
+"""Self-play's agent loops: what verl's agent-loop workers run for each request of a wave.
+
+Each loop is a thin adapter: it puts vLLM behind `Generate`, runs `recipe/selfplay/rollout.py`, and hands verl
+the tokens together with the facts. It prices nothing: a step is priced by the trainer, when all its facts are
+in.
+
+verl finds these classes through `conf/agent_loops.yaml`, in every worker process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import ray
+from omegaconf import OmegaConf
+from ray.exceptions import RayError
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
+from vllm.sampling_params import RequestOutputKind
+
+from recipe.config import SolveOn
+from recipe.engine.claims import actor_name
+from recipe.engine.replay_buffer import report_pack_error
+from recipe.selfplay.check_clock import CheckClock
+from recipe.selfplay.curriculum import PROPOSAL
+from recipe.selfplay.facts import attempt_to_json, proposal_to_json
+from recipe.selfplay.rollout import (
+    PromptTooLongError,
+    Request,
+    Response,
+    propose_once,
+    sample_accuracy,
+    solve_once,
+)
+from rewards.bonus import BUFFER_FEATURES
+from tasks.contract import Message, Outcome, TaskPack
+from tasks.guard import GuardedPack, ThreadWatch
+from tasks.registry import load_pack
+
+logger = logging.getLogger(__name__)
+
+# verl's default reward path asks its reward workers for every output without a score. Scores of training
+# samples are written by the trainer once the step is settled, so this stands in until then.
+UNPRICED = 0.0
+
+# vLLM streams every token of every request to its caller, and turns them into text, unless told not to. Only
+# the finished tokens are wanted here.
+FINAL_TOKENS_ONLY = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False}
+
+# How the sampled attempts of an evaluation are drawn, whatever the run trains with.
+SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One response as tokens.
+
+    Attributes:
+        prompt_ids: Token ids of the prompt.
+        response_ids: Token ids of the response, with its end token.
+        log_probs: Log-probability of each response token when it was sampled; None if not asked for.
+        extra_fields: What verl's rollout server tells of the weights that it sampled from.
+    """
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    log_probs: list[float] | None
+    extra_fields: dict[str, Any]
+
+
+@functools.lru_cache(maxsize=1)
+def _build_pack(config_json: str, deadline_s: float) -> TaskPack:
+    # To verl an exception in an agent loop is a missing response, so a pack's fault is told to the trainer.
+    watch = ThreadWatch(deadline_s, report_pack_error)
+    return GuardedPack(load_pack(json.loads(config_json)), deadline_s, report_pack_error, watch)
+
+
+@functools.lru_cache(maxsize=1)
+def _clock() -> CheckClock:
+    return CheckClock()
+
+
+class SelfPlayLoop(AgentLoopBase):
+    """What the loops share: the pack, and vLLM as `Generate`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # verl builds a loop for every session; a pack is built once a process.
+        pack_config = json.dumps(OmegaConf.to_container(self.config.pack))
+        self.pack = _build_pack(pack_config, self.config.azr.pack_deadline_s)
+        self.clock = _clock()  # one a process as well: it is about all sessions together
+        self.retries: int = self.config.azr.failures.retries
+
+    async def generate(
+        self, sampling_params: dict[str, Any], messages: Sequence[Message], *, num_responses: int
+    ) -> list[Response]:
+        """`num_responses` responses, in flight together; those that failed are left out.
+
+        Raises:
+            PromptTooLongError: The prompt is longer than `data.max_prompt_length`.
+        """
+        # Not `ct_build_initial_tokens`: that one cuts off the beginning of a long prompt and goes on.
+        prompt_ids = self.continuous_token_builder.build_initial_tokens(list(messages))
+        longest = self.rollout_config.prompt_length
+        if len(prompt_ids) > longest:
+            raise PromptTooLongError(
+                f"a prompt must fit data.max_prompt_length={longest}; got {len(prompt_ids)}"
+            )
+        session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
+        with self.clock.generating():
+            answers = await asyncio.gather(
+                *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
+            )
+        return [answer for answer in answers if answer is not None]
+
+    async def _generate_one(
+        self, session: str, prompt_ids: list[int], sampling_params: dict[str, Any]
+    ) -> Response | None:
+        for _ in range(self.retries + 1):
+            try:
+                output = await self.server_manager.generate(
+                    request_id=session,
+                    prompt_ids=prompt_ids,
+                    sampling_params=sampling_params | FINAL_TOKENS_ONLY,
+                )
+            except RayError as error:
+                logger.warning("a generation request failed: %s", error)
+                session = uuid4().hex  # a session sticks to its server, and that one may be dead
+                continue
+            if not output.token_ids:
+                logger.warning("a generation request came back empty (%s)", output.stop_reason)
+                continue
+            response_ids = output.token_ids[: self.rollout_config.response_length]
+            log_probs = output.log_probs[: len(response_ids)] if output.log_probs else None
+            tokens = Tokens(prompt_ids, response_ids, log_probs, output.extra_fields)
+            return Response(self.tokenizer.decode(response_ids, skip_special_tokens=True), tokens)
+        return None
+
+
+class ProposeLoop(SelfPlayLoop):
+    """One proposal, its check, and the attempts at it."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
+        """Run the request in `kwargs["request"]`; outputs are the trained attempts, then the proposal."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        generate = functools.partial(self.generate, sampling_params)
+        admission = ray.get_actor(actor_name(self.config.run.dir))
+        features = [name for name in self.config.azr.bonus.terms if name not in BUFFER_FEATURES]
+        proposal = await propose_once(
+            self.pack, request, generate, admission.admit.remote, features, self.clock
+        )
+        outputs = []
+        if self.config.azr.solve_on == SolveOn.ATTEMPTS:
+            for number, attempt in enumerate(proposal.attempts):
+                outputs.append(_to_output(attempt.response, request.index, number, None))
+        facts = proposal_to_json(proposal)
+        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, facts, self.clock.take()))
+        return outputs
+
+
+class SolveLoop(SelfPlayLoop):
+    """One attempt at a record of self-play."""
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Run the request in `kwargs["request"]`."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        generate = functools.partial(self.generate, sampling_params)
+        attempt = await solve_once(self.pack, request, generate, self.clock)
+        return _to_output(attempt.response, request.index, 0, attempt_to_json(attempt), self.clock.take())
+
+
+class HeldOutLoop(SelfPlayLoop):
+    """A greedy attempt at a held-out record: verl's validation. Its score is a measurement, not a reward.
+
+    With `azr.held_out_samples` there are sampled attempts beside it; their mean is told, and is no score.
+    """
+
+    async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
+        """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
+        request = Request.from_json(json.loads(kwargs["request"]))
+        attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
+        num_samples = self.config.azr.held_out_samples
+        sampled = {}
+        if num_samples:
+            generate = functools.partial(self.generate, sampling_params | SAMPLED)
+            sampled["sampled"] = await sample_accuracy(self.pack, request, generate, num_samples)
+        output = _to_output(attempt.response, request.index, 0, None)
+        correct = float(attempt.outcome is Outcome.CORRECT)
+        well_formed = float(attempt.outcome is not Outcome.MALFORMED)
+        output.reward_score = correct
+        output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed, **sampled}
+        return output
+
+
+def _to_output(
+    response: Response, index: int, attempt: int, facts: dict[str, Any] | None, waited_s: float = 0.0
+) -> AgentLoopOutput:
+    tokens: Tokens = response.tokens
+    # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
+    place: dict[str, Any] = {
+        "azr_index": index,
+        "azr_attempt": attempt,
+        "azr_facts": json.dumps(facts),
+        "azr_waited_s": waited_s,
+    }
+    # verl copies this from the last output of a session to the others, and expects it to be there.
+    place["reward_extra_info"] = {}
+    return AgentLoopOutput(
+        prompt_ids=tokens.prompt_ids,
+        response_ids=tokens.response_ids,
+        response_mask=[1] * len(tokens.response_ids),
+        response_logprobs=tokens.log_probs,
+        reward_score=UNPRICED,
+        num_turns=2,
+        metrics=AgentLoopMetrics(),
+        extra_fields=tokens.extra_fields | place,
+    )

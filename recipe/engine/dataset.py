@@ -1,0 +1,75 @@
+"""The two data sets that verl's trainer wants: one that holds nothing, and the pack's held-out set.
+
+verl builds both from one class (`data.custom_cls`), by the path it is given in `data.train_files` and
+`data.val_files`; ours are the words `self-play` and `held-out`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from omegaconf import DictConfig
+from torch.utils.data import Dataset
+
+from recipe.selfplay.metrics import GROUP_MARK
+from recipe.selfplay.rollout import Request
+from tasks.contract import Role
+from tasks.guard import GuardedPack
+from tasks.registry import load_pack
+
+SELF_PLAY = "self-play"
+HELD_OUT = "held-out"
+
+
+class AzrDataset(Dataset[dict[str, Any]]):
+    """`self-play`: as many empty rows as one step has prompts, so that verl counts one step an epoch.
+    `held-out`: one row a record of the pack's evaluation set, as a solve request.
+
+    Args:
+        data_files: `self-play` or `held-out`.
+        config: verl's `data` node; `config.azr_pack` is the pack's node.
+        max_samples: First rows to take; -1 for all.
+    """
+
+    def __init__(
+        self, data_files: str, tokenizer: Any, processor: Any, config: DictConfig, max_samples: int = -1
+    ) -> None:
+        del tokenizer, processor
+        if data_files == SELF_PLAY:
+            self._rows: list[dict[str, Any]] = [{} for _ in range(config.train_batch_size)]
+        elif data_files == HELD_OUT:
+            self._rows = held_out_rows(config.azr_pack, max_samples)
+        else:
+            raise ValueError(
+                f"data.train_files must be {SELF_PLAY!r} and data.val_files {HELD_OUT!r}; got {data_files!r}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._rows[index]
+
+
+def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, Any]]:
+    """The evaluation set as rows that verl's validation sends to `HeldOutLoop`."""
+    pack = GuardedPack(load_pack(pack_config))
+    records = pack.held_out()
+    if max_samples >= 0:
+        # An even spread over the file, so that every kind keeps its share.
+        count = min(max_samples, len(records))
+        records = [records[i * len(records) // count] for i in range(count)]
+    return [
+        {
+            "agent_name": "azr_held_out",
+            "data_source": GROUP_MARK.join(pack.held_out_groups(record)),
+            "index": index,
+            "raw_prompt": pack.solve_prompt(record),
+            "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},
+            "request": json.dumps(
+                Request(index, Role.SOLVE, record.kind, pack.solve_prompt(record), (), record).to_json()
+            ),
+        }
+        for index, record in enumerate(records)
+    ]

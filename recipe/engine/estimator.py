@@ -1,0 +1,198 @@
+"""TRR++, task-relative REINFORCE++, as an advantage estimator of verl.
+
+The baseline and the scale of an advantage are taken within a cell, by default all responses of one role and
+kind. Importing this module registers the estimator: then `algorithm.adv_estimator=trr_plus_plus` finds it.
+verl computes advantages in the trainer's process only, so that is where this import has to happen.
+
+The uid of a row spells where it comes from (`recipe/selfplay/uid.py`), and with it its cell. The estimator is
+a pure function: baselines that are carried from step to step reach it through its configuration, where the
+trainer, who keeps them, puts them.
+
+Suffixes of tensors: B responses, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
+from verl.utils.torch_functional import masked_whiten
+
+from recipe.selfplay.baselines import Baseline, Cells, Scale, Statistics, cell_of
+
+ESTIMATOR_NAME = "trr_plus_plus"
+
+VARIANCE_EPSILON = 1e-8
+"""Added to a variance before its root is taken, as verl's `masked_whiten` does."""
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _read_choice(config: DictConfig, key: str, default: _Choice) -> _Choice:
+    """The value of `algorithm.<key>`; ValueError naming the key if there is no such choice."""
+    choices = type(default)
+    value = OmegaConf.select(config, key, default=default)
+    if value not in tuple(choices):
+        raise ValueError(f"algorithm.{key} must be one of {', '.join(choices)}; got {value!r}")
+    return choices(value)
+
+
+def rows_by_cell(index: Sequence[str], is_valid_B: torch.Tensor, cells: Cells) -> dict[str, list[int]]:
+    """Group the valid rows by cell.
+
+    Args:
+        index: (B,) uids. The uid of a row that is not valid is never looked at.
+        is_valid_B: (B,) bool, whether the row has a valid token.
+        cells: How to group.
+
+    Returns:
+        An ascending list of row numbers by the name of the cell, in order of first appearance.
+
+    Raises:
+        ValueError: A valid row's uid is not from `make_uid`.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, is_valid in enumerate(is_valid_B.tolist()):
+        if is_valid:
+            rows.setdefault(cell_of(index[row], cells), []).append(row)
+    return rows
+
+
+def returns_to_go(rewards_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """Undiscounted return G_t = r_t + r_{t+1} + ... over the valid tokens of each row.
+
+    Args:
+        rewards_BT: (B, T) rewards of tokens.
+        mask_BT: (B, T) bool, True at valid tokens.
+
+    Returns:
+        (B, T), 0 at masked tokens. Rewards of masked tokens do not count.
+    """
+    valid_BT = torch.where(mask_BT, rewards_BT, 0.0)
+    return torch.where(mask_BT, valid_BT.flip(-1).cumsum(-1).flip(-1), 0.0)
+
+
+def normalize_sequences(rewards_B: torch.Tensor, scale: Scale) -> torch.Tensor:
+    """A_i = (R_i - mean(R)) / sqrt(var(R) + epsilon) over the responses of one cell.
+
+    Absolute Zero (https://arxiv.org/abs/2505.03335), Eq. 8. The variance is the unbiased one.
+
+    Args:
+        rewards_B: (B,) rewards of the responses of one cell, B at least 1.
+        scale: `Scale.NONE` leaves the division out.
+
+    Returns:
+        (B,) advantages; exactly 0 if all rewards are equal, so also for a single response.
+    """
+    # Rounding keeps the mean of equal numbers from being that number, and the division would blow this up.
+    if rewards_B.min() == rewards_B.max():
+        return torch.zeros_like(rewards_B)
+    centered_B = rewards_B - rewards_B.mean()
+    if scale is Scale.NONE:
+        return centered_B
+    return centered_B * torch.rsqrt(rewards_B.var(correction=1) + VARIANCE_EPSILON)
+
+
+def normalize_tokens(returns_BT: torch.Tensor, mask_BT: torch.Tensor, scale: Scale) -> torch.Tensor:
+    """A_it = (G_it - mean(G)) / sqrt(var(G) + epsilon) over the valid tokens of one cell.
+
+    REINFORCE++ (https://arxiv.org/abs/2501.03262) restricted to a cell, through verl's own `masked_whiten`:
+    what the official code of Absolute Zero computes. The variance is the unbiased one.
+
+    Args:
+        returns_BT: (B, T) returns of the rows of one cell.
+        mask_BT: (B, T) bool, True at valid tokens, of which there is at least one.
+        scale: `Scale.NONE` leaves the division out.
+
+    Returns:
+        (B, T) advantages, of no meaning at masked tokens; exactly 0 if all valid returns are equal, so also
+        for a single valid token, where `masked_whiten` raises.
+    """
+    valid = returns_BT[mask_BT]
+    if valid.min() == valid.max():
+        return torch.zeros_like(returns_BT)
+    if scale is Scale.NONE:
+        return returns_BT - valid.mean()
+    return masked_whiten(returns_BT, mask_BT)
+
+
+def _running_means(config: DictConfig, scale: Scale) -> DictConfig | None:
+    """The baselines that the trainer carries over, by cell; None where the batch decides them."""
+    if _read_choice(config, "trr.baseline", Baseline.CELL_MEAN) is Baseline.CELL_MEAN:
+        return None
+    if scale is not Scale.NONE:
+        raise ValueError(f"algorithm.trr.scale must be none with baseline=running-mean; got {scale}")
+    return config.trr.running_means
+
+
+# verl refuses a second function under a registered name. Reloading this module makes a new function.
+if ESTIMATOR_NAME in ADV_ESTIMATOR_REGISTRY and ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME].__module__ == __name__:
+    del ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME]
+
+
+@register_adv_est(ESTIMATOR_NAME)
+@torch.no_grad()
+def trr_plus_plus(
+    token_level_rewards: torch.Tensor,
+    response_mask: torch.Tensor,
+    index: Sequence[str],
+    config: DictConfig,
+    **_: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Advantages whose baseline and scale are taken within each cell of the batch.
+
+    Rows without a valid token enter no statistic. verl appends such rows to fill up a batch, under uids of
+    its own, which are not read.
+
+    Args:
+        token_level_rewards: (B, T) rewards of tokens.
+        response_mask: (B, T) 1 at tokens of the response that are trained on, else 0.
+        index: (B,) uids from `make_uid`.
+        config: verl's `algorithm` node. Read are `trr.cells` (a `Cells`, default role-kind), `trr.baseline`
+            (a `Baseline`, default cell-mean), `trr.scale` (a `Scale`, default std), `trr.statistics` (a
+            `Statistics`, default sequence) and `gamma`, which must be 1; with baseline=running-mean also
+            `trr.running_means`, the baseline of every cell of the batch by its name.
+        **_: What verl passes to other estimators, such as `reward_baselines`.
+
+    Returns:
+        advantages: (B, T), 0 at masked tokens.
+        returns: (B, T), undiscounted returns to go, 0 at masked tokens.
+
+    Raises:
+        ValueError: An unknown value in `config`, a gamma other than 1, a scale with a running mean, shapes
+            that do not fit each other, or a uid that is not from `make_uid` on a row with valid tokens.
+    """
+    cells = _read_choice(config, "trr.cells", Cells.ROLE_KIND)
+    statistics = _read_choice(config, "trr.statistics", Statistics.SEQUENCE)
+    scale = _read_choice(config, "trr.scale", Scale.STD)
+    running_means = _running_means(config, scale)
+    gamma = OmegaConf.select(config, "gamma", default=1.0)
+    if gamma != 1.0:
+        raise ValueError(f"algorithm.gamma must be 1 for {ESTIMATOR_NAME}; got {gamma!r}")
+    if token_level_rewards.shape != response_mask.shape or len(index) != len(response_mask):
+        raise ValueError(
+            "token_level_rewards, response_mask and index must agree on (B, T), (B, T) and (B,); got "
+            f"{tuple(token_level_rewards.shape)}, {tuple(response_mask.shape)} and ({len(index)},)"
+        )
+
+    mask_BT = response_mask.bool()
+    returns_BT = returns_to_go(token_level_rewards, mask_BT)
+    # Summed in double precision, so that the order of a row's rewards makes no two equal sums differ.
+    rewards_B = torch.where(mask_BT, token_level_rewards, 0.0).double().sum(-1)
+    advantages_BT = torch.zeros_like(token_level_rewards)
+    for cell, rows in rows_by_cell(index, mask_BT.any(-1), cells).items():
+        if running_means is not None:
+            of_sequence = statistics is Statistics.SEQUENCE
+            scores_BT = rewards_B[rows].unsqueeze(-1) if of_sequence else returns_BT[rows]
+            cell_BT = (scores_BT - running_means[cell]).to(advantages_BT.dtype)
+        elif statistics is Statistics.SEQUENCE:
+            cell_BT = normalize_sequences(rewards_B[rows], scale).to(advantages_BT.dtype).unsqueeze(-1)
+        else:
+            cell_BT = normalize_tokens(returns_BT[rows], mask_BT[rows], scale)
+        advantages_BT[rows] = torch.where(mask_BT[rows], cell_BT, 0.0)
+    return advantages_BT, returns_BT

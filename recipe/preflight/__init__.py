@@ -1,0 +1,1 @@
+"""What is checked before Ray or a model is started."""

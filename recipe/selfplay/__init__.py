@@ -1,0 +1,1 @@
+"""The algorithm: what is asked, what a response is worth, what is kept; no verl, ray, torch or hydra."""

@@ -1,0 +1,172 @@
+"""Metric names and reductions: the only place that spells `azr/...`.
+
+Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<group or all>/<metric>` for the evaluation set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from recipe.selfplay.intervals import wilson
+from recipe.selfplay.ledger import LedgerLine
+from recipe.selfplay.rollout import DUPLICATE
+from recipe.selfplay.uid import parse_uid
+from tasks.contract import Outcome, Role
+
+ALL_KINDS = "all"
+HELD_OUT = "azr/held_out"
+
+GROUP_MARK = "+"
+"""Stands between the groups of a held-out item, which verl knows by one string, its data source."""
+
+ACCEPTANCE_RATE = f"azr/propose/{ALL_KINDS}/acceptance_rate"
+
+# The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
+WORK_PHASES = (
+    "gen",
+    "gen_propose",
+    "old_log_prob",
+    "ref",
+    "values",
+    "update_critic",
+    "update_actor",
+    "update_weights",
+)
+
+
+def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts: int) -> dict[str, float]:
+    """What a step's ledger says, by role and kind.
+
+    Args:
+        lines: The step's lines.
+        kinds: All kinds of the pack: each gets its numbers, or none where it had no response.
+        num_attempts: Attempts per record, the number of steps of the solve-rate histogram.
+    """
+    metrics: dict[str, float] = {}
+    for kind in kinds:
+        proposals = [line for line in lines if line.role is Role.PROPOSE and line.kind == kind]
+        attempts = [line for line in lines if line.role is Role.SOLVE and line.kind == kind]
+        metrics |= _prefixed(f"azr/propose/{kind}", _proposal_metrics(proposals, num_attempts))
+        metrics |= _prefixed(f"azr/solve/{kind}", _common_metrics(attempts, "accuracy"))
+    proposals = [line for line in lines if line.role is Role.PROPOSE]
+    metrics |= _prefixed(f"azr/propose/{ALL_KINDS}", _common_metrics(proposals, "acceptance_rate"))
+    return metrics
+
+
+def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str, float]:
+    if not lines:
+        return {}
+    rewards = [line.reward for line in lines if line.reward is not None]
+    metrics = {
+        "num_responses": float(len(lines)),
+        correct_name: fmean(line.outcome is Outcome.CORRECT for line in lines),
+        "format_rate": fmean(line.outcome is not Outcome.MALFORMED for line in lines),
+    }
+    for reason, count in sorted(Counter(line.reason for line in lines if line.reason).items()):
+        metrics[f"reason/{reason}"] = count / len(lines)
+    if rewards:
+        metrics["reward"] = fmean(rewards)
+    return metrics
+
+
+def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[str, float]:
+    metrics = _common_metrics(lines, "acceptance_rate")
+    if not lines:
+        return metrics
+    metrics["duplicate_rate"] = fmean(line.reason == DUPLICATE for line in lines)
+    rates = [line.solve_rate for line in lines if line.solve_rate is not None]
+    if rates:
+        metrics["solve_rate"] = fmean(rates)
+        # Share of records by the number of n attempts that were right, 0 to n.
+        right = Counter(round(rate * num_attempts) for rate in rates)
+        for count in range(num_attempts + 1):
+            metrics[f"solve_rate_histogram/{count}_of_{num_attempts}"] = right[count] / len(rates)
+    return metrics
+
+
+def row_means(name: str, uids: Iterable[str], values: Iterable[float]) -> dict[str, float]:
+    """Mean over the rows of a batch by role and kind, which their uids spell.
+
+    Raises:
+        ValueError: A uid is not from `make_uid`, or there are not as many values as uids.
+    """
+    by_metric: dict[str, list[float]] = defaultdict(list)
+    for uid, value in zip(uids, values, strict=True):
+        origin = parse_uid(uid)
+        by_metric[f"azr/{origin.role}/{origin.kind}/{name}"].append(value)
+    return {metric: fmean(found) for metric, found in sorted(by_metric.items())}
+
+
+def buffer_metrics(sizes: Mapping[str, int]) -> dict[str, float]:
+    """Records in the buffer by kind."""
+    return {f"azr/propose/{kind}/buffer_size": float(size) for kind, size in sizes.items()}
+
+
+def failure_metrics(num_failed: int) -> dict[str, float]:
+    """Responses that never came from the inference engine."""
+    return {"azr/failed_responses": float(num_failed)}
+
+
+def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, float]:
+    """Where a step's time went.
+
+    Args:
+        timing_s: verl's timers of the step, in seconds; `step` is the whole of it, without validation.
+        waited_s: Seconds in which an agent-loop worker waited for checks alone, the mean of the workers.
+
+    Returns:
+        `azr/time/overhead_share`: share of the step, checkpoints aside, outside of the work phases.
+        `azr/time/check_s` and `azr/time/check_share`: what checks cost beyond generation, and its share.
+    """
+    whole = timing_s["step"] - timing_s.get("save_checkpoint", 0.0)
+    work = sum(timing_s.get(phase, 0.0) for phase in WORK_PHASES)
+    return {
+        "azr/time/overhead_share": (whole - work) / whole,
+        "azr/time/check_s": waited_s,
+        "azr/time/check_share": waited_s / whole,
+    }
+
+
+def held_out_metrics(
+    groups: Sequence[str],
+    correct: Sequence[float],
+    well_formed: Sequence[float],
+    num_failed: int = 0,
+    sampled: Sequence[float] = (),
+    num_samples: int = 0,
+) -> dict[str, float]:
+    """Accuracy on the held-out set with its 95 % Wilson interval, by group and in all.
+
+    Args:
+        groups: Groups of each item, joined by `GROUP_MARK`: its kind, unless the pack has others.
+        correct: 1.0 where the item was solved, else 0.0.
+        well_formed: 1.0 where the answer fitted the grammar, else 0.0.
+        num_failed: Items that got no response: left out above, and told of.
+        sampled: Share of right ones among the item's sampled attempts; empty where there were none.
+        num_samples: Sampled attempts at each item, the k of mean@k.
+    """
+    metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
+    groups_of = [{ALL_KINDS, *joined.split(GROUP_MARK)} for joined in groups]
+    for name in (ALL_KINDS, *sorted(set().union(*groups_of) - {ALL_KINDS})):
+        chosen = [i for i, found in enumerate(groups_of) if name in found]
+        num_correct = sum(correct[i] == 1.0 for i in chosen)
+        interval = wilson(num_correct, len(chosen))
+        metrics |= _prefixed(
+            f"{HELD_OUT}/{name}",
+            {
+                "accuracy": num_correct / len(chosen),
+                "low": interval.low,
+                "high": interval.high,
+                "n": float(len(chosen)),
+                "format_rate": fmean(well_formed[i] for i in chosen),
+            },
+        )
+        if num_samples:
+            metrics[f"{HELD_OUT}/{name}/mean_at_{num_samples}"] = fmean(sampled[i] for i in chosen)
+    return metrics
+
+
+def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in metrics.items()}

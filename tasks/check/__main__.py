@@ -1,0 +1,82 @@
+"""Check a pack, inside this repository or installed: `python -m tasks.check PACK [KNOB=VALUE ...]`.
+
+Runs every check of `tasks/check/conformance.py`, says what is wrong, and prints prompts for a person to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from tasks.check.conformance import CHECKS, Build, ConformanceError, guarded
+from tasks.check.samples import sample_texts
+from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack
+from tasks.guard import BAD_SETTING, PackError
+from tasks.registry import load_pack
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Returns:
+        0, or 1 if the pack has a fault; 2, by argparse, if there is no such pack or knob.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tasks.check", description="Check a task pack.")
+    parser.add_argument("pack", help="name of an installed pack, or a dotted path to its class")
+    parser.add_argument(
+        "knobs", nargs="*", type=read_knob, metavar="KNOB=VALUE", help="the value as JSON, or a bare word"
+    )
+    options = parser.parse_args(arguments)
+
+    def build() -> TaskPack:
+        return load_pack({"_target_": options.pack, **dict(options.knobs)})
+
+    try:
+        guarded(build).check()
+    except (*BAD_SETTING, PackUnavailableError) as error:
+        parser.error(str(error))
+    except PackError as error:
+        print(f"FAULT {error}")
+        return 1
+    faults = sum(not _passes(check.__name__, check, build) for check in CHECKS)
+    print()
+    if faults:
+        print(f"{options.pack}: {faults} of {len(CHECKS)} checks failed")
+        return 1
+    for kind, texts in sample_texts(guarded(build)).items():
+        for title, text in texts.items():
+            print(f"--- {kind}: {title}\n{text}\n")
+    print(f"{options.pack}: {len(CHECKS)} checks passed")
+    return 0
+
+
+def _passes(name: str, check: Callable[[Build], None], build: Build) -> bool:
+    """Run one check and print its line."""
+    words = (check.__doc__ or name).splitlines()[0]
+    try:
+        check(build)
+    except (ConformanceError, PackError, CheckBrokenError, *BAD_SETTING) as error:
+        print(f"FAULT {words}\n      {error}")
+        return False
+    print(f"ok    {words}")
+    return True
+
+
+def read_knob(text: str) -> tuple[str, object]:
+    """Read a knob, for argparse; a value that is no JSON is a string.
+
+    Raises:
+        ArgumentTypeError: There is no `=`, or nothing before it.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"a knob must be KNOB=VALUE; got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Write the gallery, every kind of task of the packs here: `python -m tasks.check.gallery [--check]`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.check.samples import sample_texts
+from tasks.registry import load_pack, own_packs
+
+PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
+
+HEAD = """\
+# Gallery
+
+What every pack asks and what it takes for an answer, one drawn task a kind, as the model reads it. The
+proposal and the answer are the pack's own right ones. A terse prompt is for a model that was trained on it,
+such as the tiny one.
+
+`python -m tasks.check.gallery` writes this page; a test keeps it current.
+"""
+
+PROMPTS = {"": {}, ", terse": {"terse": True}}
+"""Title -> knobs: both wordings of a pack."""
+
+
+def render() -> str:
+    """The text of the page."""
+    parts = [HEAD]
+    for name in own_packs():
+        for wording, knobs in PROMPTS.items():
+            parts.append(f"\n## `{name}`{wording}\n")
+            for kind, texts in sample_texts(load_pack({"_target_": name, **knobs})).items():
+                parts.append(f"\n### {kind}\n")
+                parts += [_section(title, text) for title, text in texts.items()]
+    return "".join(parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Returns:
+        0, or 1 if `--check` finds a page that differs.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m tasks.check.gallery", description="Write docs/gallery.md."
+    )
+    parser.add_argument("--check", action="store_true", help="compare with the page and write nothing")
+    options = parser.parse_args(arguments)
+    text = render()
+    if options.check:
+        same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
+        print(f"{PAGE}: {'current' if same else 'differs; run `python -m tasks.check.gallery`'}")
+        return 0 if same else 1
+    PAGE.write_text(text, encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+def _section(title: str, text: str) -> str:
+    """A text under its title, as a block of its own, whatever fences it has inside."""
+    return f"\n{title[0].upper()}{title[1:]}:\n\n~~~~\n{text}\n~~~~\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

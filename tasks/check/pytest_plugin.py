@@ -1,0 +1,21 @@
+"""The checks of `tasks/check/conformance.py` as a pytest plugin, for the tests of a pack.
+
+    pytest_plugins = ["tasks.check.pytest_plugin"]
+
+    def test_pack_keeps_the_contract(pack_check):
+        pack_check(lambda: load_pack("my_pack"))
+
+runs once for each check.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.check.conformance import CHECKS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `pack_check` once for each check."""
+    if "pack_check" in metafunc.fixturenames:
+        metafunc.parametrize("pack_check", CHECKS, ids=[check.__name__ for check in CHECKS])

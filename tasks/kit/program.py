@@ -1,0 +1,321 @@
+"""What can be said of a program without running it: whether it parses, keeps the rules and defines `f`.
+
+The rules keep out programs that make bad tasks: those whose value depends on anything but their input, and
+those that talk to the world outside. They are no security boundary; the sandbox is. A model's text is only
+ever read here, as a syntax tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import symtable
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.kit.syntax import parse
+
+ENTRY = "f"
+"""The function that a task calls."""
+
+MAX_DEPTH = 100
+"""Levels of a syntax tree; below what Python's own recursive tree functions stand in any thread."""
+
+ALLOWED_MODULES = frozenset({
+    "abc", "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions", "functools",
+    "heapq", "itertools", "json", "math", "numbers", "operator", "re", "statistics", "string", "textwrap",
+    "typing", "unicodedata",
+})  # fmt: skip
+"""Top-level modules that a program may import: no clock, no randomness, no files, no processes."""
+
+NAMED_MODULES = frozenset({
+    "asyncio", "builtins", "ctypes", "datetime", "gc", "hashlib", "importlib", "inspect", "io", "logging",
+    "multiprocessing", "numpy", "os", "pathlib", "pickle", "random", "secrets", "shutil", "signal", "socket",
+    "subprocess", "sys", "tempfile", "threading", "time", "uuid",
+})  # fmt: skip
+"""Refused modules with a reason of their own; a reason never holds a word that a model made up."""
+
+HIDDEN_MODULES = frozenset({
+    "annotationlib", "bltns", "builtins", "codecs", "contextlib", "copyreg", "inspect", "keyword", "random",
+    "sys", "types", "warnings",
+})  # fmt: skip
+"""Modules, by the names under which allowed ones carry them: `typing.sys` would undo the list above."""
+
+FRAME_ATTRIBUTES = frozenset({
+    "ag_code", "ag_frame", "cr_code", "cr_frame", "cr_origin", "f_back", "f_builtins", "f_code", "f_globals",
+    "f_lasti", "f_lineno", "f_locals", "f_trace", "gi_code", "gi_frame", "tb_frame", "tb_lasti", "tb_lineno",
+    "tb_next", "_getframe",
+})  # fmt: skip
+"""Attributes that lead to the interpreter's own state, and by it to everything refused here."""
+
+REFUSED_NAMES = frozenset({
+    "breakpoint", "compile", "eval", "exec", "exit", "globals", "help", "id", "input", "locals", "open",
+    "print", "quit", "vars",
+})  # fmt: skip
+"""Built-in functions that a program may not use; as names of a function's own variables they are fine."""
+
+ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
+"""`super().__init__()` and the usual guard around a main part."""
+
+_FILENAME = "<proposal>"
+# The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call
+# would not do: it is not thread-safe.
+warnings.filterwarnings("ignore", module=_FILENAME)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is kept of a program.
+
+    Attributes:
+        max_chars: Longest program.
+        keep_comments: Keep the text as it was written; else comments and docstrings go.
+        keep_globals: Keep module-level statements besides imports, functions and classes, and `if` and `try`
+            around these alone.
+    """
+
+    max_chars: int
+    keep_comments: bool
+    keep_globals: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a program cannot be part of a task.
+
+    Attributes:
+        reason: Slug for the ledger.
+        is_malformed: It cannot be read as a program with one `f`, so it is outside the grammar; else it
+            could be read, and breaks a rule.
+    """
+
+    reason: str
+    is_malformed: bool
+
+
+def check_program(text: str, rules: Rules) -> str | Refusal:
+    """Return the program as a task stores it, or why there is none."""
+    if len(text) > rules.max_chars:
+        return Refusal("program-too-big", True)
+    tree = parse_program(text)
+    if isinstance(tree, str):
+        return Refusal(tree, True)
+    reason = _entry_fault(tree)
+    if reason:
+        return Refusal(reason, True)
+    try:
+        scopes = symtable.symtable(text, _FILENAME, "exec")
+    except SyntaxError:
+        # The parser does not look at scopes: `nonlocal x` in a module, a parameter that is also global.
+        return Refusal("syntax-error", True)
+    reason = next(_rule_faults(tree, scopes), "")
+    if reason:
+        return Refusal(reason, False)
+    if not rules.keep_globals:
+        tree.body = [node for node in tree.body if _defines_only(node)]
+        text = "\n\n".join(_segment(text, node) for node in tree.body)
+    _drop_docstrings(tree)
+    try:
+        canonical = ast.unparse(tree)
+    except ValueError:
+        # Python 3.11 cannot write every f-string that it can read, nor decimals of more than 4,300 digits.
+        return Refusal("no-canonical-form", False)
+    return text.strip("\n") if rules.keep_comments else canonical
+
+
+def parse_program(text: str) -> ast.Module | str:
+    """Parse a program; the reason if it is none, or is too deep to be handled."""
+    if "\0" in text:
+        return "nul-character"
+    try:
+        tree = parse(text, _FILENAME)
+    except UnicodeEncodeError:
+        return "not-unicode"
+    except (MemoryError, RecursionError):
+        return "program-too-deep"
+    except (SyntaxError, ValueError):
+        return "syntax-error"
+    return "program-too-deep" if _is_too_deep(tree) else tree
+
+
+def canonical_program(program: str) -> str:
+    """The same program for every layout: without comments, docstrings, and blanks that do not count.
+
+    Raises:
+        ValueError: The text is no program; `check_program` returns none of those.
+    """
+    tree = parse_program(program)
+    if isinstance(tree, str):
+        raise ValueError(f"record must hold a Python program; got {program[:200]!r} ({tree})")
+    _drop_docstrings(tree)
+    return ast.unparse(tree)
+
+
+def is_same_program(text: str, program: str) -> bool:
+    """Whether a model's text is `program`, whatever its layout and comments."""
+    try:
+        return canonical_program(text) == canonical_program(program)
+    except ValueError:
+        return False
+
+
+def bound_names(program: str) -> set[str]:
+    """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports.
+
+    Raises:
+        SyntaxError: The text is no program; `check_program` returns none of those.
+    """
+    return {
+        symbol.get_name()
+        for scope in _scopes(symtable.symtable(program, _FILENAME, "exec"))
+        for symbol in scope.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()
+    }
+
+
+def _is_too_deep(tree: ast.AST) -> bool:
+    """Whether a tree has more than `MAX_DEPTH` levels, found without recursion."""
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
+
+
+def _entry_fault(tree: ast.Module) -> str:
+    """Why a program has not one module-level `def f`; "" if it has."""
+    entries = [node for node in tree.body if isinstance(node, Function) and node.name == ENTRY]
+    if not entries:
+        return "no-entry-function"
+    bindings = [name for node in tree.body for name in _bound_names(node)]
+    if bindings.count(ENTRY) > 1:
+        return "entry-function-twice"
+    if isinstance(entries[0], ast.AsyncFunctionDef):
+        return "entry-function-async"
+    return ""
+
+
+def _bound_names(statement: ast.stmt) -> Iterator[str]:
+    """Names that a module-level statement binds in the module, one a binding."""
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Function | ast.ClassDef):
+            yield node.name
+            continue
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).split(".")[0]
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        pending.extend(ast.iter_child_nodes(node))
+
+
+def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    """A scope and those inside it."""
+    yield table
+    for inner in table.get_children():
+        yield from _scopes(inner)
+
+
+def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str]:
+    """Reasons for which a program breaks the rules, one a place."""
+    modules: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+            for alias in node.names:
+                yield from _module_fault(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _import_from_faults(node)
+        elif isinstance(node, ast.Name) and _is_dunder(node.id):
+            yield "dunder-name"
+        elif isinstance(node, ast.Attribute):
+            yield from _attribute_fault(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            for argument in node.args[1:2]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield from _attribute_fault(argument.value)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+            and node.attr.startswith("_")
+        ):
+            yield "imports-private"
+    for scope in _scopes(scopes):
+        for symbol in scope.get_symbols():
+            # Only in a function is an own name never the built-in one, not even before it is bound.
+            is_own = scope.get_type() == "function" and not symbol.is_global()
+            if symbol.get_name() in REFUSED_NAMES and symbol.is_referenced() and not is_own:
+                yield f"uses-{symbol.get_name()}"
+
+
+def _import_from_faults(node: ast.ImportFrom) -> Iterator[str]:
+    if node.level or any(alias.name == "*" for alias in node.names):
+        yield "imports-relative-or-star"
+    yield from _module_fault(node.module or "")
+    for alias in node.names:
+        yield from _attribute_fault(alias.name)
+        if alias.name.startswith("_"):
+            yield "imports-private"
+
+
+def _attribute_fault(name: str) -> Iterator[str]:
+    if _is_dunder(name):
+        yield "dunder-attribute"
+    elif name in FRAME_ATTRIBUTES:
+        yield "frame-attribute"
+    elif name.lstrip("_") in HIDDEN_MODULES:
+        yield from _module_fault(name.lstrip("_"))
+
+
+def _module_fault(module: str) -> Iterator[str]:
+    top = module.split(".")[0]
+    if top not in ALLOWED_MODULES:
+        yield f"imports-{top}" if top in NAMED_MODULES else "imports-other"
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__") and name not in ALLOWED_DUNDERS
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            # Only a module's body may be empty.
+            node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
+
+
+def _defines_only(node: ast.AST) -> bool:
+    """Whether a statement imports or defines, or chooses between such statements and does nothing else."""
+    if isinstance(node, ast.If | ast.Try | ast.ExceptHandler):
+        inside = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+        return all(isinstance(child, ast.Pass) or _defines_only(child) for child in inside)
+    return isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom)
+
+
+def _segment(text: str, node: ast.stmt) -> str:
+    """The source of a statement, with the decorators that belong to it."""
+    decorators = node.decorator_list if isinstance(node, Function | ast.ClassDef) else []
+    if not decorators:
+        return ast.get_source_segment(text, node) or ""
+    # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No other
+    # line between the two can begin with one.
+    lines = re.split("\r\n|\r|\n", text)
+    first = decorators[0].lineno
+    while not lines[first - 1].lstrip().startswith("@"):
+        first -= 1
+    end = node.end_lineno or first
+    # The columns are of bytes.
+    last = lines[end - 1].encode()[: node.end_col_offset].decode()
+    return "\n".join([*lines[first - 1 : end - 1], last])

@@ -1,0 +1,254 @@
+"""The estimate of memory: every part by hand for a small model, and what has to grow with what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from recipe.config import CONF, AzrConfig, SolveOn, register
+from recipe.preflight import memory
+from recipe.preflight.memory import (
+    ALL,
+    GIB,
+    Estimate,
+    Phase,
+    estimate_gpu,
+    estimate_host,
+    kv_tokens,
+    tokens_per_step,
+)
+from recipe.preflight.model_shape import QWEN_3B, ModelShape, find_shape
+
+ROOT = Path(__file__).parents[3]
+ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+
+# 592 parameters a block, 264 outside, 1448 in all: tests/recipe/preflight/test_model_shape.py.
+SMALL = ModelShape(8, 16, 2, 2, 1, 4, 32, tied=True)
+
+
+def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    return config
+
+
+def part_bytes(found: Estimate, name: str) -> int:
+    return round(found.gib_of(name) * GIB)
+
+
+@pytest.fixture
+def on_gpus(config: DictConfig) -> DictConfig:
+    """The demo's configuration as one for 2 GPUs, in verl's own types, with 100 tokens a micro-batch."""
+    return change(
+        config,
+        {
+            "cpu": None,
+            "trainer.device": "cuda",
+            "trainer.n_gpus_per_node": 2,
+            "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+            f"{ACTOR}.fsdp_config.mixed_precision": None,
+            f"{ACTOR}.ppo_max_token_len_per_gpu": 100,
+            f"{ROLLOUT}.dtype": "bfloat16",
+            f"{ROLLOUT}.gpu_memory_utilization": 0.5,
+            f"{ROLLOUT}.free_cache_engine": True,
+        },
+    )
+
+
+def test_parts_of_a_gpu_by_hand(on_gpus: DictConfig) -> None:
+    found = estimate_gpu(on_gpus, SMALL, 24.0)
+    # fp32, half of 1448 on each of two GPUs; two moments.
+    assert part_bytes(found, "weights") == 4 * 1448 / 2 == 2896
+    assert part_bytes(found, "gradients") == 2896
+    assert part_bytes(found, "optimizer") == 2 * 2896
+    # bf16 weights, bf16 gradients and fp32 while they are reduced, of 264 + 2 * 592 parameters.
+    assert part_bytes(found, "gathered weights and their gradients") == (2 + 2 + 4) * 1448
+    # Inputs of 2 blocks: 100 * 8 * 2 bytes each. One block: 6 * 8 + 2 * 4 * (2 + 1) = 72 and 4 * 16 = 64
+    # numbers of 2 bytes a token, 2 * 8 of 4 bytes. A mask of 100 * 100, of 1 and 2 bytes.
+    assert part_bytes(found, "activations") == 2 * 1600 + 100 * (2 * 136 + 64) + 3 * 10_000
+    # 100 tokens, 32 words, 2 bytes, three times.
+    assert part_bytes(found, "logits") == 3 * 2 * 100 * 32
+    assert part_bytes(found, "weights in vLLM") == 2 * 1448
+    assert part_bytes(found, memory.VLLM_CACHE) == 12 * GIB - 2 * 1448
+    # They take turns; weights, optimizer and contexts are always there.
+    always = (2896 + 2 * 2896) / GIB + memory.CUDA_CONTEXT_GIB
+    assert found.gib_while(Phase.GENERATING) == pytest.approx(always + 12)
+    assert found.gib_while(Phase.UPDATING) < 2
+    assert found.peak_gib == found.gib_while(Phase.GENERATING)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "expected"),
+    [
+        # Adapters of rank 2 have 512 parameters; the weights do not move.
+        ({"actor_rollout_ref.model.lora_rank": 2}, "weights", 4 * (1448 + 512) // 2),
+        ({"actor_rollout_ref.model.lora_rank": 2}, "gradients", 4 * 512 // 2),
+        ({"actor_rollout_ref.model.lora_rank": 2}, "optimizer", 8 * 512 // 2),
+        ({"actor_rollout_ref.model.lora_rank": 2}, "gathered weights and their gradients", 2 * 1448),
+        ({f"{ACTOR}.fsdp_config.model_dtype": "bf16"}, "optimizer", 4 * 1448 // 2),
+        ({f"{ACTOR}.fsdp_config.fsdp_size": 1}, "weights", 4 * 1448),
+        ({"trainer.nnodes": 4}, "weights", 4 * 1448 // 8),
+        ({f"{ROLLOUT}.tensor_model_parallel_size": 2}, "weights in vLLM", 2 * 1448 // 2),
+        ({f"{ACTOR}.entropy_coeff": 0.001}, "logits", 5 * 2 * 100 * 32),
+        ({f"{ROLLOUT}.temperature": 0.7}, "logits", 4 * 2 * 100 * 32),
+        # Without checkpointing all blocks keep what one keeps.
+        (
+            {"actor_rollout_ref.model.enable_gradient_checkpointing": False},
+            "activations",
+            2 * 100 * (2 * 136 + 64) + 3 * 10_000,
+        ),
+        (
+            {"actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2"},
+            "activations",
+            2 * 1600 + 100 * (2 * 136 + 64),
+        ),
+    ],
+)
+def test_settings_change_their_part(
+    on_gpus: DictConfig, changes: dict[str, Any], part: str, expected: int
+) -> None:
+    assert part_bytes(estimate_gpu(change(on_gpus, changes), SMALL, 24.0), part) == expected
+
+
+def test_offloaded_states_are_on_the_host_while_responses_are_generated(on_gpus: DictConfig) -> None:
+    before = estimate_gpu(on_gpus, SMALL, 24.0)
+    host_before = estimate_host(on_gpus, SMALL)
+    keys = {f"{ACTOR}.fsdp_config.{name}_offload": True for name in ("param", "optimizer")}
+    after = estimate_gpu(change(on_gpus, keys), SMALL, 24.0)
+    moved = (2896 + 2 * 2896) / GIB
+    assert after.gib_while(Phase.UPDATING) == before.gib_while(Phase.UPDATING)
+    assert before.gib_while(Phase.GENERATING) - after.gib_while(Phase.GENERATING) == pytest.approx(moved)
+    offloaded = "offloaded weights and optimizer"
+    assert host_before.gib_of(offloaded) == 0
+    assert estimate_host(on_gpus, SMALL).gib_of(offloaded) == pytest.approx(2 * moved)
+
+
+def test_cpu_run_holds_everything_at_once(config: DictConfig) -> None:
+    found = estimate_host(config, SMALL)
+    # fp32 throughout. vLLM's CPU build has its weights twice.
+    assert part_bytes(found, "weights") == 4 * 1448
+    assert part_bytes(found, "optimizer") == 8 * 1448
+    assert part_bytes(found, "weights in vLLM") == 2 * 4 * 1448
+    assert part_bytes(found, "key-value cache") == GIB
+    assert part_bytes(found, "logits") == 3 * 4 * 640 * 32
+    assert all(part.phases == ALL for part in found.parts)
+
+
+def test_penalty_on_divergence_takes_a_second_model_but_not_with_adapters(config: DictConfig) -> None:
+    before = estimate_host(config, SMALL).peak_gib
+    change(config, {f"{ACTOR}.use_kl_loss": True})
+    assert part_bytes(estimate_host(config, SMALL), "reference model") == 4 * 1448
+    assert estimate_host(config, SMALL).peak_gib > before
+    change(config, {"actor_rollout_ref.model.lora_rank": 2})
+    assert all(part.name != "reference model" for part in estimate_host(config, SMALL).parts)
+
+
+def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
+    # Keys and values of 2 blocks, 1 head of 4 numbers of 4 bytes: 64 bytes a token.
+    assert kv_tokens(config, SMALL, 1.0) == GIB // 64
+    # Qwen2.5-3B: 2 * 36 * 2 * 128 * 2 bytes; with two GPUs a replica each has one of the two heads.
+    for name in ("half", "bfloat16"):
+        change(config, {f"{ROLLOUT}.dtype": name})
+        assert kv_tokens(config, QWEN_3B, 1.0) == GIB // 36_864
+    assert (
+        kv_tokens(change(config, {f"{ROLLOUT}.tensor_model_parallel_size": 2}), QWEN_3B, 1.0) == GIB // 18_432
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "responses", "rows"),
+    [
+        # 3 kinds, 16 proposals, 6 attempts at each.
+        ({}, 3 * (16 + 96), 3 * (16 + 96)),
+        ({"replay_per_kind": 4}, 3 * (16 + 100), 3 * (16 + 100)),
+        ({"oversample": 2.0}, 3 * (32 + 96), 3 * (32 + 96)),
+        ({"train_proposer": False}, 3 * (16 + 96), 3 * 96),
+        # The attempts that estimate are not those that are trained on.
+        ({"solve_on": SolveOn.FRESH.value}, 3 * (16 + 96 + 16), 3 * (16 + 16)),
+        ({"propose": False}, 3 * 96, 3 * 96),
+        ({"propose": False, "solve_on": SolveOn.FRESH.value}, 3 * 16, 3 * 16),
+    ],
+)
+def test_tokens_of_a_step_by_hand(
+    config: DictConfig, changes: dict[str, Any], responses: int, rows: int
+) -> None:
+    azr = OmegaConf.to_object(change(config, {f"azr.{name}": value for name, value in changes.items()}).azr)
+    assert isinstance(azr, AzrConfig)
+    found = tokens_per_step(config, azr, 3)
+    # At most 64 tokens of response behind 224 of prompt.
+    assert (found.responses, found.generated, found.trained) == (responses, responses * 64, rows * 288)
+
+
+@settings(max_examples=25, deadline=None)
+@given(workers=st.integers(1, 64), tokens=st.integers(288, 65536), utilization=st.floats(0.1, 0.9))
+def test_more_workers_never_take_more_of_a_gpu_and_more_tokens_never_less(
+    demo_config: DictConfig, workers: int, tokens: int, utilization: float
+) -> None:
+    config = change(demo_config.copy(), {f"{ROLLOUT}.gpu_memory_utilization": utilization})
+
+    def found(workers: int, tokens: int) -> Estimate:
+        sizes = {"trainer.n_gpus_per_node": workers, f"{ACTOR}.ppo_max_token_len_per_gpu": tokens}
+        return estimate_gpu(change(config, sizes), QWEN_3B, 80.0)
+
+    one = found(workers, tokens)
+    assert found(workers + 1, tokens).peak_gib <= one.peak_gib
+    assert found(workers, tokens + 1).gib_while(Phase.UPDATING) > one.gib_while(Phase.UPDATING)
+    assert all(part.gib >= 0 for part in one.parts if part.name != memory.VLLM_CACHE)
+
+
+def for_gpus() -> list[str]:
+    """Experiments whose header says which GPU they are for."""
+    files = sorted((CONF / "experiment").glob("*.yaml"))
+    return [path.stem for path in files if " GB" in path.read_text().split("\ndefaults")[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", for_gpus())
+def test_experiment_fits_the_gpu_that_it_is_for(experiment: str, tmp_path: Path) -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("azr", [f"experiment={experiment}", f"run.dir={tmp_path}"])
+    shape = find_shape(config.actor_rollout_ref.model.path)
+    assert shape is not None
+    # What torch counts of a GPU sold as 24 or 80 GB (L4 and A10G, A100) is less.
+    card = 22.0 if "24gb" in experiment else 79.1
+    found = estimate_gpu(config, shape, card)
+    assert found.peak_gib <= card * (1 - memory.FRAGMENTATION)
+    whole = config.data.max_prompt_length + config.data.max_response_length
+    assert kv_tokens(config, shape, found.gib_of(memory.VLLM_CACHE)) > 8 * whole
+
+
+@pytest.mark.slow
+def test_estimate_is_near_what_the_demo_takes(config: DictConfig, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recipe.main_azr", "experiment=demo", f"run.dir={tmp_path / 'run'}"]
+    command += [f"trainer.{name}=3" for name in ("total_training_steps", "test_freq", "save_freq")]
+    command += ["data.val_max_samples=64", f"run.tiny_model_dir={tmp_path}"]
+    # Building the model takes processes of its own; it is not part of what is measured.
+    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+    from tasks.registry import load_pack
+
+    model = ensure_tiny_model(
+        load_pack(config.pack), TinyModelConfig(steps=60, batch_size=32), tmp_path / "models"
+    )
+    command += [f"actor_rollout_ref.model.path={model}", "azr.seeding.target=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])["peak_gib"]
+    shape = find_shape("tiny")
+    assert shape is not None
+    assert estimate_host(config, shape).peak_gib == pytest.approx(measured, rel=0.3)

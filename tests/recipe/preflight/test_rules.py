@@ -1,0 +1,635 @@
+"""Every rule that is checked before anything expensive starts: one line that names the key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recipe.config import CONF, register
+from recipe.preflight import rules as preflight
+from recipe.preflight import slots as resources
+from recipe.preflight.problems import PreflightError
+from recipe.run import checkpoint
+from tasks.arithmetic import ArithmeticPack
+from tasks.contract import TaskRecord
+from tasks.kit.kinds import KindsPack
+from tasks.registry import available_packs
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CONTROLS = sorted(path.stem for path in (CONF / "control").glob("*.yaml"))
+CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
+PACKS = sorted(path.stem for path in (CONF / "pack").glob("*.yaml"))
+MODEL = "actor_rollout_ref.model.path"
+MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
+
+
+def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    return config
+
+
+def refusal(config: DictConfig, changes: dict[str, Any]) -> str:
+    """What `check` says to these changes; it has to be one line."""
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        preflight.check(change(config, changes))
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_demo_passes(config: DictConfig) -> None:
+    assert preflight.check(config).name == "arithmetic"
+
+
+# ------------------------------ rules ------------------------------
+
+RULES: list[tuple[dict[str, Any], str]] = [
+    ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
+    (
+        {"reward_profile": "paper_accuracy"},
+        r"reward_profile=paper_accuracy grades wrong attempts by share, which the pack arithmetic does not "
+        r"measure \(it has distance\)",
+    ),
+    (
+        {"azr.learnability.shape": "flat"},
+        "azr.learnability.shape must be null or one of one-minus, quadratic, tent, band; got 'flat'",
+    ),
+    (
+        {"azr.learnability.shape": "band", "azr.learnability.low": 0.5, "azr.learnability.high": 0.5},
+        "azr.learnability.low must be less than .high, both in .0, 1.; got 0.5 and 0.5",
+    ),
+    ({"azr.learnability.low": 0.25}, "azr.learnability.low and .high are read with shape=band only"),
+    (
+        {"azr.learnability.shape": "tent", "reward_profile": "minazr"},
+        "azr.learnability.shape must be null with reward_profile=minazr",
+    ),
+    ({"azr.bonus.combine": "max"}, "azr.bonus.combine must be one of sum, multiply, .*; got 'max'"),
+    (
+        {"azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}}},
+        "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has mid-range, answer-diversity,",
+    ),
+    (
+        {"algorithm.adv_estimator": "rloo_vectorized"},
+        "algorithm.adv_estimator must be one of trr_plus_plus, .*",
+    ),
+    (
+        {"algorithm.adv_estimator": "rloo", "azr.solve_on": "fresh"},
+        "algorithm.adv_estimator=rloo .* needs azr.solve_on=attempts .*; got fresh and True",
+    ),
+    ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
+    ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
+    ({"azr.solve_on": "nope"}, "azr.solve_on must be one of fresh, previous, attempts; got 'nope'"),
+    ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
+    ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),
+    ({"azr.buffer_capacity": 0}, "azr.buffer_capacity must be at least 1; got 0"),
+    ({"azr.oversample": 0.9}, "azr.oversample must be at least 1, and 1 with azr.propose=false; got 0.9"),
+    (
+        {"azr.oversample": 2.0, "azr.propose": False},
+        "azr.oversample must be at least 1, and 1 with azr.propose=false; got 2.0",
+    ),
+    ({"azr.replay_per_kind": -1}, "azr.replay_per_kind must not be negative; got -1"),
+    (
+        {"azr.replay_per_kind": 4, "azr.solve_on": "fresh"},
+        "azr.replay_per_kind=4 is read with azr.solve_on=attempts only; with fresh .* Set it to 0",
+    ),
+    (
+        {"azr.replay_per_kind": 4, "azr.solve_on": "previous"},
+        "azr.replay_per_kind=4 is read with azr.solve_on=attempts only; with previous",
+    ),
+    (
+        {"azr.propose": False, "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 .* azr.propose=false.*; got 32",
+    ),
+    (
+        {"azr.propose": False, "azr.replay_per_kind": 4},
+        "azr.replay_per_kind must be 0 with azr.propose=false.*; got 4",
+    ),
+    (
+        {"azr.propose": False, "algorithm.adv_estimator": "rloo"},
+        "algorithm.adv_estimator=rloo .* azr.propose=true; got attempts and False",
+    ),
+    (
+        {"azr.propose": False, "algorithm.trr.cells": "record"},
+        "algorithm.trr.cells=record .* azr.propose=true .*; got attempts, False and 0",
+    ),
+    ({"azr.replay_per_kind": 33}, "azr.seeding.target must be at least azr.replay_per_kind=33.*; got 32"),
+    ({"azr.buffer_capacity": 31}, "azr.seeding.target must not exceed azr.buffer_capacity=31; got 32"),
+    (
+        {"azr.solve_on": "fresh", "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 with azr.solve_on=fresh.*; got 32",
+    ),
+    (
+        {"azr.solve_on": "previous", "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 with azr.solve_on=previous.*; got 32",
+    ),
+    ({"azr.held_out_samples": -1}, "azr.held_out_samples must not be negative; got -1"),
+    ({"azr.failures.max_share": 1.0}, r"azr.failures.max_share must be in \[0, 1\); got 1.0"),
+    ({"azr.failures.max_share": -0.1}, r"azr.failures.max_share must be in \[0, 1\); got -0.1"),
+    ({"azr.failures.retries": -1}, "azr.failures.retries must not be negative; got -1"),
+    ({"azr.pack_deadline_s": 0.0}, "azr.pack_deadline_s must be positive; got 0.0"),
+    (
+        {"algorithm.trr.cells": "kind"},
+        "algorithm.trr.cells must be one of role-kind, role-difficulty, role, record, global; got 'kind'",
+    ),
+    (
+        {"algorithm.trr.baseline": "mean"},
+        "algorithm.trr.baseline must be one of cell-mean, running-mean; got 'mean'",
+    ),
+    ({"algorithm.trr.scale": "var"}, "algorithm.trr.scale must be one of std, none; got 'var'"),
+    (
+        {"algorithm.trr.baseline": "running-mean"},
+        "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none.*; got scale std",
+    ),
+    (
+        {"algorithm.trr": {"cells": "record", "baseline": "running-mean", "scale": "none"}},
+        "algorithm.trr.baseline=running-mean .* cells that come again .*; got scale none and cells record",
+    ),
+    (
+        {"algorithm.trr.cells": "record", "azr.solve_on": "fresh"},
+        "algorithm.trr.cells=record .* needs azr.solve_on=attempts, .*; got fresh, True and 0",
+    ),
+    (
+        {"algorithm.trr.cells": "record", "azr.replay_per_kind": 4},
+        "algorithm.trr.cells=record .* azr.replay_per_kind=0, .*; got attempts, True and 4",
+    ),
+    (
+        {"algorithm.trr.statistics": "row"},
+        "algorithm.trr.statistics must be one of sequence, token; got 'row'",
+    ),
+    ({"trainer.use_v1": False}, "trainer.use_v1 must be true"),
+    ({"trainer.v1.trainer_mode": "async"}, "trainer.v1.trainer_mode must be sync.*; got async"),
+    ({"actor_rollout_ref.rollout.n": 8}, "actor_rollout_ref.rollout.n must be 1; got 8.*attempts_per_record"),
+    (
+        {"trainer.max_actor_ckpt_to_keep": 1},
+        "trainer.max_actor_ckpt_to_keep must be null or at least 2.*; got 1",
+    ),
+    (
+        {"actor_rollout_ref.actor.checkpoint.async_save": True},
+        "actor_rollout_ref.actor.checkpoint.async_save must be false",
+    ),
+    # 224 + 65 = 289 tokens in a window of 288.
+    (
+        {"data.max_response_length": 65},
+        r"data.max_prompt_length \+ data.max_response_length = 289 must fit .*rollout.max_model_len=288",
+    ),
+    (
+        {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 287},
+        r"data.max_prompt_length \+ data.max_response_length = 288 must fit .*ppo_max_token_len_per_gpu=287",
+    ),
+    # Two workers share a sequence of 288 tokens.
+    (
+        {
+            "trainer.n_gpus_per_node": 2,
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+            "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+            "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 143,
+        },
+        "= 288 must fit .*ppo_max_token_len_per_gpu=143, one micro-batch, on each of 2 workers",
+    ),
+    # 3 CPUs a worker, 1 storage unit, and 1 each for the runner, the storage's controller and placing actors.
+    ({"ray_kwargs.ray_init.num_cpus": 6}, "ray_kwargs.ray_init.num_cpus must be at least 7.*; got 6"),
+    (
+        {"trainer.n_gpus_per_node": 2, "ray_kwargs.ray_init.num_cpus": 9},
+        "ray_kwargs.ray_init.num_cpus must be at least 10.*; got 9",
+    ),
+    (
+        {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+        "trainer.n_gpus_per_node must be a multiple of .*tensor_model_parallel_size=2, .*; got 3",
+    ),
+    # The tiny model has 4 heads.
+    (
+        {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 3},
+        "tensor_model_parallel_size must divide the model's 4 attention heads, .*; got 3",
+    ),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        "ulysses_sequence_parallel_size must divide the number of workers, .* = 1; got 2",
+    ),
+    (
+        {"trainer.nnodes": 2, "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        "ulysses_sequence_parallel_size=2 needs .*attn_implementation=flash_attention_2, .*; got sdpa",
+    ),
+    (
+        {
+            "trainer.nnodes": 3,
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 3,
+            "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+        },
+        "ulysses_sequence_parallel_size must divide the model's 4 attention heads, .*; got 3",
+    ),
+    ({"trainer.nnodes": 0}, "trainer.nnodes must be at least 1; got 0"),
+    ({"trainer.n_gpus_per_node": 0}, "trainer.n_gpus_per_node must be at least 1; got 0"),
+    (
+        {"actor_rollout_ref.rollout.tensor_model_parallel_size": 0},
+        "tensor_model_parallel_size must be at least 1; got 0",
+    ),
+    (
+        {
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 0,
+            "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 0,
+        },
+        "ulysses_sequence_parallel_size must be at least 1; got 0",
+    ),
+    ({"actor_rollout_ref.actor.fsdp_config.fsdp_size": 0}, "fsdp_config.fsdp_size must be .*; got 0"),
+    ({"actor_rollout_ref.rollout.dtype": "auto"}, "rollout.dtype must be one of .*half.*; got 'auto'"),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.model_dtype": "half"},
+        "fsdp_config.model_dtype must be one of fp32, .*; got 'half'",
+    ),
+    (
+        {"actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": "auto"},
+        "fsdp_config.mixed_precision.param_dtype must be one of fp32, .*; got 'auto'",
+    ),
+    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
+    ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), RULES)
+def test_broken_rule_is_told_in_one_line(config: DictConfig, changes: dict[str, Any], message: str) -> None:
+    assert re.search(message, refusal(config, changes))
+
+
+def test_all_broken_rules_are_found_by_the_other_reader(config: DictConfig) -> None:
+    assert preflight.find_problems(config) == []
+    broken = {
+        # Two of one rule's function, one of another's, and two that need the pack, one of which is raised.
+        "azr.proposals_per_kind": 0,
+        "azr.held_out_samples": -1,
+        "trainer.use_v1": False,
+        "reward_profile": "nope",
+        "algorithm.trr.scale": "var",
+    }
+    found = preflight.find_problems(change(config, broken))
+    assert len(found) == len(broken)
+    assert all(key in problem for key, problem in zip(broken, found, strict=True))
+    assert found[0] == refusal(config, {})
+    # Without a pack its rules are not asked, and the others are.
+    found = preflight.find_problems(change(config, {"pack._target_": "nope"}))
+    assert [key for key, problem in zip(broken, found, strict=False) if key in problem] == list(broken)[:3]
+    assert len(found) == 4
+    assert "pack must name a task pack" in found[-1]
+
+
+ALLOWED: list[dict[str, Any]] = [
+    {"azr.replay_per_kind": 32},
+    {"azr.oversample": 1.5},
+    {"azr.buffer_capacity": 32},
+    {"azr.solve_on": "fresh", "azr.proposals_per_kind": 32},
+    {"azr.proposals_per_kind": 64},
+    {"azr.failures.max_share": 0.0},
+    {"algorithm.trr.cells": "role-difficulty"},
+    {"algorithm.trr.cells": "record"},
+    {"algorithm.trr.scale": "none"},
+    {"algorithm.trr": {"baseline": "running-mean", "scale": "none"}},
+    {"trainer.max_actor_ckpt_to_keep": 2},
+    {"trainer.max_actor_ckpt_to_keep": None},
+    {"actor_rollout_ref.rollout.max_model_len": None},
+    {"actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 288},
+    {"ray_kwargs.ray_init.num_cpus": 7},
+    {"ray_kwargs.ray_init.num_cpus": None},
+    {"actor_rollout_ref.rollout.dtype": "half"},
+    {"trainer.n_gpus_per_node": 4, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+    {
+        "trainer.nnodes": 2,
+        "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+        "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 144,
+    },
+]
+
+
+@pytest.mark.parametrize("changes", ALLOWED, ids=str)
+def test_values_at_the_edge_are_allowed(config: DictConfig, changes: dict[str, Any]) -> None:
+    preflight.check(change(config, changes))
+
+
+def test_cells_by_difficulty_need_a_pack_that_has_labels(tmp_path: Path) -> None:
+    config = composed(tmp_path, "experiment=demo", "pack=prime_inversion")
+    message = refusal(config, {"algorithm.trr.cells": "role-difficulty"})
+    assert "needs a pack that says how hard its tasks are; prime_inversion does not" in message
+
+
+def test_unknown_knob_of_a_pack_is_told_with_those_it_has(config: DictConfig) -> None:
+    with open_dict(config):
+        config.pack.nope = 1
+    message = refusal(config, {})
+    assert re.search("pack.nope is no knob of .*; it has kinds, operations, ", message)
+
+
+# ------------------------------ the held-out set ------------------------------
+
+
+def test_missing_held_out_set_is_told_with_its_remedy(config: DictConfig, tmp_path: Path) -> None:
+    message = refusal(config, {"pack.held_out_path": str(tmp_path / "none.jsonl")})
+    assert re.search(r"none\.jsonl is missing; run `python -m tasks\.held_out arithmetic`", message)
+
+
+def test_held_out_set_of_another_version_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    path = tmp_path / "held_out.jsonl"
+    path.write_text(json.dumps({"pack": "arithmetic", "version": 999, "count": 0, "seed": 1}) + "\n")
+    message = refusal(config, {"pack.held_out_path": str(path)})
+    assert f"version {ArithmeticPack.held_out_version}" in message
+    assert "got pack arithmetic, version 999" in message
+
+
+# ------------------------------ the model ------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model directory that passes."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    (folder / "model.safetensors").touch()
+    return folder
+
+
+def test_complete_model_directory_passes(config: DictConfig, model: Path) -> None:
+    preflight.check(change(config, {MODEL: str(model)}))
+
+
+def test_chat_template_may_be_a_file_of_its_own(config: DictConfig, model: Path) -> None:
+    (model / "tokenizer_config.json").write_text("{}")
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    preflight.check(change(config, {MODEL: str(model)}))
+
+
+def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Path) -> None:
+    (model / "tokenizer_config.json").write_text("{}")
+    message = refusal(config, {MODEL: str(model)})
+    assert message.startswith(f"{model} must have a chat template")
+    # The run may bring one of its own, as experiment=azr_llama_8b does.
+    preflight.check(change(config, {"actor_rollout_ref.model.custom_chat_template": "{{ messages }}"}))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors"])
+def test_incomplete_model_directory_is_refused(config: DictConfig, model: Path, file: str) -> None:
+    (model / file).unlink()
+    message = refusal(config, {MODEL: str(model)})
+    assert message.startswith(f"{model / file} must exist")
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_shards_that_an_index_names_have_to_be_there(config: DictConfig, model: Path, index: str) -> None:
+    (model / "model.safetensors").unlink()
+    (model / index).write_text(json.dumps({"weight_map": {"a": "one", "b": "two", "c": "one"}}))
+    (model / "one").touch()
+    assert refusal(config, {MODEL: str(model)}).startswith(f"{model / 'two'} must exist")
+    (model / "two").touch()
+    preflight.check(config)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors.index.json"])
+def test_file_of_a_model_that_is_no_json_object_is_named(
+    config: DictConfig, model: Path, file: str, content: str
+) -> None:
+    if file == "model.safetensors.index.json":
+        (model / "model.safetensors").unlink()
+    (model / file).write_text(content)
+    message = refusal(config, {MODEL: str(model)})
+    assert message.startswith(f"{model / file} must hold a JSON object")
+    assert preflight.find_problems(config).count(message) == 1
+
+
+def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 287}))
+    message = refusal(config, {MODEL: str(model)})
+    assert re.search(r"data\.max_prompt_length \+ .* = 288 must fit the model's context, 287", message)
+
+
+def test_lengths_must_fit_the_tiny_models_context(config: DictConfig) -> None:
+    longer = {
+        "data.max_prompt_length": 1000,
+        "actor_rollout_ref.rollout.max_model_len": None,
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 4096,
+    }
+    assert "= 1064 must fit the model's context, 1024" in refusal(config, longer)
+
+
+@pytest.mark.parametrize("path", ["/no/such/model", "./model", "~/no/such/model", "models/of/mine"])
+def test_path_that_is_not_there_is_refused(config: DictConfig, path: str) -> None:
+    message = refusal(config, {MODEL: path})
+    assert MODEL in message
+    assert path in message
+
+
+def test_name_on_the_hub_is_left_to_the_hub(config: DictConfig) -> None:
+    preflight.check(change(config, {MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
+
+
+# ------------------------------ resuming ------------------------------
+
+
+def write_checkpoint(config: DictConfig, folder: Path, **fields: Any) -> Path:
+    """Make `folder` the run's directory, with one checkpoint."""
+    config.run.dir = str(folder)
+    found = Path(config.trainer.default_local_dir) / "global_step_2"
+    values = {name: getattr(MANIFEST, name) for name in checkpoint.Manifest.__slots__}
+    (found / "azr").mkdir(parents=True)
+    (found / "actor").mkdir()
+    (found / "azr" / "manifest.json").write_text(json.dumps(values | fields))
+    return found
+
+
+def test_own_checkpoint_is_resumed_from(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path)
+    preflight.check(config)
+
+
+def test_checkpoint_of_another_pack_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path, pack="prime_inversion")
+    assert re.search("pack must be 'prime_inversion' .*; got 'arithmetic'", refusal(config, {}))
+
+
+def test_checkpoint_of_another_format_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path, format=99)
+    assert f"must be of checkpoint format {checkpoint.FORMAT}; got 99" in refusal(config, {})
+
+
+def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, tmp_path: Path) -> None:
+    changes = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(tmp_path / "none")}
+    message = refusal(config, changes)
+    assert re.search(r"trainer\.resume_from_path must be a finished checkpoint .*; got .*/none$", message)
+    found = write_checkpoint(config, tmp_path)
+    preflight.check(change(config, {"trainer.resume_from_path": str(found)}))
+    (found / "azr" / "manifest.json").unlink()
+    assert "trainer.resume_from_path" in refusal(config, {})
+
+
+def test_another_runs_checkpoint_is_not_resumed_from(config: DictConfig, tmp_path: Path) -> None:
+    other = write_checkpoint(config, tmp_path / "other")
+    config.run.dir = str(tmp_path / "mine")
+    changes = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(other)}
+    assert "must be a checkpoint of this run" in refusal(config, changes)
+
+
+def test_result_without_checkpoints_is_not_written_over(config: DictConfig, tmp_path: Path) -> None:
+    config.run.dir = str(tmp_path)
+    preflight.check(config)
+    (tmp_path / "summary.json").write_text("{}")
+    assert "run.dir must not hold the result of a run without checkpoints" in refusal(config, {})
+
+
+# ------------------------------ the cluster ------------------------------
+
+
+def test_slots_are_counted_as_verl_asks_for_them(config: DictConfig) -> None:
+    # 2 nodes with 4 workers of 3 CPUs, 5 storage units, and 1 each for runner, controller and placing actors.
+    change(config, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 4})
+    change(config, {"transfer_queue.backend.SimpleStorage.num_data_storage_units": 5})
+    assert resources.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
+
+
+@pytest.mark.parametrize(("resource", "needed"), [("CPU", 7), ("GPU", 1)])
+def test_cluster_with_too_few_slots_is_refused(config: DictConfig, resource: str, needed: int) -> None:
+    enough = {"CPU": 7.0, "GPU": 1.0}
+    resources.check_cluster(config, enough)
+    with pytest.raises(PreflightError) as error:
+        resources.check_cluster(config, enough | {resource: needed - 1.0})
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"must have {needed} {resource} slots" in message
+    assert f"it has {needed - 1}." in message
+    assert "trainer.nnodes=1 and trainer.n_gpus_per_node=1" in message
+
+
+def test_cluster_without_any_gpu_is_refused(config: DictConfig) -> None:
+    with pytest.raises(PreflightError, match=r"must have 1 GPU slots .*; it has 0\."):
+        resources.check_cluster(config, {"CPU": 100.0})
+
+
+def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> None:
+    with open_dict(config):
+        config.ray_kwargs.ray_init.address = "auto"
+    preflight.check(change(config, {"ray_kwargs.ray_init.num_cpus": 1}))
+
+
+# ------------------------------ files ------------------------------
+
+
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("azr", [f"run.dir={folder}", *overrides])
+
+
+@pytest.mark.parametrize(("cores", "slots"), [(2, 35), (64, 64)])
+def test_node_of_eight_gpus_has_the_slots_that_verl_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, slots: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B")
+    preflight.check(config)
+    # 3 for each of 8 workers, 8 storage units (verl's default), and 3.
+    resources.fill_slots(config)
+    assert config.ray_kwargs.ray_init.num_cpus == slots
+
+
+def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    resources.fill_slots(config)
+    assert config.ray_kwargs.ray_init.num_cpus == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}")
+    preflight.check(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
+    preflight.check(config)
+    assert config.actor_rollout_ref.model.path == "tiny"
+    assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, control: str) -> None:
+    overrides = [f"experiment={experiment}", f"control={control}"]
+    if experiment == "sqlm_mult3" and control == "seeds_only":
+        # Its cells are the attempts at one record, which are asked for one by one then.
+        overrides.append("algorithm.trr.cells=role-kind")
+    preflight.check(composed(tmp_path, *overrides))
+
+
+def test_a_vote_takes_two_attempts(config: DictConfig) -> None:
+    config.pack = {"_target_": "math_word", "verify": "majority"}
+    said = refusal(config, {"azr.attempts_per_record": 1})
+    assert "azr.attempts_per_record must be at least 2 with the pack math_word" in said
+    preflight.check(change(config, {"azr.attempts_per_record": 2}))
+    preflight.check(change(config, {"pack.verify": "claimed", "azr.attempts_per_record": 1}))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [(lambda pack: [*pack.seeds(), pack.seeds()[0]], "must differ from each other; 1 do not"),
+     (lambda pack: [*pack.seeds(), pack.held_out()[3]], "must hold out no seed; 1 are, such as")],
+)  # fmt: skip
+def test_seeds_that_are_equal_or_held_out_are_refused(
+    config: DictConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    seeds: Callable[[ArithmeticPack], list[TaskRecord]],
+    said: str,
+) -> None:
+    planted = seeds(ArithmeticPack())
+    monkeypatch.setattr(ArithmeticPack, "seeds", lambda self: planted)
+    monkeypatch.setattr(ArithmeticPack, "held_out", KindsPack.held_out)
+    with pytest.raises(PreflightError, match=said):
+        preflight.check(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("trainer.resume_mode", "nope"),
+        ("algorithm.adv_estimator", "grpo"),
+        ("algorithm.adv_estimator", "nope"),
+        ("algorithm.gamma", 0.99),
+        ("actor_rollout_ref.rollout.name", "sglang"),
+        ("actor_rollout_ref.rollout.val_kwargs.n", 4),
+        ("cpu.threads", 0),
+    ],
+)
+def test_what_would_fail_late_is_refused_by_its_key(config: DictConfig, key: str, value: Any) -> None:
+    assert key in refusal(config, {key: value})
+
+
+def test_starting_afresh_over_a_finished_checkpoint_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    write_checkpoint(config, tmp_path / "run")
+    assert "another run.dir" in refusal(config, {"trainer.resume_mode": "disable"})
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
+    lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
+    preflight.check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", PACKS)
+def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
+    assert preflight.check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
+
+
+def test_every_pack_has_a_file() -> None:
+    # Packs of somebody else, which entry points name, bring their own.
+    assert [pack for pack in available_packs() if (CONF.parent / "tasks" / pack).is_dir()] == PACKS

@@ -1,0 +1,388 @@
+"""Self-play of one request, with a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipe.selfplay.check_clock import CheckClock
+from recipe.selfplay.rollout import (
+    DUPLICATE,
+    HELD_OUT,
+    SURPLUS,
+    TOO_LONG,
+    Attempt,
+    GenerationFailedError,
+    PromptTooLongError,
+    Proposal,
+    Request,
+    Response,
+    propose_once,
+    sample_accuracy,
+    solve_once,
+)
+from tasks.arithmetic import ArithmeticPack
+from tasks.contract import CheckBrokenError, Message, Outcome, Role, TaskRecord, Verdict
+
+RECORD = TaskRecord("deduction", {"a": 70, "op": "+", "b": 1})
+PROPOSE = Request(3, Role.PROPOSE, "deduction", [{"role": "user", "content": "Write one."}], (), None, 4)
+SOLVE = Request(5, Role.SOLVE, "deduction", [{"role": "user", "content": "Solve it."}], (), RECORD)
+
+Answer = str | None
+"""The text of a response; None for a request that failed."""
+
+
+class Script:
+    """A model that gives the texts it was told to, one list a call.
+
+    Attributes:
+        calls: The prompts it was given and how many responses were asked for.
+    """
+
+    def __init__(self, *answers: Sequence[Answer]) -> None:
+        self._answers = list(answers)
+        self.calls: list[tuple[str, int]] = []
+
+    async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        self.calls.append((messages[0]["content"], num_responses))
+        return [Response(text) for text in self._answers.pop(0) if text is not None]
+
+
+def admit(refusal: str = "") -> Callable[[str], object]:
+    """An admission that gives one answer to every key."""
+
+    async def answer(kind: str, key: str) -> str:
+        return refusal
+
+    return answer
+
+
+def propose(pack: ArithmeticPack, model: Script, refusal: str = "", request: Request = PROPOSE) -> Proposal:
+    return asyncio.run(propose_once(pack, request, model, admit(refusal)))
+
+
+# ------------------------------ proposals ------------------------------
+
+
+class MeasuringPack(ArithmeticPack):
+    """Measures how long a task's question is."""
+
+    feature_names = ("length",)
+
+    def features(
+        self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+    ) -> dict[str, float]:
+        return {name: float(len(self.solve_prompt(record)[0]["content"])) for name in names}
+
+
+@pytest.mark.parametrize(("names", "expected"), [((), {}), (("length",), {"length": 72.0})])
+def test_only_the_features_asked_for_are_measured(names: Sequence[str], expected: dict[str, float]) -> None:
+    script = Script(["Calculate: 40 + 1 ="], ["41", "41", "40", None])
+    proposal = asyncio.run(propose_once(MeasuringPack(), PROPOSE, script, admit(), names))
+    assert proposal.outcome is Outcome.CORRECT
+    # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer, in digits, on the last line." has 52,
+    # and a line break is between.
+    assert proposal.features == expected
+
+
+def test_features_are_measured_beside_the_event_loop_and_on_the_clock() -> None:
+    going_on = threading.Event()
+
+    class Slow(MeasuringPack):
+        def features(
+            self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
+        ) -> dict[str, float]:
+            assert going_on.wait(10), "the event loop stands still"
+            time.sleep(0.05)
+            return {"length": 1.0}
+
+    async def both() -> Proposal:
+        script = Script(["Calculate: 40 + 1 ="], ["41"] * 4)
+        measuring = asyncio.create_task(propose_once(Slow(), PROPOSE, script, admit(), ["length"], clock))
+        await asyncio.sleep(0.05)
+        going_on.set()
+        return await measuring
+
+    clock = CheckClock()
+    assert asyncio.run(both()).features == {"length": 1.0}
+    assert clock.take() >= 0.05
+
+
+def test_accepted_task_is_attempted_in_one_call(arithmetic: ArithmeticPack) -> None:
+    model = Script([arithmetic.gold_proposal(RECORD)], ["71", "70", "none", "71"])
+    proposal = propose(arithmetic, model)
+    question = arithmetic.solve_prompt(RECORD)
+    assert model.calls == [("Write one.", 1), (question[0]["content"], 4)]
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, "", RECORD)
+    assert proposal.key == arithmetic.task_key(RECORD)
+    assert proposal.messages == question
+    outcomes = [attempt.outcome for attempt in proposal.attempts]
+    assert outcomes == [Outcome.CORRECT, Outcome.WRONG, Outcome.MALFORMED, Outcome.CORRECT]
+    assert [attempt.response.text for attempt in proposal.attempts] == ["71", "70", "none", "71"]
+    assert proposal.num_failed == 0
+    assert proposal.solve_rate == 0.5
+
+
+def test_malformed_proposal_is_not_attempted(arithmetic: ArithmeticPack) -> None:
+    model = Script(["I would rather not."])
+    proposal = propose(arithmetic, model)
+    assert model.calls == [("Write one.", 1)]
+    assert (proposal.outcome, proposal.reason) == (Outcome.MALFORMED, "no-task")
+    assert (proposal.record, proposal.key, proposal.attempts, proposal.num_failed) == (None, "", (), 0)
+    assert proposal.solve_rate is None
+
+
+@pytest.mark.parametrize("refusal", [DUPLICATE, HELD_OUT])
+def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPack, refusal: str) -> None:
+    model = Script([arithmetic.gold_proposal(RECORD)])
+    proposal = propose(arithmetic, model, refusal)
+    assert len(model.calls) == 1
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, refusal, None)
+    assert (proposal.attempts, proposal.num_failed) == ((), 0)
+
+
+def test_task_that_comes_too_late_is_valid_and_not_attempted(arithmetic: ArithmeticPack) -> None:
+    model = Script([arithmetic.gold_proposal(RECORD)])
+    proposal = propose(arithmetic, model, SURPLUS)
+    assert len(model.calls) == 1
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, SURPLUS, None)
+    assert (proposal.attempts, proposal.num_failed, proposal.solve_rate) == ((), 0, None)
+
+
+def test_admission_is_asked_for_the_packs_key(arithmetic: ArithmeticPack) -> None:
+    asked = []
+
+    async def remember(kind: str, key: str) -> str:
+        asked.append((kind, key))
+        return DUPLICATE
+
+    # 1 + 70 is 70 + 1 to the pack.
+    asyncio.run(propose_once(arithmetic, PROPOSE, Script(["Calculate: 1 + 70 ="]), remember))
+    assert asked == [("deduction", arithmetic.task_key(RECORD))]
+
+
+def test_malformed_proposal_does_not_reach_admission(arithmetic: ArithmeticPack) -> None:
+    async def refuse(key: str) -> str:
+        raise AssertionError(key)
+
+    asyncio.run(propose_once(arithmetic, PROPOSE, Script(["no"]), refuse))
+
+
+def test_proposal_of_the_seeding_is_not_attempted(arithmetic: ArithmeticPack) -> None:
+    request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages)
+    model = Script([arithmetic.gold_proposal(RECORD)], [])
+    proposal = propose(arithmetic, model, request=request)
+    # No attempt is asked for; the call only shows whether the solver's prompt fits.
+    assert [num_responses for _, num_responses in model.calls] == [1, 0]
+    assert (proposal.record, proposal.attempts, proposal.num_failed) == (RECORD, (), 0)
+    assert proposal.solve_rate is None
+
+
+def test_pack_sees_the_references_and_the_step_of_the_request() -> None:
+    seen = []
+
+    class Watching(ArithmeticPack):
+        async def accept(self, kind, response, references, *, step=0):  # type: ignore[no-untyped-def]
+            seen.append((kind, response, references, step))
+            return await super().accept(kind, response, references, step=step)
+
+    request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages, (RECORD,), step=7)
+    propose(Watching(), Script(["no task"]), request=request)
+    assert seen == [("deduction", "no task", (RECORD,), 7)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "solve_rate", "num_failed"),
+    [
+        (["71", None, "70", None], 1 / 2, 2),
+        (["71", "70", "no", None], 1 / 3, 1),
+        ([None, None, None, "71"], 1.0, 3),
+        (["70", "70", "70", "70"], 0.0, 0),
+        ([None, None, None, None], None, 4),
+    ],
+)
+def test_solve_rate_is_the_mean_over_attempts_that_came_back(
+    arithmetic: ArithmeticPack, answers: Sequence[Answer], solve_rate: float | None, num_failed: int
+) -> None:
+    proposal = propose(arithmetic, Script([arithmetic.gold_proposal(RECORD)], answers))
+    assert proposal.solve_rate == solve_rate
+    assert proposal.num_failed == num_failed
+    assert proposal.record == RECORD
+
+
+def test_equal_attempts_are_judged_once() -> None:
+    judged: list[str] = []
+
+    class Counting(ArithmeticPack):
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            judged.append(response)
+            return await super().judge(record, response)
+
+    answers = ["2", "5", "2", "2"]
+    proposal = propose(Counting(), Script(["Calculate: 1 + 1 ="], answers))
+    assert judged == ["2", "5"]
+    assert [attempt.response.text for attempt in proposal.attempts] == answers
+    outcomes = [attempt.outcome for attempt in proposal.attempts]
+    assert outcomes == [Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.CORRECT]
+
+
+def test_task_whose_question_does_not_fit_is_wrong(arithmetic: ArithmeticPack) -> None:
+    async def generate(messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        if messages != PROPOSE.messages:
+            raise PromptTooLongError
+        return [Response(arithmetic.gold_proposal(RECORD))]
+
+    proposal = asyncio.run(propose_once(arithmetic, PROPOSE, generate, admit()))
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, TOO_LONG, None)
+    assert (proposal.attempts, proposal.num_failed) == ((), 0)
+
+
+# ------------------------------ failures ------------------------------
+
+
+def test_proposal_that_never_came_is_an_error_and_no_outcome(arithmetic: ArithmeticPack) -> None:
+    with pytest.raises(GenerationFailedError, match=r"request 3 \(deduction\)"):
+        propose(arithmetic, Script([None]))
+
+
+def test_attempt_that_never_came_is_an_error_and_no_outcome(arithmetic: ArithmeticPack) -> None:
+    with pytest.raises(GenerationFailedError, match=r"request 5 \(deduction\)"):
+        asyncio.run(solve_once(arithmetic, SOLVE, Script([None])))
+
+
+def test_broken_check_is_an_error_and_no_outcome() -> None:
+    class Broken(ArithmeticPack):
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            raise OSError("the sandbox is gone")
+
+    with pytest.raises(OSError, match="the sandbox is gone"):
+        asyncio.run(solve_once(Broken(), SOLVE, Script(["71"])))
+
+
+def test_attempt_that_cannot_be_checked_is_left_out() -> None:
+    class BreaksAtOne(ArithmeticPack):
+        async def judge(self, record: TaskRecord, response: str) -> Verdict:
+            if response == "3":
+                raise CheckBrokenError("the sandbox is gone")
+            return await super().judge(record, response)
+
+    proposal = propose(BreaksAtOne(), Script(["Calculate: 1 + 1 ="], ["2", "3", "5", "3"]))
+    assert [attempt.response.text for attempt in proposal.attempts] == ["2", "5"]
+    assert (proposal.solve_rate, proposal.num_failed) == (1 / 2, 2)
+    with pytest.raises(GenerationFailedError):
+        asyncio.run(solve_once(BreaksAtOne(), SOLVE, Script(["3"])))
+
+
+def test_accuracy_of_samples_is_over_those_that_came_back(arithmetic: ArithmeticPack) -> None:
+    # 2 of the 3 that came back are right.
+    model = Script(["71", "71", "70", None])
+    assert asyncio.run(sample_accuracy(arithmetic, SOLVE, model, 4)) == pytest.approx(2 / 3)
+    assert model.calls == [("Solve it.", 4)]
+    with pytest.raises(GenerationFailedError, match="no attempt for request 5"):
+        asyncio.run(sample_accuracy(arithmetic, SOLVE, Script([None, None]), 2))
+
+
+def test_solve_request_without_a_record_is_refused(arithmetic: ArithmeticPack) -> None:
+    with pytest.raises(ValueError, match="request 3 has no record"):
+        asyncio.run(solve_once(arithmetic, PROPOSE, Script(["71"])))
+
+
+# ------------------------------ attempts ------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "reason", "measures"),
+    [
+        ("71", Outcome.CORRECT, "", {"distance": 0.0}),
+        ("70", Outcome.WRONG, "wrong-value", {"distance": 1.0}),
+        ("", Outcome.MALFORMED, "no-answer", {}),
+    ],
+)
+def test_attempt_is_judged_and_measured(
+    arithmetic: ArithmeticPack, text: str, outcome: Outcome, reason: str, measures: dict[str, float]
+) -> None:
+    model = Script([text])
+    found = asyncio.run(solve_once(arithmetic, SOLVE, model))
+    assert found == Attempt(Response(text), outcome, reason, measures)
+    assert model.calls == [("Solve it.", 1)]
+
+
+# ------------------------------ concurrency ------------------------------
+
+
+def test_requests_of_a_wave_are_in_flight_together(arithmetic: ArithmeticPack) -> None:
+    # Nobody gets a response before all 20 have asked: one request after the other would wait for ever.
+    num_requests = 20
+    waiting = 0
+    all_asked = asyncio.Event()
+
+    async def generate(messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        nonlocal waiting
+        waiting += 1
+        if waiting == num_requests:
+            all_asked.set()
+        await all_asked.wait()
+        return [Response("no task")]
+
+    async def wave() -> list[Proposal]:
+        requests = [propose_once(arithmetic, PROPOSE, generate, admit()) for _ in range(num_requests)]
+        return await asyncio.wait_for(asyncio.gather(*requests), timeout=10)
+
+    assert len(asyncio.run(wave())) == num_requests
+
+
+def test_attempts_do_not_wait_for_other_proposals(arithmetic: ArithmeticPack) -> None:
+    # The second proposal comes when the first one's attempts have been asked for, and not before.
+    attempted = asyncio.Event()
+
+    async def generate(messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        if messages[0]["content"] == "slow":
+            await attempted.wait()
+        elif num_responses > 1:
+            attempted.set()
+        text = arithmetic.gold_proposal(RECORD) if num_responses == 1 else "71"
+        return [Response(text)] * num_responses
+
+    async def wave() -> list[Proposal]:
+        slow = Request(4, Role.PROPOSE, "deduction", [{"role": "user", "content": "slow"}], (), None, 4)
+        both = [propose_once(arithmetic, request, generate, admit()) for request in (slow, PROPOSE)]
+        return await asyncio.wait_for(asyncio.gather(*both), timeout=10)
+
+    assert [proposal.solve_rate for proposal in asyncio.run(wave())] == [1.0, 1.0]
+
+
+# ------------------------------ requests as JSON ------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+RECORDS = st.builds(TaskRecord, st.text(), st.dictionaries(st.text(), JSON, max_size=3))
+MESSAGES = st.fixed_dictionaries({"role": st.text(), "content": st.text(st.characters(codec=None))})
+
+
+@given(
+    st.builds(
+        Request,
+        index=st.integers(0),
+        role=st.sampled_from(Role),
+        kind=st.text(),
+        messages=st.lists(MESSAGES, max_size=2),
+        references=st.lists(RECORDS, max_size=2).map(tuple),
+        record=st.none() | RECORDS,
+        num_attempts=st.integers(0),
+        step=st.integers(0),
+    )
+)
+def test_request_survives_the_trip_to_another_process(request: Request) -> None:
+    again = Request.from_json(json.loads(json.dumps(request.to_json())))
+    assert again == request
+    assert isinstance(again.role, Role)

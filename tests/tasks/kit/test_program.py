@@ -1,0 +1,287 @@
+"""What the reader of programs lets through, string by string."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.kit.program import (
+    ALLOWED_MODULES,
+    MAX_DEPTH,
+    Refusal,
+    Rules,
+    bound_names,
+    canonical_program,
+    check_program,
+    is_same_program,
+    parse_program,
+)
+
+RULES = Rules(max_chars=4000, keep_comments=True, keep_globals=True)
+NO_GLOBALS = Rules(max_chars=4000, keep_comments=True, keep_globals=False)
+F = "def f(x):\n    return {}"
+
+GOOD = [
+    "def f(x): return x",
+    "def helper(x):\n    return x\n\ndef f(x):\n    return helper(x)",
+    "def f(x):\n    def inner(y):\n        return y + 1\n    return inner(x)",
+    "class A:\n    def __init__(self, x):\n        self.x = x\n    def f(self):\n        return self.x\n"
+    "def f(x):\n    return A(x).f()",
+    "class A(list):\n    def __init__(self):\n        super().__init__()\ndef f(x):\n    return len(A())",
+    "import math\ndef f(x):\n    return math.sqrt(x)",
+    "from collections import Counter, defaultdict as d\ndef f(x):\n    return dict(Counter(x))",
+    "import collections.abc\ndef f(x):\n    return isinstance(x, collections.abc.Sized)",
+    "def f(input, id, open=1):\n    vars = input\n    return vars",
+    "def f(x):\n    return [print for print in x]",
+    "def f(input):\n    return [input for _ in input if (lambda: input)()]",
+    "class P:\n    id: int = 0\n    def open(self):\n        return 1\ndef f(x):\n    return P().open()",
+    "class T:\n    def __init__(self):\n        self.time = self._code = 0\ndef f(x):\n    return T().time",
+    "from collections import abc, namedtuple\ndef f(x):\n    return namedtuple('P', 'a')(x)._replace(a=1).a",
+    "import json.decoder, typing\ndef f(x: typing.Any):\n    return getattr(x, 'real')",
+    "def f(x):\n    return x\nif __name__ == '__main__':\n    f(1)",
+    "from functools import lru_cache\n@lru_cache(None)\ndef f(x):\n    return x",
+    "K = 3\ndef f(x):\n    return x * K",
+    "def f(x):\n    f = 1\n    return f + x",
+    "def f(gr\N{LATIN SMALL LETTER O WITH DIAERESIS}sse):\n    return '\N{SNOWMAN}'",
+    "# -*- coding: utf-16 -*-\ndef f(x):\n    return x",
+]
+
+
+@pytest.mark.parametrize("program", GOOD)
+def test_good_programs_are_kept_as_they_are_written(program: str) -> None:
+    assert check_program(f"\n{program}\n", RULES) == program
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("", "no-entry-function"),
+        ("x = 1", "no-entry-function"),
+        ("f = lambda x: x", "no-entry-function"),
+        ("class f:\n    pass", "no-entry-function"),
+        ("def g(x):\n    return x", "no-entry-function"),
+        ("if True:\n    def f(x):\n        return x", "no-entry-function"),
+        ("class A:\n    def f(self):\n        return 1", "no-entry-function"),
+        ("def f(x):\n    return x\ndef f(y):\n    return y", "entry-function-twice"),
+        ("def f(x):\n    return x\nf = 3", "entry-function-twice"),
+        ("def f(x):\n    return x\nimport math as f", "entry-function-twice"),
+        ("for f in [1]:\n    pass\ndef f(x):\n    return x", "entry-function-twice"),
+        ("async def f(x):\n    return x", "entry-function-async"),
+        ("def f(x) return x", "syntax-error"),
+        ("  def f(x):\n    return x", "syntax-error"),
+        ("def f(x):\n    global x\n    return x", "syntax-error"),
+        ("def f(x):\nreturn x", "syntax-error"),
+        ("print 'hello'", "syntax-error"),
+        (F.format("0" * 3 + "1"), "syntax-error"),
+        (F.format("9" * 4000), "program-too-big"),
+        (F.format("(" * 300 + ")" * 300), "syntax-error"),
+        (F.format("-" * 200 + "x"), "program-too-deep"),
+        (F.format("+".join("x" * 150)), "program-too-deep"),
+        (F.format("x" + ".a" * 1500), "program-too-deep"),
+        ("def f(x):\n    return '\0'", "nul-character"),
+        ("def f(x):\n    return '\ud800'", "not-unicode"),
+        ("\ufeff\ufeffdef f(x): return x", "syntax-error"),
+        ("def f(x):\n    return 1 \N{MINUS SIGN} x", "syntax-error"),
+        ("\u4e00" * 4001, "program-too-big"),
+    ],
+)
+def test_what_is_no_program_with_one_f_is_malformed(program: str, reason: str) -> None:
+    assert check_program(program, RULES) == Refusal(reason, is_malformed=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import time\n" + F.format("time.sleep(x)"), "imports-time"),
+        ("import random\n" + F.format("random.random()"), "imports-random"),
+        ("def f(x):\n    import os\n    return os.getpid()", "imports-os"),
+        ("import os.path\n" + F.format("x"), "imports-os"),
+        ("import math, sys\n" + F.format("x"), "imports-sys"),
+        ("from datetime import datetime\n" + F.format("x"), "imports-datetime"),
+        ("from numpy import random\n" + F.format("x"), "imports-numpy"),
+        ("import a_name_of_the_models_own\n" + F.format("x"), "imports-other"),
+        ("from . import math\n" + F.format("x"), "imports-relative-or-star"),
+        ("from math import *\n" + F.format("sqrt(x)"), "imports-relative-or-star"),
+        (F.format("eval(x)"), "uses-eval"),
+        (F.format("exec(x)"), "uses-exec"),
+        (F.format("open(x)"), "uses-open"),
+        (F.format("compile(x, '', 'exec')"), "uses-compile"),
+        (F.format("print(x)"), "uses-print"),
+        (F.format("input()"), "uses-input"),
+        (F.format("globals()"), "uses-globals"),
+        (F.format("id(x)"), "uses-id"),
+        (F.format("exit()"), "uses-exit"),
+        (F.format("[e for e in map(eval, x)]"), "uses-eval"),
+        (F.format("\N{FULLWIDTH LATIN SMALL LETTER E}val(x)"), "uses-eval"),
+        (F.format("__import__('os')"), "dunder-name"),
+        (F.format("__builtins__"), "dunder-name"),
+        (F.format("x.__class__"), "dunder-attribute"),
+        (F.format("().__class__.__base__.__subclasses__()"), "dunder-attribute"),
+        (F.format("f.__globals__"), "dunder-attribute"),
+        ("import math\nmath.__dict__\n" + F.format("x"), "dunder-attribute"),
+        (F.format("getattr(x, '__class__')"), "dunder-attribute"),
+        ("from collections import _sys\n" + F.format("_sys.maxsize"), "imports-sys"),
+        ("from re import _parser\n" + F.format("x"), "imports-private"),
+        ("from statistics import random as r\n" + F.format("r.random()"), "imports-random"),
+        ("import typing\n" + F.format("typing.sys.modules['time'].time()"), "imports-sys"),
+        ("import typing as t\nu = t\n" + F.format("u.sys"), "imports-sys"),
+        ("import typing\n" + F.format("getattr(typing, 'sys')"), "imports-sys"),
+        ("import dataclasses as d\n" + F.format("d._thread"), "imports-private"),
+        ("import enum\n" + F.format("enum.bltns.eval(x)"), "imports-other"),
+        (F.format("(y for y in x).gi_frame.f_builtins['eval'](x)"), "frame-attribute"),
+        (
+            "def f(x):\n    try:\n        x()\n    except TypeError as e:\n        return e.tb_frame",
+            "frame-attribute",
+        ),
+        ("def g(eval):\n    return 1\n" + F.format("eval(x)"), "uses-eval"),
+        (F.format("[[eval for eval in x], eval(x)]"), "uses-eval"),
+        ("def g():\n    eval = 1\n    return lambda: eval\n" + F.format("eval(x)"), "uses-eval"),
+        ("class A:\n    e = eval\n    eval = 1\n" + F.format("A.e(x)"), "uses-eval"),
+        ("e = eval\neval = 1\n" + F.format("e(x)"), "uses-eval"),
+        ("def f(x):\n    global eval\n    y = eval(x)\n    eval = y", "uses-eval"),
+    ],
+)
+def test_programs_that_break_a_rule_are_wrong(program: str, reason: str) -> None:
+    assert check_program(program, RULES) == Refusal(reason, is_malformed=False)
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
+def test_no_allowed_module_lends_another(module: str) -> None:
+    for name, value in vars(importlib.import_module(module)).items():
+        if isinstance(value, ModuleType) and value.__name__.split(".")[0] not in ALLOWED_MODULES:
+            for program in (
+                f"import {module}\n" + F.format(f"{module}.{name}"),
+                f"from {module} import {name}\n{F}",
+            ):
+                found = check_program(program.format("x"), RULES)
+                assert isinstance(found, Refusal) and found.reason.startswith("imports-"), program
+
+
+def test_depth_limit_is_exact() -> None:
+    # A unary minus is one level; statement, function, return and name are the others.
+    deepest = next(n for n in range(1, 200) if parse_program(F.format("-" * n + "x")) == "program-too-deep")
+    assert MAX_DEPTH - 6 <= deepest <= MAX_DEPTH
+
+
+COMMENTED = '''\
+"""What the module says."""
+import math  # the library
+
+LIMIT = 3  # a global
+
+
+def f(x):
+    """What the function says."""
+    # a comment
+    return x + LIMIT  # another
+
+
+f(1)
+'''
+
+
+def stripped(keep_comments: bool, keep_globals: bool) -> str:
+    """The commented program under two knobs."""
+    found = check_program(COMMENTED, Rules(4000, keep_comments, keep_globals))
+    assert isinstance(found, str)
+    return found
+
+
+def test_comments_and_globals_are_kept_or_stripped() -> None:
+    assert stripped(True, True) == COMMENTED.strip("\n")
+    no_comments = stripped(False, True)
+    assert "comment" not in no_comments and "says" not in no_comments
+    assert no_comments.count("LIMIT") == 2 and "f(1)" in no_comments
+    no_globals = stripped(True, False)
+    assert "# a comment" in no_globals and "import math" in no_globals
+    assert "LIMIT = 3" not in no_globals and "f(1)" not in no_globals and "module says" not in no_globals
+    neither = stripped(False, False)
+    assert neither == "import math\n\ndef f(x):\n    return x + LIMIT"
+
+
+def test_stripping_globals_keeps_decorators_and_shared_lines_apart() -> None:
+    rules = Rules(4000, True, False)
+    program = "from functools import cache\nA = 1; import math\n@cache\n# why\ndef f(x):\n    return x"
+    found = check_program(program, rules)
+    assert found == "from functools import cache\n\nimport math\n\n@cache\n# why\ndef f(x):\n    return x"
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "@(\n    # why\n    cache\n)\ndef f(x):\n    return x",
+        "@cache\n@(\n    cache\n)\n@cache\nclass A:\n    pass",
+        "@g('\u4e00',\n   '@')\ndef h(x): return '\u4e00'",
+        "if 1:\n    import math",
+        "try:\n    import math\nexcept ImportError:\n    pass\nelse:\n    def h(x):\n        return x",
+        "if 1:\n    pass\nelif 2:\n    from math import pi",
+    ],
+)
+def test_stripping_globals_leaves_definitions_whole(definition: str) -> None:
+    parts = ["A = 1", definition, "B = 2"]
+    if "def f" not in definition:
+        parts.append("def f(x):\n    return x")
+    found = check_program("\n".join(parts), NO_GLOBALS)
+    assert isinstance(found, str) and definition in found and "A = 1" not in found and "B = 2" not in found
+    ast.parse(found)
+
+
+@pytest.mark.parametrize(
+    "statement", ["if 1:\n    import math\n    K = 1", "try:\n    K = 1\nfinally:\n    pass"]
+)
+def test_stripping_globals_drops_what_does_more_than_define(statement: str) -> None:
+    found = check_program(f"{statement}\ndef f(x):\n    return x", NO_GLOBALS)
+    assert found == "def f(x):\n    return x"
+
+
+def test_canonical_form_ignores_layout_and_comments_only() -> None:
+    first = "def f(x):\n  # one\n  return (x+1)"
+    assert canonical_program(first) == canonical_program("def f(x): return x + 1  # two")
+    assert is_same_program(first, "def f( x ):\n\n    'said'\n    return x+1")
+    assert not is_same_program(first, "def f(y): return y + 1")
+    assert not is_same_program("def f(", first)
+    with pytest.raises(ValueError, match="must hold a Python program"):
+        canonical_program("def f(")
+
+
+BINDINGS = """\
+import a.b, c as d
+from e import g as h
+def f(i, *j, k=m, **n):
+    o: int
+    for p in q(r=1):
+        with s as t, u as (v, w):
+            del x
+    try:
+        y = lambda z: aa
+    except KeyError as bb:
+        return [cc for dd in ee]
+    match ff:
+        case {"gg": hh, **ii} | [*jj] as kk:
+            ll.mm = (nn := 1)
+class oo(pp):
+    qq = 1
+"""
+
+
+def test_names_bound_in_any_scope_are_found() -> None:
+    bound = "a d f h i j k n o p t v w x y z bb dd hh ii jj kk nn oo qq"
+    assert {name for name in bound_names(BINDINGS) if name.isidentifier()} == set(bound.split())
+
+
+def test_what_python_cannot_write_down_is_refused() -> None:
+    assert check_program(F.format("0x" + "f" * 3900), RULES) == Refusal("no-canonical-form", False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60) | st.lists(st.sampled_from(GOOD), max_size=3).map("\n".join))
+def test_any_text_is_a_program_or_a_refusal(text: str) -> None:
+    found = check_program(text, RULES)
+    if isinstance(found, str):
+        assert isinstance(ast.parse(found), ast.Module)
+        assert check_program(canonical_program(found), RULES) == canonical_program(found)
