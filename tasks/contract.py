@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 Message = dict[str, str]
 """One chat message in OpenAI form: `{"role": ..., "content": ...}`."""
@@ -91,6 +91,16 @@ class Rejected:
     outcome: Outcome
     reason: str
 
+    @classmethod
+    def malformed(cls, reason: str) -> Self:
+        """The response does not fit the grammar that its prompt asked for."""
+        return cls(Outcome.MALFORMED, reason)
+
+    @classmethod
+    def wrong(cls, reason: str) -> Self:
+        """It fits, and is no valid task."""
+        return cls(Outcome.WRONG, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -106,6 +116,21 @@ class Verdict:
     outcome: Outcome
     reason: str
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def correct(cls, measures: Mapping[str, float] | None = None) -> Self:
+        """A right answer."""
+        return cls(Outcome.CORRECT, "", measures or {})
+
+    @classmethod
+    def malformed(cls, reason: str, measures: Mapping[str, float] | None = None) -> Self:
+        """The response does not fit the grammar that its prompt asked for."""
+        return cls(Outcome.MALFORMED, reason, measures or {})
+
+    @classmethod
+    def wrong(cls, reason: str, measures: Mapping[str, float] | None = None) -> Self:
+        """It fits, and is not a right answer."""
+        return cls(Outcome.WRONG, reason, measures or {})
 
 
 class PackUnavailableError(RuntimeError):
@@ -136,14 +161,14 @@ class TaskPack(ABC):
     """Version of the held-out set that this code was written for."""
 
     checks_repeat: ClassVar[bool] = True
-    """Whether `accept`, `settle` and `judge` say the same when they are asked twice. False for a pack that
+    """Whether `accept`, `resolve` and `judge` say the same when they are asked twice. False for a pack that
     runs what the model wrote: a program may do one thing now and another the next time."""
 
-    settles: bool = False
-    """Whether attempts decide what an accepted proposal becomes, by `settle`. The recipe then has proposals
+    resolves: bool = False
+    """Whether attempts decide what an accepted proposal becomes, by `resolve`. The recipe then has proposals
     attempted while seeding as well."""
 
-    def check(self) -> None:
+    def require_available(self) -> None:
         """Find out, before anything is started, whether this pack can check tasks on this machine.
 
         Raises:
@@ -176,8 +201,8 @@ class TaskPack(ABC):
     ) -> Accepted | Rejected:
         """Parse and check one proposal; `references` and `step` are those of its prompt."""
 
-    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        """Make an accepted record whole by the attempts at it, or refuse it; only where `settles`.
+    async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """Make an accepted record whole by the attempts at it, or refuse it; only where `resolves`.
 
         Called once, when all attempts are in and before they are judged. The record it gives is the one that
         is judged, priced and stored; it is the same task to `task_key`, and `solve_prompt` asks the same, for

@@ -100,11 +100,13 @@ class GuardedPack(TaskPack):
         self.name = pack.name  # type: ignore[misc]
         self.held_out_version = pack.held_out_version  # type: ignore[misc]
         self.checks_repeat = pack.checks_repeat  # type: ignore[misc]
-        self.settles = pack.settles
+        self.resolves = pack.resolves
 
-    def check(self) -> None:
-        """See `TaskPack.check`."""
-        self._call("check", self._pack.check, expect.nothing, allowed=(PackUnavailableError,))
+    def require_available(self) -> None:
+        """See `TaskPack.require_available`."""
+        self._call(
+            "require_available", self._pack.require_available, expect.nothing, allowed=(PackUnavailableError,)
+        )
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
@@ -131,10 +133,10 @@ class GuardedPack(TaskPack):
             "accept", self._pack.accept, expect.accepted(kind), kind, response, references, step=step
         )
 
-    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        """See `TaskPack.settle`."""
+    async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """See `TaskPack.resolve`."""
         return await self._call_async(
-            "settle", self._pack.settle, expect.accepted(record.kind), record, responses
+            "resolve", self._pack.resolve, expect.accepted(record.kind), record, responses
         )
 
     @property

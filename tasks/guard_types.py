@@ -177,7 +177,7 @@ ATTRIBUTES: Mapping[str, Expect] = {
     "name": _name,
     "held_out_version": _version,
     "checks_repeat": _flag,
-    "settles": _flag,
+    "resolves": _flag,
 }
 """What the attributes of a pack have to be."""
 

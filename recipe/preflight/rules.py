@@ -88,7 +88,7 @@ def _told(problems: Problems) -> Iterator[str]:
 
 def _open_pack(config: DictConfig) -> TaskPack:
     pack = GuardedPack(load_pack(config.pack), config.azr.pack_deadline_s)
-    pack.check()
+    pack.require_available()
     return pack
 
 
@@ -169,9 +169,9 @@ def _problems_with_seeds(config: DictConfig, pack: TaskPack) -> Problems:
 def _problems_with_votes(config: DictConfig, pack: TaskPack) -> Problems:
     attempts = config.azr.attempts_per_record
     yield from unless(
-        attempts >= 2 or not pack.settles,
+        attempts >= 2 or not pack.resolves,
         f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts at "
-        f"them settle; got {attempts}",
+        f"them resolve; got {attempts}",
     )
 
 

@@ -100,7 +100,7 @@ class SelfPlay:
         """Requests for one more wave of seeding; empty when every kind has reached the target."""
         requests: list[Request] = []
         # Without attempts there would be no whole record to put into the buffer.
-        num_attempts = self._config.attempts_per_record if self._pack.settles else 0
+        num_attempts = self._config.attempts_per_record if self._pack.resolves else 0
         for kind in self._kinds:
             if self.buffer.size(kind) < self._config.seeding.target:
                 for _ in range(self._config.proposals_per_kind):

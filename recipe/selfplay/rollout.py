@@ -88,7 +88,7 @@ class Request:
         references: The records shown in a proposer's prompt.
         record: The task to solve; None for a proposal.
         num_attempts: Attempts at an accepted proposal; 0 for a solve request, and while seeding unless the
-            pack settles tasks by them.
+            pack resolves tasks by them.
         step: The training step that a proposal is asked for in; 0 while seeding, and for a solve request.
     """
 
@@ -227,7 +227,7 @@ async def propose_once(
 
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt, or too few attempts to
-            settle the task by.
+            resolve the task by.
     """
     responses = await generate(request.messages, num_responses=1)
     if not responses:
@@ -250,11 +250,11 @@ async def propose_once(
         responses = await generate(messages, num_responses=request.num_attempts)
     except PromptTooLongError:
         return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
-    if pack.settles:
-        settled = await _settle(pack, record, responses, request, clock)
-        if isinstance(settled, Rejected):
-            return Proposal(response, settled.outcome, settled.reason, None, key, [], (), 0)
-        record = settled.record
+    if pack.resolves:
+        resolved = await _resolve(pack, record, responses, request, clock)
+        if isinstance(resolved, Rejected):
+            return Proposal(response, resolved.outcome, resolved.reason, None, key, [], (), 0)
+        record = resolved.record
     attempts = await judge_responses(pack, record, responses, clock)
     num_failed = request.num_attempts - len(attempts)
     measured: dict[str, float] = {}
@@ -265,7 +265,7 @@ async def propose_once(
     return Proposal(response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, measured)
 
 
-async def _settle(
+async def _resolve(
     pack: TaskPack, record: TaskRecord, responses: Sequence[Response], request: Request, clock: CheckClock
 ) -> Accepted | Rejected:
     """Have the attempts at an accepted record decide what becomes of it.
@@ -274,13 +274,13 @@ async def _settle(
         GenerationFailedError: They refuse it, and some never came: those might have decided otherwise.
     """
     with clock.checking():
-        settled = await pack.settle(record, [response.text for response in responses])
-    if isinstance(settled, Rejected) and len(responses) < request.num_attempts:
+        resolved = await pack.resolve(record, [response.text for response in responses])
+    if isinstance(resolved, Rejected) and len(responses) < request.num_attempts:
         raise GenerationFailedError(
-            f"{len(responses)} of {request.num_attempts} attempts do not settle request {request.index} "
-            f"({request.kind}): {settled.reason}"
+            f"{len(responses)} of {request.num_attempts} attempts do not resolve request {request.index} "
+            f"({request.kind}): {resolved.reason}"
         )
-    return settled
+    return resolved
 
 
 async def solve_once(

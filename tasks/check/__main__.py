@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return load_pack({"_target_": options.pack, **dict(options.knobs)})
 
     try:
-        guarded(build).check()
+        guarded(build).require_available()
     except (*BAD_SETTING, PackUnavailableError) as error:
         parser.error(str(error))
     except PackError as error:

@@ -176,10 +176,10 @@ def check_garbage(build: Build) -> None:
             _require(outcome in refused, pack, f"{call} is {outcome}; it must be {wanted}")
 
 
-def check_settling(build: Build) -> None:
-    """Where attempts settle a task: right ones make it whole, in any order; blank ones do not."""
+def check_resolving(build: Build) -> None:
+    """Where attempts resolve a task: right ones make it whole, in any order; blank ones do not."""
     pack = guarded(build)
-    if not pack.settles:
+    if not pack.resolves:
         return
     records = _samples(pack)
     for i, record in enumerate(records):
@@ -187,22 +187,22 @@ def check_settling(build: Build) -> None:
         if not isinstance(found, Accepted):
             continue  # check_gold_proposals says so
         gold, other = (pack.gold_response(one) for one in (record, records[i - 1]))
-        call = f"settle({short(found.record)}, [gold response] * 3)"
-        settled = _run(pack.settle(found.record, [gold] * 3))
-        _require(isinstance(settled, Accepted), pack, f"{call} refuses the task: {short(settled)}")
-        assert isinstance(settled, Accepted)
-        verdict = _run(pack.judge(settled.record, gold))
+        call = f"resolve({short(found.record)}, [gold response] * 3)"
+        resolved = _run(pack.resolve(found.record, [gold] * 3))
+        _require(isinstance(resolved, Accepted), pack, f"{call} refuses the task: {short(resolved)}")
+        assert isinstance(resolved, Accepted)
+        verdict = _run(pack.judge(resolved.record, gold))
         right = verdict.outcome is Outcome.CORRECT
         _require(right, pack, f"{call} makes a task of which judge calls that response {verdict.outcome}")
         for fact in (pack.task_key, pack.solve_prompt):
-            same = fact(settled.record) == fact(found.record)
+            same = fact(resolved.record) == fact(found.record)
             _require(same, pack, f"{call} makes a task whose {fact.__name__} is another")
         for blank in (BLANK[:0], BLANK):
-            call = f"settle({short(found.record)}, {short(blank)})"
-            _require(isinstance(_run(pack.settle(found.record, blank)), Rejected), pack, f"{call} accepts")
+            call = f"resolve({short(found.record)}, {short(blank)})"
+            _require(isinstance(_run(pack.resolve(found.record, blank)), Rejected), pack, f"{call} accepts")
         mixed = [gold, gold, other, *BLANK]
-        orders = [_run(pack.settle(found.record, order)) for order in (mixed, mixed[::-1])]
-        call = f"settle({short(found.record)}, responses)"
+        orders = [_run(pack.resolve(found.record, order)) for order in (mixed, mixed[::-1])]
+        call = f"resolve({short(found.record)}, responses)"
         _require(orders[0] == orders[1], pack, f"{call} depends on the order of the responses")
 
 
@@ -290,7 +290,7 @@ CHECKS: Sequence[Check] = (
     check_examples,
     check_no_leak,
     check_garbage,
-    check_settling,
+    check_resolving,
     check_measures,
     check_repeatable,
     check_held_out,

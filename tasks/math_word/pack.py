@@ -108,7 +108,7 @@ class MathWordPack(FilePack):
         super().__init__(terse_set if held_out_path is None else held_out_path)
         self._verify = Verify(verify)
         warn_of(self._verify)
-        self.settles = self._verify is Verify.MAJORITY
+        self.resolves = self._verify is Verify.MAJORITY
         self._num_references = min(num_references, 1) if terse else num_references
         self._terse = terse
         self._reads_tags = extraction == Extraction.TAGS
@@ -118,8 +118,8 @@ class MathWordPack(FilePack):
         self._runner = Runner(check_sandbox(sandbox or {}), limits)
         self._admission = Admission(self._runner)
 
-    def check(self) -> None:
-        """See `TaskPack.check`; without programs there is nothing to run."""
+    def require_available(self) -> None:
+        """See `TaskPack.require_available`; without programs there is nothing to run."""
         if self._verify is Verify.PROGRAM:
             self._runner.check()
 
@@ -160,8 +160,8 @@ class MathWordPack(FilePack):
                 record = admit_question(draft)
         return record if isinstance(record, Rejected) else Accepted(record)
 
-    async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        """See `TaskPack.settle`: with `verify=majority` the answer is what most responses say."""
+    async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        """See `TaskPack.resolve`: with `verify=majority` the answer is what most responses say."""
         read = (self._form.read_answer(response) for response in responses)
         answer = find_majority([answer for answer in read if isinstance(answer, str)])
         if answer is None:

@@ -139,8 +139,8 @@ class PythonCodePack(FilePack):
         self._admission = Admission(rules, max_literal_chars, strict_equality, self._runner)
         self._grader = Grader(strict_equality, self._runner)
 
-    def check(self) -> None:
-        """See `TaskPack.check`."""
+    def require_available(self) -> None:
+        """See `TaskPack.require_available`."""
         self._runner.check()
 
     @property

@@ -84,7 +84,7 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         assert guarded.structure_key(record) == pack.structure_key(record) is not None
         assert guarded.difficulty(record) == pack.difficulty(record) != ""
         assert guarded.features(record, [], []) == {}
-        assert asyncio.run(guarded.settle(record, [])) == asyncio.run(pack.settle(record, []))
+        assert asyncio.run(guarded.resolve(record, [])) == asyncio.run(pack.resolve(record, []))
         found = [asyncio.run(p.accept(spec.name, p.gold_proposal(record), [])) for p in (guarded, pack)]
         assert found[0] == found[1]
         assert asyncio.run(guarded.judge(record, guarded.gold_response(record))).outcome is Outcome.CORRECT
@@ -192,15 +192,15 @@ def test_wrong_features_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("attribute", "value"),
-    [("name", "My Pack"), ("held_out_version", "1"), ("checks_repeat", None), ("settles", "majority")],
+    [("name", "My Pack"), ("held_out_version", "1"), ("checks_repeat", None), ("resolves", "majority")],
 )
 def test_wrong_attributes_are_named(attribute: str, value: object) -> None:
     with pytest.raises(PackError, match=f"pack Faulty: {attribute} is {value!r}; it must be"):
         GuardedPack(faulty(attribute, value))  # type: ignore[arg-type]
 
 
-def settle(pack: TaskPack) -> Accepted | Rejected:
-    return asyncio.run(pack.settle(RECORD, ["8", "8"]))
+def resolve(pack: TaskPack) -> Accepted | Rejected:
+    return asyncio.run(pack.resolve(RECORD, ["8", "8"]))
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,14 @@ def settle(pack: TaskPack) -> Accepted | Rejected:
         (returns_later(Accepted(TaskRecord("induction", {}))), "returned a record of the kind 'induction'"),
         (returns_later(Rejected(Outcome.CORRECT, "fine")), "must be MALFORMED or WRONG"),
         (returns_later(Rejected(Outcome.WRONG, "No majority")), "it must be a slug"),
-        (returns(Accepted(RECORD)), "settle must be `async def`"),
+        (returns(Accepted(RECORD)), "resolve must be `async def`"),
         (raises(KeyError("answer")), "raised KeyError: 'answer'"),
     ],
 )
 def test_a_vote_gone_wrong_is_named(method: Callable[..., object], said: str) -> None:
     with pytest.raises(PackError, match=re.escape(said)) as caught:
-        settle(GuardedPack(faulty("settle", method)))
-    assert str(caught.value).startswith("pack arithmetic: settle(TaskRecord(kind='deduction'")
+        resolve(GuardedPack(faulty("resolve", method)))
+    assert str(caught.value).startswith("pack arithmetic: resolve(TaskRecord(kind='deduction'")
 
 
 def test_a_vote_that_never_ends_is_late_and_one_that_depends_on_more_is_found() -> None:
@@ -225,16 +225,16 @@ def test_a_vote_that_never_ends_is_late_and_one_that_depends_on_more_is_found() 
         await asyncio.sleep(60)
         raise AssertionError
 
-    with pytest.raises(PackError, match=r"settle\(.*, \['8', '8'\]\) did not return within 0.05 s"):
-        settle(GuardedPack(faulty("settle", wait_for_ever), deadline_s=0.05))
+    with pytest.raises(PackError, match=r"resolve\(.*, \['8', '8'\]\) did not return within 0.05 s"):
+        resolve(GuardedPack(faulty("resolve", wait_for_ever), deadline_s=0.05))
 
     async def draw(*arguments: object) -> Accepted:
         return Accepted(TaskRecord("deduction", {"answer": random.random()}))
 
     with pytest.raises(PackError, match="the same for the same arguments"):
-        settle(GuardedPack(faulty("settle", draw), repeat_every=1))
+        resolve(GuardedPack(faulty("resolve", draw), repeat_every=1))
     with pytest.raises(CheckBrokenError, match="the server is gone"):
-        settle(GuardedPack(faulty("settle", raises(CheckBrokenError("the server is gone")))))
+        resolve(GuardedPack(faulty("resolve", raises(CheckBrokenError("the server is gone")))))
 
 
 @pytest.mark.parametrize("error", [KeyError("op"), ZeroDivisionError(), SystemExit(3), TimeoutError("busy")])
@@ -259,7 +259,9 @@ def test_broken_machinery_is_no_fault_of_the_pack() -> None:
     with pytest.raises(CheckBrokenError, match="the server is gone"):
         judge(GuardedPack(faulty("judge", raises(CheckBrokenError("the server is gone")))))
     with pytest.raises(PackUnavailableError, match="no kernel"):
-        GuardedPack(faulty("check", raises(PackUnavailableError("no kernel")))).check()
+        GuardedPack(
+            faulty("require_available", raises(PackUnavailableError("no kernel")))
+        ).require_available()
     for method in ("seeds", "held_out"):
         with pytest.raises(FileNotFoundError, match=r"^pack arithmetic: no file$"):
             getattr(GuardedPack(faulty(method, raises(FileNotFoundError("no file")))), method)()

@@ -1,4 +1,4 @@
-"""Tasks that the attempts at them settle: from the model's words to rewards, buffer and ledger."""
+"""Tasks that the attempts at them resolve: from the model's words to rewards, buffer and ledger."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Play:
         return {str(r["question"]): r["answer"] for r in records if r["question"] not in seeds}
 
 
-def test_seeding_fills_the_buffer_with_settled_tasks_and_trains_on_nothing() -> None:
+def test_seeding_fills_the_buffer_with_resolved_tasks_and_trains_on_nothing() -> None:
     play = Play()
     settlement = play.seed()
     assert play.answers() == {"1 hens, agreed. How many?": "7", "3 hens, mumbled. How many?": "5"}
@@ -123,7 +123,7 @@ def test_seeding_keeps_the_tasks_that_a_step_would_keep(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("solve_on", SolveOn)
-def test_a_step_prices_and_stores_settled_tasks(solve_on: SolveOn) -> None:
+def test_a_step_prices_and_stores_resolved_tasks(solve_on: SolveOn) -> None:
     play = Play(solve_on=solve_on.value)
     play.seed()
     requests, settlement = play.step(1)
@@ -147,7 +147,7 @@ def test_a_step_prices_and_stores_settled_tasks(solve_on: SolveOn) -> None:
     assert {line.record["answer"] for line in by_index if line.record} == {"7"}
 
 
-def test_the_next_step_asks_for_settled_tasks() -> None:
+def test_the_next_step_asks_for_resolved_tasks() -> None:
     play = Play(solve_on="previous")
     play.seed()
     play.step(1)
@@ -184,8 +184,8 @@ def test_a_vote_may_lack_attempts() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [":7"], [":7", ":8", ":9"]])
-def test_a_task_that_missing_attempts_might_have_settled_is_left_out(answers: Sequence[str]) -> None:
-    with pytest.raises(GenerationFailedError, match=r"of 4 attempts do not settle request 3 \(problem\)"):
+def test_a_task_that_missing_attempts_might_have_resolved_is_left_out(answers: Sequence[str]) -> None:
+    with pytest.raises(GenerationFailedError, match=r"of 4 attempts do not resolve request 3 \(problem\)"):
         propose(answers)
 
 
@@ -197,7 +197,7 @@ def test_a_refused_task_is_wrong_and_has_no_attempts() -> None:
 
 def test_a_vote_that_cannot_be_counted_is_no_outcome() -> None:
     class Broken(MathWordPack):
-        async def settle(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
+        async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
             raise CheckBrokenError("the server is gone")
 
     with pytest.raises(CheckBrokenError, match="the server is gone"):

@@ -150,37 +150,37 @@ FAULTS = {
         conformance.check_gold,
         r"sample_record\('deduction', .*\) returned a record that JSON changes",
     ),
-    "settles-without-a-rule": (
-        "settles = True",
-        conformance.check_settling,
-        r"settle\(TaskRecord.*, \(\)\) accepts",
+    "resolves-without-a-rule": (
+        "resolves = True",
+        conformance.check_resolving,
+        r"resolve\(TaskRecord.*, \(\)\) accepts",
     ),
-    "settling-refuses-right-attempts": (
-        "settles = True\n"
-        "    async def settle(self, record, responses): return Rejected(Outcome.WRONG, 'no-majority')",
-        conformance.check_settling,
-        r"settle\(TaskRecord.*, \[gold response\] \* 3\) refuses the task: Rejected",
+    "resolving-refuses-right-attempts": (
+        "resolves = True\n"
+        "    async def resolve(self, record, responses): return Rejected(Outcome.WRONG, 'no-majority')",
+        conformance.check_resolving,
+        r"resolve\(TaskRecord.*, \[gold response\] \* 3\) refuses the task: Rejected",
     ),
-    "settling-makes-another-task": (
-        "settles = True\n"
-        "    async def settle(self, record, responses): return Accepted(self.seeds()[0])",
-        conformance.check_settling,
-        r"settle\(TaskRecord.*\) makes a task of which judge calls that response wrong",
+    "resolving-makes-another-task": (
+        "resolves = True\n"
+        "    async def resolve(self, record, responses): return Accepted(self.seeds()[0])",
+        conformance.check_resolving,
+        r"resolve\(TaskRecord.*\) makes a task of which judge calls that response wrong",
     ),
-    "settling-changes-the-question": (
-        "settles = True\n    async def settle(self, record, responses):\n"
+    "resolving-changes-the-question": (
+        "resolves = True\n    async def resolve(self, record, responses):\n"
         "        return Accepted(TaskRecord(record.kind, {**record.payload, 'votes': len(responses)}))\n"
         "    def solve_prompt(self, record):\n"
         "        return [{'role': 'user', 'content': str(record.payload.get('votes', '?'))}]",
-        conformance.check_settling,
-        r"settle\(TaskRecord.*\) makes a task whose solve_prompt is another",
+        conformance.check_resolving,
+        r"resolve\(TaskRecord.*\) makes a task whose solve_prompt is another",
     ),
-    "the-first-attempt-settles": (
-        "settles = True\n    async def settle(self, record, responses):\n"
+    "the-first-attempt-resolves": (
+        "resolves = True\n    async def resolve(self, record, responses):\n"
         "        found = responses and responses[0].strip()\n"
         "        return Accepted(record) if found else Rejected(Outcome.WRONG, 'no-majority')",
-        conformance.check_settling,
-        r"settle\(TaskRecord.*, responses\) depends on the order of the responses",
+        conformance.check_resolving,
+        r"resolve\(TaskRecord.*, responses\) depends on the order of the responses",
     ),
     "measure-that-is-never-made": (
         "measure_names = ('distance', 'size')",

@@ -169,9 +169,9 @@ def test_a_machine_without_a_sandbox_can_only_claim_or_vote(monkeypatch: pytest.
 
     monkeypatch.setattr("tasks.execution.open_sandbox", refuse)
     with pytest.raises(PackUnavailableError, match="this kernel refuses"):
-        PACK.check()
-    MathWordPack(verify="claimed").check()
-    MathWordPack(verify="majority").check()
+        PACK.require_available()
+    MathWordPack(verify="claimed").require_available()
+    MathWordPack(verify="majority").require_available()
 
 
 def claim(number: str) -> str:

@@ -231,9 +231,9 @@ def test_packs_without_programs_store_what_they_would_accept(verify: str) -> Non
     for record in [*pack.seeds(), pack.sample_record("problem", rng)]:
         assert set(record.payload) == {"question", "answer"}
         found = asyncio.run(pack.accept("problem", pack.gold_proposal(record), []))
-        if pack.settles:
+        if pack.resolves:
             assert isinstance(found, Accepted)
-            found = asyncio.run(pack.settle(found.record, [pack.gold_response(record)] * 2))
+            found = asyncio.run(pack.resolve(found.record, [pack.gold_response(record)] * 2))
         assert found == Accepted(record)
 
 

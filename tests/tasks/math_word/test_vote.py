@@ -21,8 +21,8 @@ TERSE = MathWordPack(verify="majority", terse=True)
 NO_MAJORITY = Rejected(Outcome.WRONG, "no-majority")
 
 
-def settle(pack: MathWordPack, *responses: str) -> Accepted | Rejected:
-    return asyncio.run(pack.settle(open_problem(QUESTION), responses))
+def resolve(pack: MathWordPack, *responses: str) -> Accepted | Rejected:
+    return asyncio.run(pack.resolve(open_problem(QUESTION), responses))
 
 
 def solve_rate(pack: MathWordPack, record: TaskRecord, responses: Sequence[str]) -> float:
@@ -35,7 +35,7 @@ def test_the_most_frequent_answer_is_the_answer() -> None:
     # 0.5, 1/2 and $0.50 are one number: 3 votes of 8. 5 has 2, 2 has 1, and two responses have none.
     answers = ["0.5", "5", "1/2", "2", "$0.50", "5", "1 or 2", "?"]
     responses = [wrap(answer, Tags.THINK_ANSWER, "") for answer in answers]
-    found = settle(PACK, *responses)
+    found = resolve(PACK, *responses)
     assert found == Accepted(problem(QUESTION, "0.5"))
     assert solve_rate(PACK, found.record, responses) == 3 / 8
 
@@ -54,7 +54,7 @@ def test_the_most_frequent_answer_is_the_answer() -> None:
     ],
 )
 def test_without_a_most_frequent_answer_there_is_no_task(responses: Sequence[str]) -> None:
-    assert settle(TERSE, *responses) == NO_MAJORITY
+    assert resolve(TERSE, *responses) == NO_MAJORITY
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_equal_answers_vote_together_for_the_plainest_of_them(answers: list[str]
 def test_the_order_of_attempts_decides_nothing(data: st.DataObject) -> None:
     words = ["7", "7.0", "8", "1/2", "0.5", "50%", "50", "-7", "none", "7 or 8"]
     responses = [f":{word}" for word in data.draw(st.lists(st.sampled_from(words), max_size=7))]
-    found = settle(TERSE, *responses)
-    assert settle(TERSE, *data.draw(st.permutations(responses))) == found
+    found = resolve(TERSE, *responses)
+    assert resolve(TERSE, *data.draw(st.permutations(responses))) == found
     if isinstance(found, Accepted):
         # Whoever agrees is right, and no other plain number would have made more of them right.
         rate = solve_rate(TERSE, found.record, responses)

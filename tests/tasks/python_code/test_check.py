@@ -10,7 +10,7 @@ from tasks.sandbox import SandboxUnavailable
 
 
 def test_a_machine_with_a_sandbox_passes() -> None:
-    PythonCodePack().check()
+    PythonCodePack().require_available()
 
 
 def test_a_machine_without_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,4 +19,4 @@ def test_a_machine_without_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("tasks.execution.open_sandbox", refuse)
     with pytest.raises(PackUnavailableError, match="refuses seccomp filters; choose one"):
-        PythonCodePack().check()
+        PythonCodePack().require_available()
