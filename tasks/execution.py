@@ -18,8 +18,8 @@ from typing import ParamSpec, TypeVar
 from tasks.contract import CheckBrokenError, PackUnavailableError
 from tasks.sandbox import (
     Call,
+    CallStatus,
     Limits,
-    Outcome,
     Program,
     Sandbox,
     SandboxConfig,
@@ -41,13 +41,13 @@ NOT_DETERMINISTIC = "not-deterministic"
 _NOT_EXCEPTIONS = frozenset({"BaseException", "BaseExceptionGroup", "GeneratorExit", "KeyboardInterrupt"})
 
 _FAULTS = {
-    Outcome.TIMEOUT: "times-out",
-    Outcome.MEMORY: "too-much-memory",
-    Outcome.OUTPUT_LIMIT: "output-too-big",
-    Outcome.UNSUPPORTED_RESULT: "output-not-a-literal",
-    Outcome.VIOLATION: "forbidden-system-call",
-    Outcome.CRASHED: "crashes",
-    Outcome.EXITED: "exits",
+    CallStatus.TIMEOUT: "times-out",
+    CallStatus.MEMORY: "too-much-memory",
+    CallStatus.OUTPUT_LIMIT: "output-too-big",
+    CallStatus.UNSUPPORTED_RESULT: "output-not-a-literal",
+    CallStatus.VIOLATION: "forbidden-system-call",
+    CallStatus.CRASHED: "crashes",
+    CallStatus.EXITED: "exits",
 }
 
 Parameters = ParamSpec("Parameters")
@@ -99,7 +99,7 @@ class Runner:
             raise SandboxBroken(f"no sandbox can be opened any more: {error}") from error
         calls = sandbox.run(Program(program), inputs, self._limits, hash_seed=hash_seed)
         for call in calls:
-            if call.outcome is Outcome.BACKEND_ERROR:
+            if call.status is CallStatus.BACKEND_ERROR:
                 raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")
         return calls
 
@@ -151,10 +151,10 @@ class Runner:
 
 def fault(call: Call) -> str:
     """Slug of what went wrong with a call; "" if it returned a value."""
-    if call.outcome is Outcome.OK:
+    if call.status is CallStatus.OK:
         return ""
-    if call.outcome is not Outcome.RAISED:
-        return _FAULTS[call.outcome]
+    if call.status is not CallStatus.RAISED:
+        return _FAULTS[call.status]
     error = error_class(call)
     if error == "RecursionError":
         return "recursion-limit"
@@ -167,7 +167,7 @@ def error_class(call: Call) -> str:
 
 
 def _agree(first: Call, second: Call) -> bool:
-    if first.outcome is not second.outcome:
+    if first.status is not second.status:
         return False
     if first.literal is None or second.literal is None:
         return error_class(first) == error_class(second)

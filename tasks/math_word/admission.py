@@ -12,7 +12,7 @@ from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.program import Refusal, Rules, check_program, parse_program
 from tasks.math_word.mention import constant_fault
 from tasks.math_word.records import Draft, from_expression, open_problem, problem
-from tasks.sandbox import Outcome as RunOutcome
+from tasks.sandbox import CallStatus
 from tasks.sandbox.literals import parse_literal
 
 MAX_QUESTION_CHARS = 2_000
@@ -52,7 +52,7 @@ class Admission:
             return _wrong(reason)
         calls = self._runner.run(program, [""])
         (call,) = calls
-        if call.outcome is RunOutcome.UNSUPPORTED_RESULT:
+        if call.status is CallStatus.UNSUPPORTED_RESULT:
             return _wrong("answer-not-a-number")
         reason = fault(call) or self._runner.repeat_fault(program, [""], calls)
         if reason:

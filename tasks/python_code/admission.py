@@ -23,8 +23,7 @@ from tasks.python_code.records import (
     induction_task,
     triplet,
 )
-from tasks.sandbox import Call
-from tasks.sandbox import Outcome as RunOutcome
+from tasks.sandbox import Call, CallStatus
 from tasks.sandbox.literals import (
     LiteralError,
     equal,
@@ -144,9 +143,9 @@ def read_input(text: str, max_chars: int) -> str | Rejected:
 
 
 def _error_fault(call: Call) -> str:
-    if call.outcome is RunOutcome.OK:
+    if call.status is CallStatus.OK:
         return "no-error"
-    if call.outcome is not RunOutcome.RAISED:
+    if call.status is not CallStatus.RAISED:
         return fault(call)
     error = error_class(call)
     if error in MACHINE_ERRORS:

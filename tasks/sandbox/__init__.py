@@ -6,10 +6,10 @@
 from tasks.sandbox.config import SandboxConfig
 from tasks.sandbox.contract import (
     Call,
+    CallStatus,
     Capabilities,
     Job,
     Limits,
-    Outcome,
     Program,
     Sandbox,
     SandboxUnavailable,
@@ -24,8 +24,12 @@ from tasks.sandbox.literals import (
 )
 from tasks.sandbox.opening import open_sandbox
 
+Outcome = CallStatus
+"""`CallStatus`, by the name that older packs import it by."""
+
 __all__ = [
     "Call",
+    "CallStatus",
     "Capabilities",
     "Job",
     "Limits",

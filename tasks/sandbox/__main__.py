@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tasks.sandbox.config import BACKENDS, SandboxConfig
-from tasks.sandbox.contract import Limits, Outcome, Program, Sandbox, SandboxUnavailable
+from tasks.sandbox.contract import CallStatus, Limits, Program, Sandbox, SandboxUnavailable
 from tasks.sandbox.literals import LiteralError
 from tasks.sandbox.opening import open_sandbox
 
@@ -63,9 +63,9 @@ def _show(sandbox: Sandbox) -> int:
 def _run(sandbox: Sandbox, program: Program, inputs: list[str], limits: Limits) -> int:
     calls = sandbox.run(program, inputs, limits)
     for text, call in zip(inputs, calls, strict=True):
-        said = call.literal if call.outcome is Outcome.OK else f"{call.outcome}: {call.error}"
+        said = call.literal if call.status is CallStatus.OK else f"{call.status}: {call.error}"
         print(f"{program.entry}({text}) -> {said}   [{call.cpu_ms} ms]")
-    return 0 if all(call.outcome is Outcome.OK for call in calls) else 1
+    return 0 if all(call.status is CallStatus.OK for call in calls) else 1
 
 
 if __name__ == "__main__":

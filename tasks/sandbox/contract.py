@@ -21,7 +21,7 @@ class SandboxUnavailable(RuntimeError):
     """No sandbox can be opened as configured. The text says why and what to do."""
 
 
-class Outcome(StrEnum):
+class CallStatus(StrEnum):
     """What became of one call. All but BACKEND_ERROR are facts about the program."""
 
     OK = "ok"
@@ -115,16 +115,21 @@ class Call:
     """What became of one program on one input.
 
     Attributes:
-        outcome: Which of the things that can happen did.
-        literal: The result in canonical form when `outcome` is OK (`tasks.sandbox.literals`), else None.
-        error: One line for people when `outcome` is not OK, else None. Partly the program's own words.
+        status: Which of the things that can happen did.
+        literal: The result in canonical form when `status` is OK (`tasks.sandbox.literals`), else None.
+        error: One line for people when `status` is not OK, else None. Partly the program's own words.
         cpu_ms: CPU time in milliseconds of the process that ran this call, the calls before it included.
     """
 
-    outcome: Outcome
+    status: CallStatus
     literal: str | None
     error: str | None
     cpu_ms: int
+
+    @property
+    def outcome(self) -> CallStatus:
+        """`status`, by the name that older packs read it by."""
+        return self.status
 
 
 @dataclass(frozen=True, slots=True)

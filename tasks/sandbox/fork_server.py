@@ -14,7 +14,7 @@ import threading
 from tasks.sandbox.contract import Capabilities, Job, SandboxUnavailable
 from tasks.sandbox.guest.protocol import ATTACKS
 from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Attempt
+from tasks.sandbox.replies import Try
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
 from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.zygote_process import ZygoteOptions, ZygoteProcess
@@ -64,7 +64,7 @@ class ForkSandbox(SlotSandbox[ZygoteProcess]):
     def _place(self, job: Job) -> int:
         return job.hash_seed
 
-    def _attempt_in(self, worker: ZygoteProcess, job: Job, inputs: list[str]) -> Attempt:
+    def _attempt_in(self, worker: ZygoteProcess, job: Job, inputs: list[str]) -> Try:
         if worker.hello.seccomp_errno and not self._capabilities.unsafe:
             raise BackendFailure("the kernel refuses the seccomp filter that it took before")
         return worker.run(job.program, inputs, job.limits)

@@ -20,16 +20,16 @@ from urllib.parse import urlsplit
 
 from tasks.sandbox.contract import (
     Call,
+    CallStatus,
     Capabilities,
     Job,
     Limits,
-    Outcome,
     Program,
     Sandbox,
     SandboxUnavailable,
 )
 from tasks.sandbox.jobs import BackendFailure, canonical_inputs, run_job
-from tasks.sandbox.replies import Attempt, Ending, read_replies
+from tasks.sandbox.replies import Ending, Try, read_replies
 
 MAX_STDOUT_BYTES = 190_000
 """SandboxFusion cuts stdout at 219,264 bytes and still says Success."""
@@ -75,10 +75,10 @@ class HttpSandbox(Sandbox):
         self._closed = False
         probe = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_info[:3]))")
         (call,) = self.run(probe, [""], Limits(cpu_s=5.0, wall_s=10.0))
-        if call.outcome is not Outcome.OK or call.literal is None:
+        if call.status is not CallStatus.OK or call.literal is None:
             self.close()
             raise SandboxUnavailable(
-                f"the server at sandbox.http_url={url} does not run programs: {call.outcome}: {call.error}. "
+                f"the server at sandbox.http_url={url} does not run programs: {call.status}: {call.error}. "
                 "It must offer SandboxFusion's POST /run_code, with Python 3.11 or later."
             )
         self._python = call.literal.strip("'")
@@ -122,7 +122,7 @@ class HttpSandbox(Sandbox):
         self._closed = True
         self._threads.shutdown(wait=True)
 
-    def _attempt(self, program: Program, inputs: list[str], limits: Limits) -> Attempt:
+    def _attempt(self, program: Program, inputs: list[str], limits: Limits) -> Try:
         """One process on the server; failures of the server are tried again."""
         marker = secrets.token_hex(16)
         request = {
@@ -184,7 +184,7 @@ class HttpSandbox(Sandbox):
         return answer
 
 
-def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, limits: Limits) -> Attempt:
+def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, limits: Limits) -> Try:
     """Read a server's account of one run.
 
     Raises:
@@ -202,12 +202,12 @@ def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, lim
     cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
     ending = _to_ending(run.get("status"), run.get("return_code"), cpu_ms, limits)
     lines = [line[len(marker) :] for line in stdout.split("\n") if line.startswith(marker)]
-    if not lines and ending.outcome is not Outcome.TIMEOUT:
+    if not lines and ending.status is not CallStatus.TIMEOUT:
         # The harness says that it has started before it looks at the program. Of a run that was cut off, the
         # server may pass on nothing.
         raise BackendFailure("our harness did not start on the server")
     replies = read_replies("\n".join(lines).encode("utf-8", "surrogatepass"), num_inputs)
-    return Attempt(ending, replies)
+    return Try(ending, replies)
 
 
 def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> Ending:
@@ -218,12 +218,12 @@ def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> End
     """
     if status == "TimeLimitExceeded" or code in _TIMER_CODES:
         return Ending(
-            Outcome.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s", cpu_ms
+            CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s", cpu_ms
         )
     if status != "Finished" or not isinstance(code, int):
         raise BackendFailure(f"the server's run status is {status!r}, return code {code!r}")
     if code < 0 or code > 128:
-        return Ending(Outcome.CRASHED, f"return code {code}", cpu_ms)
+        return Ending(CallStatus.CRASHED, f"return code {code}", cpu_ms)
     if code:
-        return Ending(Outcome.EXITED, f"exit status {code}", cpu_ms)
+        return Ending(CallStatus.EXITED, f"exit status {code}", cpu_ms)
     return Ending(None, "the process ended without a result", cpu_ms)

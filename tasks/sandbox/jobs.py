@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tasks.sandbox.contract import JOB_BUDGET, Call, Limits, Outcome
+from tasks.sandbox.contract import JOB_BUDGET, Call, CallStatus, Limits
 from tasks.sandbox.literals import LiteralError, parse_arguments, render_arguments
-from tasks.sandbox.replies import WHOLE_PROGRAM, Attempt, Status, to_call
+from tasks.sandbox.replies import WHOLE_PROGRAM, Status, Try, to_call
 
 MAX_INPUTS_PER_PROCESS = 16
 
-Attempts = Callable[[list[str]], Attempt]
+Attempts = Callable[[list[str]], Try]
 """Runs one program on these inputs in one process."""
 
 
@@ -51,15 +51,15 @@ def run_job(attempt: Attempts, inputs: Sequence[str], limits: Limits) -> list[Ca
     while len(calls) < len(inputs):
         rest = list(inputs[len(calls) : len(calls) + MAX_INPUTS_PER_PROCESS])
         if spent >= JOB_BUDGET:
-            not_run = Call(Outcome.TIMEOUT, None, "not run: the program used up its budget", 0)
+            not_run = Call(CallStatus.TIMEOUT, None, "not run: the program used up its budget", 0)
             return calls + [not_run] * (len(inputs) - len(calls))
         started = time.monotonic()
         try:
             made = attempt(rest)
         except BackendFailure as failure:
-            failed = Call(Outcome.BACKEND_ERROR, None, str(failure), 0)
+            failed = Call(CallStatus.BACKEND_ERROR, None, str(failure), 0)
             return calls + [failed] * (len(inputs) - len(calls))
-        if made.ending.outcome is Outcome.VIOLATION:
+        if made.ending.status is CallStatus.VIOLATION:
             # What such a program returned elsewhere is worth nothing either.
             return [_ended(made)] * len(inputs)
         elapsed_s = time.monotonic() - started
@@ -68,7 +68,7 @@ def run_job(attempt: Attempts, inputs: Sequence[str], limits: Limits) -> list[Ca
     return calls
 
 
-def _judge(made: Attempt, num_inputs: int, limits: Limits) -> list[Call]:
+def _judge(made: Try, num_inputs: int, limits: Limits) -> list[Call]:
     """The verdicts that one process allows: at least one, from the first input on."""
     cpu_ms = made.ending.cpu_ms
     whole = made.replies.get(WHOLE_PROGRAM)
@@ -86,6 +86,6 @@ def _judge(made: Attempt, num_inputs: int, limits: Limits) -> list[Call]:
     return [_ended(made)] * (num_inputs if whole is None else 1)
 
 
-def _ended(made: Attempt) -> Call:
+def _ended(made: Try) -> Call:
     ending = made.ending
-    return Call(ending.outcome or Outcome.EXITED, None, ending.error, ending.cpu_ms)
+    return Call(ending.status or CallStatus.EXITED, None, ending.error, ending.cpu_ms)

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tasks.sandbox.contract import Call, Limits, Outcome
+from tasks.sandbox.contract import Call, CallStatus, Limits
 from tasks.sandbox.literals import LiteralError, parse_literal, render
 
 MAX_ERROR_CHARS = 300
@@ -30,12 +30,12 @@ class Status(StrEnum):
     OUTPUT = "output"
 
 
-_OUTCOMES = {
-    Status.RAISED: Outcome.RAISED,
-    Status.MEMORY: Outcome.MEMORY,
-    Status.EXITED: Outcome.EXITED,
-    Status.UNSUPPORTED: Outcome.UNSUPPORTED_RESULT,
-    Status.OUTPUT: Outcome.OUTPUT_LIMIT,
+_STATUSES = {
+    Status.RAISED: CallStatus.RAISED,
+    Status.MEMORY: CallStatus.MEMORY,
+    Status.EXITED: CallStatus.EXITED,
+    Status.UNSUPPORTED: CallStatus.UNSUPPORTED_RESULT,
+    Status.OUTPUT: CallStatus.OUTPUT_LIMIT,
 }
 
 
@@ -52,18 +52,18 @@ class Ending:
     """How a process ended, as the kernel or the server tells it. None: it ran to its end.
 
     Attributes:
-        outcome: What ended the process early, None if nothing did.
+        status: What ended the process early, None if nothing did.
         error: One line for people.
         cpu_ms: CPU time of the process.
     """
 
-    outcome: Outcome | None
+    status: CallStatus | None
     error: str
     cpu_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Try:
     """What one process did: its lines by index, and its ending."""
 
     ending: Ending
@@ -98,18 +98,18 @@ def read_replies(data: bytes, num_inputs: int) -> dict[int, Reply]:
 
 
 def to_call(reply: Reply, limits: Limits, cpu_ms: int) -> Call:
-    """Turn a line about one call into its outcome; the literal is rebuilt and written anew."""
+    """Turn a line about one call into what became of it; the literal is rebuilt and written anew."""
     if reply.status is not Status.OK:
         # A LOADED with the index of a call is forged; it is as good as no result.
-        outcome = _OUTCOMES.get(reply.status, Outcome.EXITED)
-        return Call(outcome, None, to_line(reply.text), cpu_ms)
+        status = _STATUSES.get(reply.status, CallStatus.EXITED)
+        return Call(status, None, to_line(reply.text), cpu_ms)
     if len(reply.text.encode("utf-8", "surrogatepass")) > limits.result_bytes:
-        return Call(Outcome.OUTPUT_LIMIT, None, "result too long", cpu_ms)
+        return Call(CallStatus.OUTPUT_LIMIT, None, "result too long", cpu_ms)
     try:
         value = parse_literal(reply.text, max_bytes=limits.result_bytes, max_depth=limits.depth)
     except LiteralError as error:
-        return Call(Outcome.UNSUPPORTED_RESULT, None, str(error), cpu_ms)
-    return Call(Outcome.OK, render(value), None, cpu_ms)
+        return Call(CallStatus.UNSUPPORTED_RESULT, None, str(error), cpu_ms)
+    return Call(CallStatus.OK, render(value), None, cpu_ms)
 
 
 def to_line(text: str) -> str:

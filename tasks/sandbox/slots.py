@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tasks.sandbox.contract import Call, Capabilities, Job, Limits, Program, Sandbox, SandboxUnavailable
 from tasks.sandbox.jobs import BackendFailure, canonical_inputs, run_job
-from tasks.sandbox.replies import Attempt
+from tasks.sandbox.replies import Try
 
 NUM_TRIES = 2
 NUM_HASH_SEEDS = 2
@@ -107,7 +107,7 @@ class SlotSandbox(Sandbox, Generic[W]):
         """The number of the process in a slot that runs a job."""
 
     @abstractmethod
-    def _attempt_in(self, worker: W, job: Job, inputs: list[str]) -> Attempt:
+    def _attempt_in(self, worker: W, job: Job, inputs: list[str]) -> Try:
         """Run a job's program on some of its inputs.
 
         Raises:
@@ -158,7 +158,7 @@ class SlotSandbox(Sandbox, Generic[W]):
         finally:
             self._free.put(slot)
 
-    def _attempt(self, slot: list[W | None], job: Job, inputs: list[str]) -> Attempt:
+    def _attempt(self, slot: list[W | None], job: Job, inputs: list[str]) -> Try:
         """Run inputs in one process; on a failure of the machinery once more, in a new one."""
         number = self._place(job)
         for tries_left in reversed(range(NUM_TRIES)):

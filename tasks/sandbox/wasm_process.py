@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.sandbox.contract import Limits, Outcome, Program
+from tasks.sandbox.contract import CallStatus, Limits, Program
 from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Attempt, Ending, max_reply_bytes, read_replies
+from tasks.sandbox.replies import Ending, Try, max_reply_bytes, read_replies
 from tasks.sandbox.wasm_image import worker_command, worker_environment
 
 START_S = 60.0
@@ -63,7 +63,7 @@ class WasmProcess:
         finally:
             self._process.stderr.close()
 
-    def run(self, image: int, program: Program, inputs: list[str], limits: Limits) -> Attempt:
+    def run(self, image: int, program: Program, inputs: list[str], limits: Limits) -> Try:
         """Run a program on canonical inputs in a new instance of an image.
 
         Raises:
@@ -80,8 +80,8 @@ class WasmProcess:
         }
         answer = json.loads(self._exchange(json.dumps(request).encode(), limits.wall_s + MARGIN_S))
         ending = _to_ending(answer["ending"], answer["words"], answer["cpu_ms"], limits)
-        overflow = ending.outcome is Outcome.OUTPUT_LIMIT
-        return Attempt(ending, {} if overflow else read_replies(answer["lines"].encode(), len(inputs)))
+        overflow = ending.status is CallStatus.OUTPUT_LIMIT
+        return Try(ending, {} if overflow else read_replies(answer["lines"].encode(), len(inputs)))
 
     def kill(self) -> None:
         """End the process; a second call does nothing."""
@@ -116,13 +116,13 @@ class WasmProcess:
 def _to_ending(ending: str, words: str, cpu_ms: int, limits: Limits) -> Ending:
     """Say what the process's account of a run means."""
     if ending == "cpu":
-        return Ending(Outcome.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
     if ending == "wall":
-        return Ending(Outcome.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
     if ending == "output":
-        return Ending(Outcome.OUTPUT_LIMIT, "more output than allowed", cpu_ms)
+        return Ending(CallStatus.OUTPUT_LIMIT, "more output than allowed", cpu_ms)
     if ending == "exit":
-        return Ending(Outcome.EXITED, "the program ended itself", cpu_ms)
+        return Ending(CallStatus.EXITED, "the program ended itself", cpu_ms)
     if ending == "trap":
-        return Ending(Outcome.CRASHED, words, cpu_ms)
+        return Ending(CallStatus.CRASHED, words, cpu_ms)
     return Ending(None, "the program ended without a result", cpu_ms)

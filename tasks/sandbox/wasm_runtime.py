@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.sandbox.contract import Capabilities, Job, Limits, Program
 from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Attempt
+from tasks.sandbox.replies import Try
 from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.wasm_image import ensure_images
 from tasks.sandbox.wasm_process import WasmProcess
@@ -43,7 +43,7 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
     def _place(self, job: Job) -> int:
         return 0
 
-    def _attempt_in(self, worker: WasmProcess, job: Job, inputs: list[str]) -> Attempt:
+    def _attempt_in(self, worker: WasmProcess, job: Job, inputs: list[str]) -> Try:
         return worker.run(job.hash_seed, job.program, inputs, job.limits)
 
     def _examine(self, worker: WasmProcess) -> Capabilities:

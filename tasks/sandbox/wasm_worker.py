@@ -119,7 +119,7 @@ class _Clock:
             self._engine.increment_epoch()
 
 
-class Runner:
+class Instance:
     """The engine, the images and what the running program has said."""
 
     def __init__(self, images: Sequence[str]) -> None:
@@ -134,7 +134,7 @@ class Runner:
         self._left = 0
 
     def run(self, request: Request) -> Answer:
-        """Run a program in a new instance.
+        """Run a program in a new copy of an image.
 
         Raises:
             WasmtimeError: The runtime failed, not the program.
@@ -200,7 +200,7 @@ def _name_trap(text: str) -> str:
 def main() -> None:
     """Serve requests from the descriptor that is the first argument, with the images that are the others."""
     channel = Connection(int(sys.argv[1]))
-    runner = Runner(sys.argv[2:])
+    instance = Instance(sys.argv[2:])
     channel.send_bytes(b"ready")
     # Errors of the start went to a pipe that the other end closes now.
     os.dup2(1, 2)
@@ -209,7 +209,7 @@ def main() -> None:
             request = Request(**json.loads(channel.recv_bytes()))
         except EOFError:
             return
-        answer = runner.run(request)
+        answer = instance.run(request)
         fields = {name: getattr(answer, name) for name in Answer.__slots__}
         channel.send_bytes(json.dumps(fields).encode())
 

@@ -16,11 +16,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.sandbox.contract import Limits, Outcome, Program
+from tasks.sandbox.contract import CallStatus, Limits, Program
 from tasks.sandbox.guest.modules import PRELOAD
 from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
 from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Attempt, Ending, max_reply_bytes, read_replies
+from tasks.sandbox.replies import Ending, Try, max_reply_bytes, read_replies
 
 START_S = 60.0
 MARGIN_S = 10.0
@@ -143,7 +143,7 @@ class ZygoteProcess:
         self._process.stderr.close()
         self.hello = Hello(**json.loads(message))
 
-    def run(self, program: Program, inputs: list[str], limits: Limits) -> Attempt:
+    def run(self, program: Program, inputs: list[str], limits: Limits) -> Try:
         """Run a program on canonical inputs in one child.
 
         Raises:
@@ -155,9 +155,7 @@ class ZygoteProcess:
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
         most = max_reply_bytes(len(inputs), limits)
         data, overflow, reply = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
-        return Attempt(
-            _to_ending(reply, overflow, limits), {} if overflow else read_replies(data, len(inputs))
-        )
+        return Try(_to_ending(reply, overflow, limits), {} if overflow else read_replies(data, len(inputs)))
 
     def attack(self, number: int) -> bool:
         """Make one attack of the self-test in a confined child, by its number from 1: whether it was stopped.
@@ -264,19 +262,19 @@ def _to_ending(reply: _Reply, overflow: bool, limits: Limits) -> Ending:
     if number == SETUP_FAILED:
         raise BackendFailure("the kernel refused to confine the child")
     if number == signal.SIGSYS:
-        return Ending(Outcome.VIOLATION, "forbidden system call", reply.cpu_ms)
+        return Ending(CallStatus.VIOLATION, "forbidden system call", reply.cpu_ms)
     if reply.timed_out:
-        return Ending(Outcome.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", reply.cpu_ms)
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", reply.cpu_ms)
     if number in (signal.SIGPROF, signal.SIGXCPU) or (
         number == signal.SIGKILL and reply.cpu_ms >= limits.cpu_s * 1000
     ):
-        return Ending(Outcome.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", reply.cpu_ms)
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", reply.cpu_ms)
     if number == signal.SIGKILL:
         raise BackendFailure("something outside killed the child; the machine may be out of memory")
     if number:
-        return Ending(Outcome.CRASHED, f"signal {signal.Signals(number).name}", reply.cpu_ms)
+        return Ending(CallStatus.CRASHED, f"signal {signal.Signals(number).name}", reply.cpu_ms)
     if overflow:
-        return Ending(Outcome.OUTPUT_LIMIT, "more output than allowed", reply.cpu_ms)
+        return Ending(CallStatus.OUTPUT_LIMIT, "more output than allowed", reply.cpu_ms)
     if code:
-        return Ending(Outcome.EXITED, f"exit status {code}", reply.cpu_ms)
+        return Ending(CallStatus.EXITED, f"exit status {code}", reply.cpu_ms)
     return Ending(None, "the process ended without a result", reply.cpu_ms)

@@ -14,8 +14,7 @@ from tasks.execution import SandboxBroken
 from tasks.kit.response import Tags, block, wrap
 from tasks.math_word import MathWordPack
 from tasks.math_word.pack import warn_of
-from tasks.sandbox import Call, SandboxUnavailable
-from tasks.sandbox import Outcome as RunOutcome
+from tasks.sandbox import Call, CallStatus, SandboxUnavailable
 
 ROOT = Path(__file__).parents[3]
 PACK = MathWordPack(time_limit_s=0.2)
@@ -156,7 +155,7 @@ def test_other_responses_are_malformed(response: str, reason: str) -> None:
 def test_a_dead_sandbox_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def run(self, *arguments: object, **keywords: object) -> list[Call]:
-            return [Call(RunOutcome.BACKEND_ERROR, None, "gone", 0)]
+            return [Call(CallStatus.BACKEND_ERROR, None, "gone", 0)]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Broken())
     with pytest.raises(SandboxBroken, match="gone"):

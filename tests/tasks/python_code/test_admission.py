@@ -12,8 +12,7 @@ from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.kit.program import ALLOWED_MODULES
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
-from tasks.sandbox import Call
-from tasks.sandbox import Outcome as RunOutcome
+from tasks.sandbox import Call, CallStatus
 
 PACK = PythonCodePack(num_inputs=3, kinds=["deduction", "abduction", "induction", "error"])
 QUICK = PythonCodePack(time_limit_s=0.2, memory_mb=128)
@@ -224,7 +223,7 @@ def test_half_of_the_time_limit_is_for_proposals(
 ) -> None:
     class Timed:
         def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
-            return [Call(RunOutcome.OK, "1", None, cpu_ms if hash_seed else 1) for _ in inputs]
+            return [Call(CallStatus.OK, "1", None, cpu_ms if hash_seed else 1) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Timed())
     found = accept("deduction", proposal(returning("x"), "1"), QUICK)

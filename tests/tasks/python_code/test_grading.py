@@ -16,8 +16,7 @@ from tasks.guard import GuardedPack
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import Example, error_task, induction_task, triplet
-from tasks.sandbox import Call, Program, SandboxConfig, SandboxUnavailable
-from tasks.sandbox import Outcome as RunOutcome
+from tasks.sandbox import Call, CallStatus, Program, SandboxConfig, SandboxUnavailable
 
 PACK = PythonCodePack(time_limit_s=0.2)
 STRICT = PythonCodePack(strict_equality=True)
@@ -184,7 +183,7 @@ def test_knobs_of_proposals_do_not_bound_answers() -> None:
 def test_a_broken_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
-            return [Call(RunOutcome.BACKEND_ERROR, None, "the worker died", 0) for _ in inputs]
+            return [Call(CallStatus.BACKEND_ERROR, None, "the worker died", 0) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Broken())
     with pytest.raises(SandboxBroken, match="the worker died"):
@@ -201,7 +200,7 @@ def test_share_of_the_hidden_examples_takes_no_run_of_its_own(monkeypatch: pytes
     class Counting:
         def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
             runs.append(list(inputs))
-            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+            return [Call(CallStatus.OK, "9", None, 0) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counting())
     assert judge(INDUCTION, "python", SQUARE) == held(wrong("wrong-program"), 1 / 3)
@@ -239,7 +238,7 @@ def test_only_right_answers_are_run_a_second_time(monkeypatch: pytest.MonkeyPatc
     class Counting:
         def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
             seeds.append(hash_seed)
-            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+            return [Call(CallStatus.OK, "9", None, 0) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counting())
     assert judge(ABDUCTION, "input", "3") == CORRECT
@@ -284,7 +283,7 @@ def test_as_many_run_side_by_side_as_the_sandbox_takes(
     class Meeting:
         def run(self, program: object, inputs: list[str], *_: object, **__: object) -> list[Call]:
             together.wait()
-            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+            return [Call(CallStatus.OK, "9", None, 0) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Meeting())
     pack = PythonCodePack(sandbox=keys)
@@ -311,7 +310,7 @@ def test_no_more_run_side_by_side_than_the_sandbox_takes(monkeypatch: pytest.Mon
             peaks.append(len(running))
             time.sleep(0.01)
             running.pop()
-            return [Call(RunOutcome.OK, "9", None, 0) for _ in inputs]
+            return [Call(CallStatus.OK, "9", None, 0) for _ in inputs]
 
     monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Watching())
     pack = PythonCodePack(sandbox={"num_zygotes": 3})

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tasks.sandbox import Call, Limits, Outcome, Program, Sandbox
+from tasks.sandbox import Call, CallStatus, Limits, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
 from tasks.sandbox.slots import SlotSandbox
@@ -193,18 +193,18 @@ Strike = Callable[..., Call]
 
 @pytest.fixture
 def strike(sandbox: Sandbox, host: Host) -> Strike:
-    """Run an attack; assert its outcome, that nothing is damaged and that the next program is right."""
+    """Run an attack; assert its status, that nothing is damaged and that the next program is right."""
 
-    def run(source: str, *outcomes: Outcome, literal: str | None = None, **limits: Any) -> Call:
+    def run(source: str, *statuses: CallStatus, literal: str | None = None, **limits: Any) -> Call:
         bounds = Limits(**{name: limits.get(name, getattr(LIMITS, name)) for name in Limits.__slots__})
         processes = process_ids(sandbox)
         (call,) = sandbox.run(Program(PRELUDE + host.fill(source)), ["7"], bounds)
         # In WebAssembly there is nothing to attack: an attempt ends by an exception or a trap.
-        ends = (Outcome.RAISED, Outcome.CRASHED, Outcome.MEMORY) if isinstance(sandbox, WasmSandbox) else ()
-        assert call.outcome in (*outcomes, *ends), call
+        ends = {CallStatus.RAISED, CallStatus.CRASHED, CallStatus.MEMORY}
+        assert call.status in {*statuses, *(ends if isinstance(sandbox, WasmSandbox) else ())}, call
         assert SECRET not in f"{call.literal}{call.error}"
         assert len(call.error or "") <= 1200
-        if call.outcome is Outcome.OK and literal is not None:
+        if call.status is CallStatus.OK and literal is not None:
             assert call.literal == literal
         for hash_seed in (0, 1):
             (after,) = sandbox.run(NEXT, ["[2, 1, 2]"], LIMITS, hash_seed=hash_seed)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, Outcome
+from tasks.sandbox import Call, CallStatus
 
 Strike = Callable[..., Call]
-RAISED, MEMORY, CRASHED, EXITED = Outcome.RAISED, Outcome.MEMORY, Outcome.CRASHED, Outcome.EXITED
-TIMEOUT, OUTPUT, UNSUPPORTED = Outcome.TIMEOUT, Outcome.OUTPUT_LIMIT, Outcome.UNSUPPORTED_RESULT
+RAISED, MEMORY, CRASHED, EXITED = CallStatus.RAISED, CallStatus.MEMORY, CallStatus.CRASHED, CallStatus.EXITED
+TIMEOUT, OUTPUT, UNSUPPORTED = CallStatus.TIMEOUT, CallStatus.OUTPUT_LIMIT, CallStatus.UNSUPPORTED_RESULT
 
 ENDLESS = {
     "loop": "def f(x):\n while True: pass",
@@ -46,7 +46,7 @@ def test_an_endless_program_ends(strike: Strike, source: str) -> None:
 
 def test_sleeping_ends_by_the_wall_clock(strike: Strike) -> None:
     call = strike("import time\ndef f(x): time.sleep(60)", TIMEOUT, wall_s=0.5)
-    assert call.outcome is not TIMEOUT or "by the clock" in (call.error or "")
+    assert call.status is not TIMEOUT or "by the clock" in (call.error or "")
 
 
 GREEDY = {
@@ -87,7 +87,7 @@ RESULTS = {
 
 
 @pytest.mark.parametrize(("source", "outcomes"), RESULTS.values(), ids=RESULTS.keys())
-def test_output_is_bounded(strike: Strike, source: str, outcomes: set[Outcome]) -> None:
+def test_output_is_bounded(strike: Strike, source: str, outcomes: set[CallStatus]) -> None:
     strike(source, *outcomes)
 
 
@@ -101,7 +101,7 @@ BREAKING = {
     "broken_bytecode": (
         "def f(x):\n def g(): return 1\n"
         " g.__code__ = g.__code__.replace(co_code=bytes([100, 200, 83, 0] * 9), co_stacksize=1)\n return g()",
-        set(Outcome) - {Outcome.BACKEND_ERROR},  # it reads stray memory, so anything may come of it
+        set(CallStatus) - {CallStatus.BACKEND_ERROR},  # it reads stray memory, so anything may come of it
     ),
     "exit_now": ("def f(x): find('os')._exit(0)", {EXITED}),
     "exit_now_with_code": ("def f(x): find('os')._exit(121)", {EXITED}),
@@ -113,7 +113,7 @@ BREAKING = {
     "brackets": ("def f(x): return " + "(" * 50_000, {RAISED}),
     "deep_brackets": ("def f(x): return " + "[" * 150 + "]" * 150, {UNSUPPORTED}),
     "operators": ("def f(x): return " + "-" * 50_000 + "1", {RAISED, MEMORY}),
-    "long_sum": ("def f(x): return " + "+".join("1" * 20_000), {RAISED, Outcome.OK}),
+    "long_sum": ("def f(x): return " + "+".join("1" * 20_000), {RAISED, CallStatus.OK}),
     "null_byte": ("def f(x): return 1\0", {RAISED}),
     "surrogate": ("def f(x): return '\ud800'", {RAISED}),
     "no_function": ("g = 1", {RAISED}),
@@ -124,5 +124,5 @@ BREAKING = {
 
 
 @pytest.mark.parametrize(("source", "outcomes"), BREAKING.values(), ids=BREAKING.keys())
-def test_a_broken_program_is_data(strike: Strike, source: str, outcomes: set[Outcome]) -> None:
+def test_a_broken_program_is_data(strike: Strike, source: str, outcomes: set[CallStatus]) -> None:
     strike(source, *outcomes)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, Outcome
+from tasks.sandbox import Call, CallStatus
 
-RAISED, VIOLATION, TIMEOUT, OK = Outcome.RAISED, Outcome.VIOLATION, Outcome.TIMEOUT, Outcome.OK
+RAISED, VIOLATION, TIMEOUT, OK = CallStatus.RAISED, CallStatus.VIOLATION, CallStatus.TIMEOUT, CallStatus.OK
 Strike = Callable[..., Call]
 
 FILES = {
@@ -159,5 +159,5 @@ TIMERS = {
 def test_no_program_outlives_its_cpu_time(strike: Strike, body: str) -> None:
     call = strike(f"def f(x):\n os = find('os')\n {body}", TIMEOUT)
     # The kernel counts by ticks, so a little less than the limit is possible.
-    assert call.outcome is not TIMEOUT or call.cpu_ms >= 100
+    assert call.status is not TIMEOUT or call.cpu_ms >= 100
     assert call.cpu_ms <= 800

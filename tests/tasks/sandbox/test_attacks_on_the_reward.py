@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, LiteralError, Outcome, Program, Sandbox, equal, parse_literal
+from tasks.sandbox import Call, CallStatus, LiteralError, Program, Sandbox, equal, parse_literal
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
 Strike = Callable[..., Call]
-OK, RAISED, EXITED = Outcome.OK, Outcome.RAISED, Outcome.EXITED
-UNSUPPORTED = Outcome.UNSUPPORTED_RESULT
+OK, RAISED, EXITED = CallStatus.OK, CallStatus.RAISED, CallStatus.EXITED
+UNSUPPORTED = CallStatus.UNSUPPORTED_RESULT
 
 GOLD = ["azr", "gold", 271828]
 """An expected value; it exists in this process only."""
@@ -36,7 +36,7 @@ HARNESS = {
     ),
     "long_result_line": (
         WRITE + 'def f(x):\n write(b\'{"i": 0, "s": "ok", "v": "\' + b"1" * 99999 + b\'"}\')\n return 1',
-        {Outcome.OUTPUT_LIMIT},
+        {CallStatus.OUTPUT_LIMIT},
         None,
     ),
     "deep_json": (WRITE + "def f(x):\n write(b'[' * 99999)\n return 1", {OK}, "1"),
@@ -65,7 +65,7 @@ HARNESS = {
 
 @pytest.mark.parametrize(("source", "outcomes", "literal"), HARNESS.values(), ids=HARNESS.keys())
 def test_the_harness_gives_no_more_than_ones_own_value(
-    strike: Strike, source: str, outcomes: set[Outcome], literal: str | None
+    strike: Strike, source: str, outcomes: set[CallStatus], literal: str | None
 ) -> None:
     strike(source, *outcomes, literal=literal)
 
@@ -87,7 +87,7 @@ CONTAMINATION = {
 @pytest.mark.parametrize("source", CONTAMINATION.values(), ids=CONTAMINATION.keys())
 def test_the_next_program_is_not_touched(strike: Strike, source: str) -> None:
     """`strike` runs one after the attack; the attack itself may hurt itself."""
-    strike(source, OK, EXITED, RAISED, Outcome.CRASHED)
+    strike(source, OK, EXITED, RAISED, CallStatus.CRASHED)
 
 
 IMPOSTORS = {
@@ -178,10 +178,10 @@ RANDOM = {
 @pytest.mark.parametrize("source", RANDOM.values(), ids=RANDOM.keys())
 def test_two_hash_seeds_show_what_is_random(sandbox: Sandbox, source: str) -> None:
     first, second = (sandbox.run(Program(source), ["1"], hash_seed=seed)[0] for seed in (0, 1))
-    assert first.outcome is second.outcome
-    if isinstance(sandbox, WasmSandbox) and first.outcome is Outcome.CRASHED:
+    assert first.status is second.status
+    if isinstance(sandbox, WasmSandbox) and first.status is CallStatus.CRASHED:
         return  # no clock and no source of chance is there, and asking for one is the end
-    assert first.outcome is OK
+    assert first.status is OK
     assert first.literal != second.literal
 
 
@@ -197,5 +197,5 @@ STEADY = {
 @pytest.mark.parametrize("source", STEADY.values(), ids=STEADY.keys())
 def test_two_hash_seeds_agree_on_what_is_not(sandbox: Sandbox, source: str) -> None:
     first, second = (sandbox.run(Program(source), ["1"], hash_seed=seed)[0] for seed in (0, 1))
-    assert first.outcome is OK
+    assert first.status is OK
     assert first.literal == second.literal

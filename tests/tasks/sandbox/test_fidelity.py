@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sandbox import Job, Limits, Outcome, Program, Sandbox, parse_literal, render
+from tasks.sandbox import CallStatus, Job, Limits, Program, Sandbox, parse_literal, render
 
 PLAIN = Path(__file__).parent / "processes" / "plain.py"
 
@@ -174,7 +174,7 @@ def test_programs_give_what_they_give_in_a_plain_interpreter(
             if status == "ok":
                 assert call.literal == render(parse_literal(value)), where
             else:
-                assert call.outcome is Outcome.RAISED, where
+                assert call.status is CallStatus.RAISED, where
                 assert (call.error or "").split(":")[0] == value, where
     # The grammar is worth something: most calls return, some raise, and the results are many.
     assert seen["ok"] > num_programs

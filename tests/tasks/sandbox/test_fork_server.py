@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tasks.sandbox import Job, Limits, LiteralError, Outcome, Program, SandboxConfig, open_sandbox
+from tasks.sandbox import CallStatus, Job, Limits, LiteralError, Program, SandboxConfig, open_sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 
 Start = Callable[..., ForkSandbox]
@@ -50,7 +50,7 @@ def test_a_call_that_dies_spares_the_others(start_sandbox: Start) -> None:
     with start_sandbox() as sandbox:
         calls = sandbox.run(program, ["1", "2", "3"], LIMITS)
         assert [call.literal for call in calls] == ["1", None, "3"]
-        assert calls[1].outcome is Outcome.TIMEOUT
+        assert calls[1].status is CallStatus.TIMEOUT
         assert calls[1].cpu_ms >= 250
 
 
@@ -88,7 +88,7 @@ def test_a_loop_holds_one_slot_only(start_sandbox: Start) -> None:
         while not pending.done():
             assert sandbox.run(SQUARE, ["3"])[0].literal == "9"
             answered += 1
-        assert pending.result()[0].outcome is Outcome.TIMEOUT
+        assert pending.result()[0].status is CallStatus.TIMEOUT
     assert answered >= 20
 
 
@@ -115,7 +115,7 @@ def test_killed_zygotes_cost_no_answer(start_sandbox: Start, everyone: bool) -> 
         assert len(results) == 40
         for n, calls in enumerate(results):
             assert len(calls) == 1
-            assert calls[0].literal == str(n) or calls[0].outcome is Outcome.BACKEND_ERROR
+            assert calls[0].literal == str(n) or calls[0].status is CallStatus.BACKEND_ERROR
         assert sum(calls[0].literal is not None for calls in results) >= 30
         assert sandbox.run(SQUARE, ["5"])[0].literal == "25"
 
@@ -138,7 +138,7 @@ def test_a_program_that_kills_its_zygote_from_outside_twice_is_no_verdict(start_
         finally:
             stop.set()
             thread.join()
-        assert call.outcome is Outcome.BACKEND_ERROR
+        assert call.status is CallStatus.BACKEND_ERROR
         assert sandbox.run(SQUARE, ["5"])[0].literal == "25"
 
 
@@ -201,7 +201,7 @@ def test_next_program_does_not_get_the_ending_of_an_exchange_that_broke_off(
                 sandbox.run(Program("def f(x): return 'old'"), ["1"])
         else:
             (call,) = sandbox.run(Program("def f(x): return 'old'"), ["1"])
-            assert call.outcome is Outcome.BACKEND_ERROR
+            assert call.status is CallStatus.BACKEND_ERROR
             assert call.error == "the zygote failed: TimeoutError"
     (call,) = sandbox.run(busy(60), ["1"], LIMITS)
-    assert call.outcome is Outcome.TIMEOUT
+    assert call.status is CallStatus.TIMEOUT

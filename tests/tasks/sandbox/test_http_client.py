@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from tasks.sandbox import (
+    CallStatus,
     Job,
     Limits,
     LiteralError,
-    Outcome,
     Program,
     SandboxConfig,
     SandboxUnavailable,
@@ -132,30 +132,30 @@ def test_programs_run_and_say_where(url: str) -> None:
 
 
 OUTCOMES = {
-    "raised": ("def f(x): return 1 // 0", Outcome.RAISED),
-    "loop": ("def f(x):\n while True: pass", Outcome.TIMEOUT),
-    "sleep": ("import time\ndef f(x): time.sleep(60)", Outcome.TIMEOUT),
-    "exit": ("import os\ndef f(x): os._exit(3)", Outcome.EXITED),
-    "quiet_exit": ("import os\ndef f(x): os._exit(0)", Outcome.EXITED),
-    "crash": ("import os\ndef f(x): os.abort()", Outcome.CRASHED),
-    "syntax": ("def f(x) return", Outcome.RAISED),
-    "too_long": ("def f(x): return 'x' * 10 ** 6", Outcome.OUTPUT_LIMIT),
+    "raised": ("def f(x): return 1 // 0", CallStatus.RAISED),
+    "loop": ("def f(x):\n while True: pass", CallStatus.TIMEOUT),
+    "sleep": ("import time\ndef f(x): time.sleep(60)", CallStatus.TIMEOUT),
+    "exit": ("import os\ndef f(x): os._exit(3)", CallStatus.EXITED),
+    "quiet_exit": ("import os\ndef f(x): os._exit(0)", CallStatus.EXITED),
+    "crash": ("import os\ndef f(x): os.abort()", CallStatus.CRASHED),
+    "syntax": ("def f(x) return", CallStatus.RAISED),
+    "too_long": ("def f(x): return 'x' * 10 ** 6", CallStatus.OUTPUT_LIMIT),
     "subclass": (
         "class S(str):\n __repr__ = lambda s: '1'\ndef f(x): return S()",
-        Outcome.UNSUPPORTED_RESULT,
+        CallStatus.UNSUPPORTED_RESULT,
     ),
-    "prints": ("def f(x):\n print('x' * 10 ** 6)\n return 1", Outcome.OK),
-    "forged_line": ('def f(x):\n print(\'{"i": 0, "s": "ok", "v": "6"}\')\n return 1', Outcome.OK),
-    "no_stdin": ("def f(x): return input()", Outcome.RAISED),
+    "prints": ("def f(x):\n print('x' * 10 ** 6)\n return 1", CallStatus.OK),
+    "forged_line": ('def f(x):\n print(\'{"i": 0, "s": "ok", "v": "6"}\')\n return 1', CallStatus.OK),
+    "no_stdin": ("def f(x): return input()", CallStatus.RAISED),
 }
 
 
 @pytest.mark.parametrize(("source", "outcome"), OUTCOMES.values(), ids=OUTCOMES.keys())
-def test_outcomes_are_those_of_the_fork_backend(url: str, source: str, outcome: Outcome) -> None:
+def test_outcomes_are_those_of_the_fork_backend(url: str, source: str, outcome: CallStatus) -> None:
     with open_sandbox(config(url)) as sandbox:
         (call,) = sandbox.run(Program(source), ["1"], Limits(cpu_s=0.3, wall_s=1.5))
-        assert call.outcome is outcome, call
-        assert call.literal == ("1" if outcome is Outcome.OK else None)
+        assert call.status is outcome, call
+        assert call.literal == ("1" if outcome is CallStatus.OK else None)
 
 
 def test_results_that_exceed_one_answer_are_asked_for_again(url: str) -> None:
@@ -226,7 +226,7 @@ def test_a_failing_server_is_never_a_verdict(bad: Answer) -> None:
     with serve(answer) as address, open_sandbox(config(address)) as sandbox:
         answers.append(bad)
         (call,) = sandbox.run(SQUARE, ["3"], Limits(cpu_s=0.3, wall_s=0.5))
-        assert call.outcome is Outcome.BACKEND_ERROR, call
+        assert call.status is CallStatus.BACKEND_ERROR, call
         answers.append(good)
         assert sandbox.run(SQUARE, ["3"], LIMITS)[0].literal == "9"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.sandbox import Limits, Outcome
+from tasks.sandbox import CallStatus, Limits
 from tasks.sandbox.jobs import BackendFailure, run_job
-from tasks.sandbox.replies import Attempt, Ending, Reply, Status, read_replies, to_line
+from tasks.sandbox.replies import Ending, Reply, Status, Try, read_replies, to_line
 
 LIMITS = Limits(cpu_s=1.0, wall_s=1000.0)
 LOADED = {-1: Reply(Status.LOADED, "")}
@@ -19,26 +19,26 @@ class Backend:
     def __init__(self) -> None:
         self.processes: list[list[str]] = []
 
-    def attempt(self, inputs: list[str]) -> Attempt:
+    def attempt(self, inputs: list[str]) -> Try:
         self.processes.append(inputs)
         replies = dict(LOADED)
         for index, text in enumerate(inputs):
             if text == "break":
                 raise BackendFailure("broken")
             if text == "die":
-                return Attempt(Ending(Outcome.CRASHED, "signal", 10), replies)
+                return Try(Ending(CallStatus.CRASHED, "signal", 10), replies)
             if text == "loop":
-                return Attempt(Ending(Outcome.TIMEOUT, "loops", 1000), replies)
+                return Try(Ending(CallStatus.TIMEOUT, "loops", 1000), replies)
             if text == "spy":
-                return Attempt(Ending(Outcome.VIOLATION, "forbidden", 10), replies)
+                return Try(Ending(CallStatus.VIOLATION, "forbidden", 10), replies)
             replies[index] = Reply(Status.OK, text)
-        return Attempt(FINE, replies)
+        return Try(FINE, replies)
 
 
 def outcomes(inputs: list[str]) -> tuple[list[str], list[list[str]]]:
     backend = Backend()
     calls = run_job(backend.attempt, inputs, LIMITS)
-    return [call.literal or call.outcome.value for call in calls], backend.processes
+    return [call.literal or call.status.value for call in calls], backend.processes
 
 
 def test_sixteen_inputs_share_a_process() -> None:
@@ -73,15 +73,15 @@ def test_a_broken_backend_is_no_verdict() -> None:
     assert outcomes(["1", "break"])[0] == ["backend-error"] * 2
 
 
-@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.CRASHED, Outcome.MEMORY])
-def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [CallStatus.TIMEOUT, CallStatus.CRASHED, CallStatus.MEMORY])
+def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: CallStatus) -> None:
     tried: list[int] = []
 
-    def attempt(inputs: list[str]) -> Attempt:
+    def attempt(inputs: list[str]) -> Try:
         tried.append(len(inputs))
-        return Attempt(Ending(outcome, "died", 10))
+        return Try(Ending(outcome, "died", 10))
 
-    assert [call.outcome for call in run_job(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
+    assert [call.status for call in run_job(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
     assert tried == [5]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tasks.sandbox import Job, Limits, Outcome, Program
+from tasks.sandbox import CallStatus, Job, Limits, Program
 from tasks.sandbox.fork_server import ForkSandbox
 
 HOSTILE = [
@@ -59,7 +59,7 @@ def test_nothing_stays_behind(start_sandbox: Callable[..., ForkSandbox]) -> None
                 ]
                 for n, (call,) in zip(numbers, sandbox.run_many(jobs), strict=True):
                     if n % 20 == 7:
-                        assert call.outcome not in (Outcome.OK, Outcome.BACKEND_ERROR), (
+                        assert call.status not in (CallStatus.OK, CallStatus.BACKEND_ERROR), (
                             call,
                             jobs[n - start],
                         )

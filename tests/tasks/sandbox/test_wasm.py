@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tasks.sandbox import (
+    CallStatus,
     Job,
     Limits,
-    Outcome,
     Program,
     Sandbox,
     SandboxConfig,
@@ -147,31 +147,31 @@ def wasm(start_wasm_sandbox: Callable[..., WasmSandbox]) -> Iterator[WasmSandbox
 
 
 OUTCOMES = {
-    "value": ("def f(x): return {x, 'a'}", Outcome.OK, "{'a', 7}"),
-    "exception": ("def f(x): return x / 0", Outcome.RAISED, "ZeroDivisionError"),
-    "syntax": ("def f(x) return x", Outcome.RAISED, "SyntaxError"),
-    "no_python": ("```python\ndef f(x): return 1\n```", Outcome.RAISED, "SyntaxError"),
-    "missing_module": ("import os\ndef f(x): return 1", Outcome.RAISED, "No module named 'os'"),
-    "file": ("def f(x): return open('/etc/passwd')", Outcome.RAISED, "PermissionError"),
-    "input": ("def f(x): return input()", Outcome.RAISED, "EOFError"),
-    "endless": ("def f(x):\n while True: pass", Outcome.TIMEOUT, "of CPU time"),
-    "memory": ("def f(x): return bytes(10 ** 9)", Outcome.MEMORY, "out of memory"),
-    "long_result": ("def f(x): return 'x' * 10 ** 6", Outcome.OUTPUT_LIMIT, "longer than"),
-    "no_literal": ("def f(x): return object()", Outcome.UNSUPPORTED_RESULT, "object"),
-    "clock": ("import time\ndef f(x): return time.time()", Outcome.CRASHED, "wall_clock_now"),
-    "exit": ("def f(x): raise SystemExit", Outcome.EXITED, "SystemExit"),
-    "exit_now": ("import inspect\ndef f(x): inspect.os._exit(3)", Outcome.EXITED, "ended itself"),
+    "value": ("def f(x): return {x, 'a'}", CallStatus.OK, "{'a', 7}"),
+    "exception": ("def f(x): return x / 0", CallStatus.RAISED, "ZeroDivisionError"),
+    "syntax": ("def f(x) return x", CallStatus.RAISED, "SyntaxError"),
+    "no_python": ("```python\ndef f(x): return 1\n```", CallStatus.RAISED, "SyntaxError"),
+    "missing_module": ("import os\ndef f(x): return 1", CallStatus.RAISED, "No module named 'os'"),
+    "file": ("def f(x): return open('/etc/passwd')", CallStatus.RAISED, "PermissionError"),
+    "input": ("def f(x): return input()", CallStatus.RAISED, "EOFError"),
+    "endless": ("def f(x):\n while True: pass", CallStatus.TIMEOUT, "of CPU time"),
+    "memory": ("def f(x): return bytes(10 ** 9)", CallStatus.MEMORY, "out of memory"),
+    "long_result": ("def f(x): return 'x' * 10 ** 6", CallStatus.OUTPUT_LIMIT, "longer than"),
+    "no_literal": ("def f(x): return object()", CallStatus.UNSUPPORTED_RESULT, "object"),
+    "clock": ("import time\ndef f(x): return time.time()", CallStatus.CRASHED, "wall_clock_now"),
+    "exit": ("def f(x): raise SystemExit", CallStatus.EXITED, "SystemExit"),
+    "exit_now": ("import inspect\ndef f(x): inspect.os._exit(3)", CallStatus.EXITED, "ended itself"),
     "forged_flood": ("import wit_world\ndef f(x):\n while True: wit_world.emit('x' * 10 ** 5)",
-                     Outcome.OUTPUT_LIMIT, "more output"),
+                     CallStatus.OUTPUT_LIMIT, "more output"),
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "outcome", "words"), OUTCOMES.values(), ids=OUTCOMES.keys())
-def test_outcomes(wasm: WasmSandbox, source: str, outcome: Outcome, words: str) -> None:
+def test_outcomes(wasm: WasmSandbox, source: str, outcome: CallStatus, words: str) -> None:
     pids = wasm.worker_pids()
     (call,) = wasm.run(Program(source), ["7"], Limits(cpu_s=1.0, wall_s=60.0, memory_mb=768))
-    assert call.outcome is outcome, call
+    assert call.status is outcome, call
     assert words in (call.literal or "") + (call.error or "")
     assert wasm.worker_pids() == pids
 
@@ -180,23 +180,23 @@ def test_outcomes(wasm: WasmSandbox, source: str, outcome: Outcome, words: str) 
 def test_the_host_copies_no_line_of_any_length(wasm: WasmSandbox) -> None:
     """128 MiB is wasmtime's own bound; up to there the line is copied and then found too long."""
     limits = Limits(cpu_s=60.0, wall_s=60.0, memory_mb=768)
-    for size, outcome in ((1 << 24, Outcome.OUTPUT_LIMIT), (1 << 28, Outcome.CRASHED)):
+    for size, outcome in ((1 << 24, CallStatus.OUTPUT_LIMIT), (1 << 28, CallStatus.CRASHED)):
         program = Program(f"import wit_world\ndef f(x): wit_world.emit('x' * {size})")
         (call,) = wasm.run(program, ["7"], limits)
-        assert call.outcome is outcome, call
+        assert call.status is outcome, call
 
 
 @pytest.mark.slow
 def test_a_call_that_dies_takes_no_other_along(wasm: WasmSandbox) -> None:
     program = Program("def f(x):\n while x == 2: pass\n return x")
     calls = wasm.run(program, ["1", "2", "3"], Limits(cpu_s=0.2, wall_s=60.0))
-    assert [call.literal or call.outcome for call in calls] == ["1", Outcome.TIMEOUT, "3"]
+    assert [call.literal or call.status for call in calls] == ["1", CallStatus.TIMEOUT, "3"]
 
 
 @pytest.mark.slow
 def test_the_wall_clock_is_a_limit_too(wasm: WasmSandbox) -> None:
     (call,) = wasm.run(Program("def f(x):\n while True: pass"), ["1"], Limits(cpu_s=0.5, wall_s=0.5))
-    assert call.outcome is Outcome.TIMEOUT
+    assert call.status is CallStatus.TIMEOUT
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_a_process_that_always_dies_is_a_backend_error(
 
     monkeypatch.setattr(wasm_process.WasmProcess, "_exchange", fail)
     (call,) = wasm.run(ECHO, ["1"])
-    assert call.outcome is Outcome.BACKEND_ERROR
+    assert call.status is CallStatus.BACKEND_ERROR
     monkeypatch.undo()
     assert wasm.run(ECHO, ["1"])[0].literal == "1"
 
