@@ -14,10 +14,10 @@ import sys
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from recipe.config import CONF, AzrConfig, explain, register
+from recipe.config import CONF, explain, register
 from recipe.preflight import machine, memory
 from recipe.preflight import rules as preflight
 from recipe.preflight.machine import Finding
@@ -25,6 +25,7 @@ from recipe.preflight.memory import ALL, FRAGMENTATION, Estimate, Phase
 from recipe.preflight.model_shape import ModelShape, find_shape
 from recipe.preflight.problems import PreflightError
 from recipe.preflight.slots import problems_with_counts
+from recipe.selfplay.plan import StepPlan
 from tasks.registry import load_pack
 
 
@@ -121,13 +122,11 @@ def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: flo
 
 
 def _tokens(config: DictConfig) -> list[str]:
-    azr = OmegaConf.to_object(config.azr)
-    assert isinstance(azr, AzrConfig)
     try:
-        num_kinds = len(load_pack(config.pack).kinds)
+        plan = StepPlan.of(config.azr, len(load_pack(config.pack).kinds))
     except preflight.REFUSALS:  # told among the problems
         return []
-    tokens = memory.tokens_per_step(config, azr, num_kinds)
+    tokens = plan.tokens(config.data.max_prompt_length, config.data.max_response_length)
     return [
         f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
         f"{tokens.trained:,} trained on"

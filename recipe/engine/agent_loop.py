@@ -24,12 +24,12 @@ from ray.exceptions import RayError
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 from vllm.sampling_params import RequestOutputKind
 
-from recipe.config import SolveOn
 from recipe.engine.claims import actor_name
 from recipe.engine.replay_buffer import report_pack_error
 from recipe.selfplay.check_clock import CheckClock
 from recipe.selfplay.curriculum import PROPOSAL
 from recipe.selfplay.facts import attempt_to_json, proposal_to_json
+from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import (
     PromptTooLongError,
     Request,
@@ -156,7 +156,7 @@ class ProposeLoop(SelfPlayLoop):
             self.pack, request, generate, admission.admit.remote, features, self.clock
         )
         outputs = []
-        if self.config.azr.solve_on == SolveOn.ATTEMPTS:
+        if StepPlan.of(self.config.azr, len(self.pack.kinds)).trains_attempts:
             for number, attempt in enumerate(proposal.attempts):
                 outputs.append(_to_output(attempt.response, request.index, number, None))
         facts = proposal_to_json(proposal)

@@ -30,13 +30,14 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.tracking import Tracking
 
-from recipe.config import AzrConfig
 from recipe.engine.claims import start_admission
 from recipe.engine.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
 from recipe.run import checkpoint
 from recipe.run.files import RunFiles
+from recipe.selfplay import metrics
 from recipe.selfplay.baselines import Baseline, Cells, RunningMeans
-from recipe.selfplay.curriculum import SelfPlay, SelfPlayError, Settlement, metrics
+from recipe.selfplay.config import AzrConfig
+from recipe.selfplay.curriculum import SelfPlay, SelfPlayError, Settlement
 from recipe.selfplay.facts import attempt_from_json, proposal_from_json
 from recipe.selfplay.rollout import Attempt, Proposal, Request
 from recipe.selfplay.uid import make_uid
@@ -121,7 +122,7 @@ class AzrTrainer(PPOTrainerSync):
             self._requests = self.selfplay.begin_step(self.global_steps)
             uids = self._submit(self._requests)
         with marked_timer("gen_propose", self.timing_raw):
-            if self.selfplay.has_second_wave:
+            if self.selfplay.plan.has_second_wave:
                 results = self._fetch_results(self.replay_buffer.wait_for(uids, "train"))
                 second = self.selfplay.second_wave(self._requests, results)
                 self._submit(second)

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from omegaconf import DictConfig
 
-from recipe.config import ROLLOUT_DTYPES, AzrConfig, SolveOn
+from recipe.config import ROLLOUT_DTYPES
 from recipe.preflight.model_shape import ModelShape
 from recipe.preflight.problems import Problems, unless
 
@@ -205,32 +205,6 @@ def kv_tokens(config: DictConfig, shape: ModelShape, cache_gib: float) -> int:
     heads = max(1, shape.num_kv_heads // rollout.tensor_model_parallel_size)
     token = 2 * shape.num_layers * heads * shape.head_size * _rollout_bytes(config)
     return int(cache_gib * GIB / token)
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Most responses and tokens of one step, if every proposal is accepted and no response stops early."""
-
-    responses: int
-    generated: int
-    trained: int
-
-
-def tokens_per_step(config: DictConfig, azr: AzrConfig, num_kinds: int) -> Tokens:
-    """Responses that one step asks for, and tokens that it generates and trains on, at most."""
-    proposals = azr.asked_per_kind if azr.propose else 0
-    attempts = azr.proposals_per_kind * azr.attempts_per_record if azr.propose else 0
-    if not azr.propose:
-        solved = azr.proposals_per_kind * azr.attempts_per_buffered_record
-    elif azr.solve_on == SolveOn.ATTEMPTS:
-        solved = attempts + azr.replay_per_kind
-    else:
-        solved = azr.proposals_per_kind
-    estimated = 0 if azr.solve_on == SolveOn.ATTEMPTS else attempts
-    rows = num_kinds * ((proposals if azr.train_proposer else 0) + solved)
-    responses = num_kinds * (proposals + estimated + solved)
-    prompt, response = config.data.max_prompt_length, config.data.max_response_length
-    return Tokens(responses, responses * response, rows * (prompt + response))
 
 
 def problems_with_types(config: DictConfig) -> Problems:

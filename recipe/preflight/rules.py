@@ -12,7 +12,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.preflight.memory import problems_with_types
 from recipe.preflight.model_files import problems_with_model
 from recipe.preflight.problems import PreflightError, Problems, unless
@@ -25,7 +24,9 @@ from recipe.preflight.slots import (
 from recipe.run import checkpoint
 from recipe.run.files import SUMMARY
 from recipe.selfplay.baselines import Baseline, Cells, Scale, Statistics
+from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.selfplay.curriculum import buffer_keys
+from recipe.selfplay.plan import StepPlan
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
 from rewards.propose import find_shape
@@ -124,20 +125,9 @@ def _problems_with_sizes(config: DictConfig) -> Problems:
         f"got {azr.seeding.target}",
     )
     yield from unless(
-        (azr.propose and azr.solve_on == SolveOn.ATTEMPTS) or azr.seeding.target >= azr.proposals_per_kind,
-        f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
-        f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver batch "
-        f"cannot be filled; got {azr.seeding.target}",
-    )
-    yield from unless(
         azr.propose or azr.replay_per_kind == 0,
         "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
         f"got {azr.replay_per_kind}",
-    )
-    yield from unless(
-        azr.solve_on != SolveOn.ATTEMPTS or azr.seeding.target >= azr.replay_per_kind,
-        f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the first step "
-        f"has too few records to replay; got {azr.seeding.target}",
     )
     yield from unless(
         azr.held_out_samples >= 0, f"azr.held_out_samples must not be negative; got {azr.held_out_samples}"
@@ -151,6 +141,21 @@ def _problems_with_sizes(config: DictConfig) -> Problems:
     )
     yield from unless(
         azr.pack_deadline_s > 0, f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}"
+    )
+
+
+def _problems_with_plan(config: DictConfig) -> Problems:
+    azr, plan = config.azr, StepPlan.of(config.azr, num_kinds=1)
+    yield from unless(
+        plan.trains_attempts or azr.seeding.target >= azr.proposals_per_kind,
+        f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
+        f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver batch "
+        f"cannot be filled; got {azr.seeding.target}",
+    )
+    yield from unless(
+        not plan.trains_attempts or azr.seeding.target >= azr.replay_per_kind,
+        f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the first step "
+        f"has too few records to replay; got {azr.seeding.target}",
     )
 
 
@@ -253,7 +258,7 @@ def _problems_with_trr(config: DictConfig, pack: TaskPack) -> Problems:
 
 def _has_groups(config: DictConfig) -> bool:
     """Whether several attempts at one record are trained on in one step, as one group."""
-    return bool(config.azr.propose and config.azr.solve_on == SolveOn.ATTEMPTS)
+    return StepPlan.of(config.azr, num_kinds=1).trains_attempts
 
 
 def _problems_with_verl(config: DictConfig) -> Problems:
@@ -349,6 +354,7 @@ def _problems_with_resume(config: DictConfig, pack: TaskPack) -> Problems:
 
 RULES: tuple[Callable[[DictConfig], Problems], ...] = (
     _problems_with_sizes,
+    _problems_with_plan,
     _problems_with_estimator,
     _problems_with_verl,
     problems_with_counts,

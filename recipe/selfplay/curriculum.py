@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recipe.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.selfplay.buffer import TaskBuffer
+from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling
 from recipe.selfplay.ledger import LedgerLine
+from recipe.selfplay.plan import SolveFirst, StepPlan
 from recipe.selfplay.rollout import Attempt, Proposal, Request
 from recipe.selfplay.uid import make_uid
 from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, Term, price_terms
@@ -83,6 +84,7 @@ class SelfPlay:
         self._profile = profile
         self._config = config
         self._kinds = [spec.name for spec in pack.kinds]
+        self.plan = StepPlan.of(config, len(self._kinds))
         self.buffer = TaskBuffer(
             self._kinds, config.buffer_capacity, favours_recent=config.buffer_sampling == Sampling.RECENT
         )
@@ -131,30 +133,21 @@ class SelfPlay:
 
     def begin_step(self, step: int) -> list[Request]:
         """Draw the requests of `step` that depend on nothing in it."""
-        if not self._config.propose:
-            return self._buffered_requests()
         requests: list[Request] = []
         for kind in self._kinds:
-            for _ in range(self._config.asked_per_kind):
-                attempts = self._config.attempts_per_record
-                requests.append(self._propose_request(len(requests), kind, attempts, step))
-        if self._config.solve_on == SolveOn.PREVIOUS:
-            for kind in self._kinds:
-                fresh = self.buffer.added_at(kind, step - 1)
-                requests += self._solve_requests(len(requests), kind, fresh, self._config.proposals_per_kind)
-        elif self._config.solve_on == SolveOn.ATTEMPTS:
-            for kind in self._kinds:
-                requests += self._solve_requests(len(requests), kind, [], self._config.replay_per_kind)
+            for _ in range(self.plan.asked):
+                requests.append(self._propose_request(len(requests), kind, self.plan.attempts, step))
+        if self.plan.has_second_wave:
+            return requests
+        for kind in self._kinds:
+            takes_new = self.plan.solve_first is SolveFirst.STEP_BEFORE
+            first = self.buffer.added_at(kind, step - 1) if takes_new else []
+            requests += self._solve_requests(len(requests), kind, first)
         return requests
-
-    @property
-    def has_second_wave(self) -> bool:
-        """Whether a step's solve requests have to wait for its proposals."""
-        return self._config.propose and self._config.solve_on == SolveOn.FRESH
 
     def second_wave(self, requests: Sequence[Request], results: Results) -> list[Request]:
         """With `azr.solve_on=fresh`: solve requests for the records that the first wave's proposals made."""
-        if not self.has_second_wave:
+        if not self.plan.has_second_wave:
             return []
         wave: list[Request] = []
         for kind in self._kinds:
@@ -164,8 +157,7 @@ class SelfPlay:
                 if request.kind == kind and isinstance(proposal := results.get(request.index), Proposal)
                 if proposal.record is not None
             ]
-            first = len(requests) + len(wave)
-            wave += self._solve_requests(first, kind, fresh, self._config.proposals_per_kind)
+            wave += self._solve_requests(len(requests) + len(wave), kind, fresh)
         return wave
 
     def settle(self, step: int, requests: Sequence[Request], results: Results) -> Settlement:
@@ -217,27 +209,18 @@ class SelfPlay:
         messages = self._pack.propose_prompt(kind, references, self._draw_rng, step=step)
         return Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts, step)
 
-    def _solve_requests(
-        self, first_index: int, kind: str, fresh: Sequence[TaskRecord], count: int
-    ) -> list[Request]:
-        """`count` solve requests: `fresh` records first, topped up from the buffer."""
+    def _solve_requests(self, first_index: int, kind: str, fresh: Sequence[TaskRecord]) -> list[Request]:
+        """A step's solve requests of one kind: for `fresh` records first, topped up from the buffer."""
+        count = self.plan.solve_tasks
         records = self._draw_rng.sample(list(fresh), min(count, len(fresh)))
         # The buffer may hold the fresh ones as well: a task can be drawn twice, as in the paper.
         records += self.buffer.sample([kind], count - len(records), self._draw_rng)
-        return [
-            Request(first_index + i, Role.SOLVE, kind, self._pack.solve_prompt(record), (), record)
-            for i, record in enumerate(records)
-        ]
-
-    def _buffered_requests(self) -> list[Request]:
-        """A step without proposals: solve requests for records of the buffer, one for every attempt."""
         requests: list[Request] = []
-        for kind in self._kinds:
-            records = self.buffer.sample([kind], self._config.proposals_per_kind, self._draw_rng)
-            for record in records:
-                messages = self._pack.solve_prompt(record)
-                for _ in range(self._config.attempts_per_buffered_record):
-                    requests.append(Request(len(requests), Role.SOLVE, kind, messages, (), record))
+        for record in records:
+            messages = self._pack.solve_prompt(record)
+            for _ in range(self.plan.requests_per_task):
+                index = first_index + len(requests)
+                requests.append(Request(index, Role.SOLVE, kind, messages, (), record))
         return requests
 
     def _settle_proposal(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
@@ -246,7 +229,7 @@ class SelfPlay:
         # A task without a solve rate has no price: its attempts all failed, or it came too late to have any.
         # The proposal is left out.
         is_known = proposal.outcome is not Outcome.CORRECT or proposal.solve_rate is not None
-        if is_known and self._config.train_proposer:
+        if is_known and self.plan.trains_proposals:
             reward = price_proposal(
                 self._profile,
                 proposal.outcome,
@@ -263,11 +246,10 @@ class SelfPlay:
         if self._is_kept(proposal.solve_rate):
             self.buffer.add(proposal.record, proposal.key, step)
         solve = _solve_request(request, proposal)
-        trained = self._config.solve_on == SolveOn.ATTEMPTS
         # One uid for all attempts at a record: to verl's group estimators they are one group.
         uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
         for number, attempt in enumerate(proposal.attempts):
-            if trained:
+            if self.plan.trains_attempts:
                 self._settle_attempt(step, solve, number, attempt, uid, into)
             else:
                 into.ledger.append(_attempt_line(step, solve, number, attempt, None))

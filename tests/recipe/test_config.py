@@ -11,22 +11,13 @@ from hydra.errors import ConfigCompositionException
 from jinja2 import Template
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import AGENT_LOOPS, CONF, AzrConfig, SolveOn, TermConfig, finalize, register
+from recipe.config import AGENT_LOOPS, CONF, finalize, register
 from recipe.run.files import changed_settings
+from recipe.selfplay.config import AzrConfig, SolveOn, TermConfig
 
 
-def test_prompts_per_step_are_those_that_a_step_submits() -> None:
-    # 3 kinds of 4 proposals; a second wave or batch of as many; or replay of 2 a kind.
-    assert AzrConfig(proposals_per_kind=4, solve_on="fresh").prompts_per_step(3) == 24
-    assert AzrConfig(proposals_per_kind=4, solve_on="previous").prompts_per_step(3) == 24
-    assert AzrConfig(proposals_per_kind=4, solve_on="attempts").prompts_per_step(3) == 12
-    assert AzrConfig(proposals_per_kind=4, solve_on="attempts", replay_per_kind=2).prompts_per_step(3) == 18
-    # 1.1 times 10 are 11 proposals, 1.15 times 10 are 12; 10 solve requests a kind as ever.
-    assert AzrConfig(proposals_per_kind=10, oversample=1.1).prompts_per_step(3) == 33
-    assert AzrConfig(proposals_per_kind=10, oversample=1.15, solve_on="fresh").prompts_per_step(3) == 66
-
-
-def test_file_and_types_agree_on_the_defaults() -> None:
+def test_defaults_are_those_of_the_types() -> None:
+    assert OmegaConf.load(CONF / "azr.yaml").get("azr") is None
     register()
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("azr")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import CONF, AzrConfig, SolveOn, register
+from recipe.config import CONF, register
 from recipe.preflight import memory
 from recipe.preflight.memory import (
     ALL,
@@ -24,7 +24,6 @@ from recipe.preflight.memory import (
     estimate_gpu,
     estimate_host,
     kv_tokens,
-    tokens_per_step,
 )
 from recipe.preflight.model_shape import QWEN_3B, ModelShape, find_shape
 
@@ -162,30 +161,6 @@ def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
     assert (
         kv_tokens(change(config, {f"{ROLLOUT}.tensor_model_parallel_size": 2}), QWEN_3B, 1.0) == GIB // 18_432
     )
-
-
-@pytest.mark.parametrize(
-    ("changes", "responses", "rows"),
-    [
-        # 3 kinds, 16 proposals, 6 attempts at each.
-        ({}, 3 * (16 + 96), 3 * (16 + 96)),
-        ({"replay_per_kind": 4}, 3 * (16 + 100), 3 * (16 + 100)),
-        ({"oversample": 2.0}, 3 * (32 + 96), 3 * (32 + 96)),
-        ({"train_proposer": False}, 3 * (16 + 96), 3 * 96),
-        # The attempts that estimate are not those that are trained on.
-        ({"solve_on": SolveOn.FRESH.value}, 3 * (16 + 96 + 16), 3 * (16 + 16)),
-        ({"propose": False}, 3 * 96, 3 * 96),
-        ({"propose": False, "solve_on": SolveOn.FRESH.value}, 3 * 16, 3 * 16),
-    ],
-)
-def test_tokens_of_a_step_by_hand(
-    config: DictConfig, changes: dict[str, Any], responses: int, rows: int
-) -> None:
-    azr = OmegaConf.to_object(change(config, {f"azr.{name}": value for name, value in changes.items()}).azr)
-    assert isinstance(azr, AzrConfig)
-    found = tokens_per_step(config, azr, 3)
-    # At most 64 tokens of response behind 224 of prompt.
-    assert (found.responses, found.generated, found.trained) == (responses, responses * 64, rows * 288)
 
 
 @settings(max_examples=25, deadline=None)

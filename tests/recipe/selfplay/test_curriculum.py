@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from recipe.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
+from recipe.selfplay.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
 from recipe.selfplay.curriculum import PROPOSAL, SelfPlay, SelfPlayError, Settlement
+from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import Attempt, Proposal, Request, Response
 from recipe.selfplay.uid import parse_uid
 from rewards.grade import ByShare
@@ -103,7 +104,7 @@ def test_step_has_as_many_requests_as_verl_is_told(
     build: Build, solve_on: str, replay: int, num_requests: int
 ) -> None:
     sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "replay_per_kind": replay}
-    assert AzrConfig(**sizes).prompts_per_step(len(KINDS)) == num_requests
+    assert StepPlan.of(AzrConfig(**sizes), len(KINDS)).prompts == num_requests
     selfplay = build(**sizes)
     for step in (1, 2):
         requests = selfplay.begin_step(step)
@@ -119,7 +120,7 @@ def test_step_without_proposals_attempts_what_the_buffer_holds(
     build: Build, arithmetic: ArithmeticPack, solve_on: str, num_attempts: int
 ) -> None:
     sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "attempts_per_record": 3, "propose": False}
-    assert AzrConfig(**sizes).prompts_per_step(len(KINDS)) == 6 * num_attempts
+    assert StepPlan.of(AzrConfig(**sizes), len(KINDS)).prompts == 6 * num_attempts
     selfplay = build(**sizes)
     drawn = []
     for step in (1, 2):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recipe.config import AzrConfig, FailureConfig
 from recipe.selfplay import metrics
+from recipe.selfplay.config import AzrConfig, FailureConfig
 from recipe.selfplay.curriculum import SelfPlay
 from recipe.selfplay.ledger import LedgerLine
 from recipe.selfplay.rollout import DUPLICATE, HELD_OUT, Attempt, Proposal, Response

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from recipe.config import AzrConfig, KeepTasks, SeedingConfig, SolveOn
 from recipe.selfplay.check_clock import CheckClock
+from recipe.selfplay.config import AzrConfig, KeepTasks, SeedingConfig, SolveOn
 from recipe.selfplay.curriculum import PROPOSAL, SelfPlay, Settlement
 from recipe.selfplay.facts import proposal_from_json, proposal_to_json
 from recipe.selfplay.rollout import (

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from recipe.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
 from recipe.engine.claims import Admission
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import RunFiles
 from recipe.selfplay import metrics
 from recipe.selfplay.baselines import Cells, RunningMeans
+from recipe.selfplay.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
 from recipe.selfplay.curriculum import SelfPlay
 from recipe.selfplay.rollout import (
     DUPLICATE,

@@ -1,0 +1,167 @@
+"""The keys of self-play: `azr.*`, each with its default and what it means.
+
+This is the one place that says them. Hydra checks names and types against these classes before anything
+starts (`recipe/config.py` registers them), and the table in `docs/running.md` is made from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SolveOn(StrEnum):
+    """Where the solver's training samples come from (`azr.solve_on`)."""
+
+    FRESH = "fresh"
+    """The paper: one attempt each at tasks accepted in this step, in a second wave."""
+
+    PREVIOUS = "previous"
+    """The official code: one attempt each at tasks accepted in the step before, in the same wave."""
+
+    ATTEMPTS = "attempts"
+    """The attempts that estimate the solve rate are the samples: one wave, and nothing is thrown away."""
+
+
+class KeepTasks(StrEnum):
+    """Which accepted tasks enter the buffer (`azr.keep_tasks`), by their solve rate."""
+
+    ALL = "all"
+    """The paper and the official code's default."""
+
+    NON_ONE = "non-one"
+    """Not those that every attempt solved."""
+
+    NON_EXTREMES = "non-extremes"
+    """Neither those nor the ones that no attempt solved."""
+
+
+class Sampling(StrEnum):
+    """How records are drawn from the buffer (`azr.buffer_sampling`)."""
+
+    UNIFORM = "uniform"
+    """All alike: the paper."""
+
+    RECENT = "recent"
+    """In proportion to 1 + the step that accepted them; the paper found that it may collapse (App. D.3)."""
+
+
+# Choices are strings here: OmegaConf knows the members of an enum by name, and keys are written by value.
+
+
+@dataclass
+class LearnabilityConfig:
+    """What a valid proposal is worth by its solve rate (docs/rewards.md)."""
+
+    shape: str | None = None
+    """one-minus, quadratic, tent or band; null: as the reward profile has it"""
+
+    low: float = 0.0
+    """with `band`: solve rate above which a proposal is worth 1"""
+
+    high: float = 1.0
+    """with `band`: solve rate below which it is"""
+
+
+@dataclass
+class TermConfig:
+    """One extra reward of a proposer: min(coefficient * feature, maximum)."""
+
+    coefficient: float = 1.0
+    """factor on the feature"""
+
+    maximum: float = 0.5
+    """most that the term can be"""
+
+
+@dataclass
+class BonusConfig:
+    """Extra rewards of valid proposals (docs/rewards.md)."""
+
+    combine: str = "sum"
+    """how they join the reward: sum, multiply, sum-multiply or multiply-sum"""
+
+    terms: dict[str, TermConfig] = field(default_factory=dict)
+    """`coefficient` and `maximum` by feature: one of the pack's, `answer-diversity` or `structure-diversity`"""
+
+
+@dataclass
+class SeedingConfig:
+    """The phase before the first step, without gradients."""
+
+    target: int = 64
+    """records of every kind that the buffer holds before the first step"""
+
+    max_waves: int = 20
+    """waves of proposals after which a seeding that has not got there stops the run"""
+
+
+@dataclass
+class FailureConfig:
+    """Requests that the inference engine does not answer."""
+
+    retries: int = 2
+    """times that a request without an answer is sent again; then it is left out"""
+
+    max_share: float = 0.1
+    """share of a step's responses that may be missing, in [0, 1); above it the run stops"""
+
+
+@dataclass
+class AzrConfig:
+    """Self-play. What a step does by these keys, and how much of it: `recipe/selfplay/plan.py`."""
+
+    seed: int = 1
+    """seeds every draw that self-play makes"""
+
+    solve_on: str = SolveOn.ATTEMPTS.value
+    """where the solver's samples come from: `fresh` (the paper), `previous` (the official code), `attempts`"""
+
+    proposals_per_kind: int = 64
+    """proposals of every kind a step"""
+
+    oversample: float = 1.0
+    """ask for this many times as many proposals, at least 1; the first `proposals_per_kind` that are accepted
+    are attempted and kept"""
+
+    attempts_per_record: int = 8
+    """attempts at every accepted proposal"""
+
+    replay_per_kind: int = 0
+    """with `attempts`: buffered records of every kind that get one more attempt a step"""
+
+    propose: bool = True
+    """false: no proposals, the solver trains on what seeding left in the buffer (a control)"""
+
+    train_proposer: bool = True
+    """false: proposals are made and not trained on, only attempts are (the paper's ablation)"""
+
+    keep_tasks: str = KeepTasks.ALL.value
+    """accepted tasks that enter the buffer: `all`, `non-one` (not those always solved), `non-extremes` (nor
+    those never solved)"""
+
+    buffer_sampling: str = Sampling.UNIFORM.value
+    """how records are drawn from the buffer: `uniform`, or `recent`, in proportion to 1 + the step that
+    accepted them"""
+
+    learnability: LearnabilityConfig = field(default_factory=LearnabilityConfig)
+    """what a valid proposal is worth by its solve rate"""
+
+    bonus: BonusConfig = field(default_factory=BonusConfig)
+    """extra rewards of valid proposals"""
+
+    buffer_capacity: int = 16384
+    """most records of one kind in the buffer; the oldest leave first"""
+
+    seeding: SeedingConfig = field(default_factory=SeedingConfig)
+    """the phase before the first step, without gradients"""
+
+    held_out_samples: int = 0
+    """sampled attempts at every held-out task, for mean@k beside the greedy accuracy"""
+
+    failures: FailureConfig = field(default_factory=FailureConfig)
+    """requests that the inference engine does not answer"""
+
+    pack_deadline_s: float = 3600.0
+    """seconds that one call of the pack may take, waiting for its sandbox included; a longer one stops the
+    run"""

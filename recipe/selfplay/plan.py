@@ -1,0 +1,138 @@
+"""What a step does, and how much of it: the one reader of `azr.solve_on`, `propose`, `oversample` and
+`train_proposer`.
+
+Whoever wants to know what follows from these keys asks a `StepPlan`: the curriculum, the agent loops, the
+checks before a start, and the estimates of memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from recipe.selfplay.config import AzrConfig, SolveOn
+
+
+class SolveFirst(StrEnum):
+    """Tasks that a step's solve requests take first; what is missing then comes from the buffer."""
+
+    NONE = "none"
+    """All come from the buffer."""
+
+    STEP_BEFORE = "step-before"
+    """Those that the buffer took in the step before."""
+
+    THIS_STEP = "this-step"
+    """Those accepted in this step, so that its solve requests are a second wave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Most responses and tokens of one step, if every proposal is accepted and no response stops early."""
+
+    responses: int
+    generated: int
+    trained: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step. Counts are of one kind of task unless they say otherwise.
+
+    Attributes:
+        num_kinds: Kinds of the pack.
+        asked: Proposals that are asked for; 0 in a run without proposals.
+        kept: Proposals that are attempted and kept at most, the first to be accepted.
+        attempts: Attempts at a proposal that is accepted.
+        solve_tasks: Tasks that solve requests are sent for, beside the attempts at proposals.
+        requests_per_task: Solve requests for each of these tasks.
+        solve_first: Which tasks these are.
+        trains_proposals: Whether proposals are trained on.
+        trains_attempts: Whether the attempts at proposals are trained on, as one group a record.
+    """
+
+    num_kinds: int
+    asked: int
+    kept: int
+    attempts: int
+    solve_tasks: int
+    requests_per_task: int
+    solve_first: SolveFirst
+    trains_proposals: bool
+    trains_attempts: bool
+
+    @staticmethod
+    def of(azr: AzrConfig, num_kinds: int) -> StepPlan:
+        """The plan of every step of a run.
+
+        Args:
+            azr: The `azr` node of the configuration.
+            num_kinds: Kinds of the pack.
+
+        Raises:
+            ValueError: `azr.solve_on` is no `SolveOn`.
+        """
+        if azr.solve_on not in tuple(SolveOn):
+            raise ValueError(f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}")
+        on_attempts = azr.solve_on == SolveOn.ATTEMPTS
+        if not azr.propose:
+            # The usual attempts, at what the buffer holds.
+            return StepPlan(
+                num_kinds=num_kinds,
+                asked=0,
+                kept=0,
+                attempts=azr.attempts_per_record,
+                solve_tasks=azr.proposals_per_kind,
+                requests_per_task=azr.attempts_per_record if on_attempts else 1,
+                solve_first=SolveFirst.NONE,
+                trains_proposals=False,
+                trains_attempts=False,
+            )
+        sources = {SolveOn.FRESH: SolveFirst.THIS_STEP, SolveOn.PREVIOUS: SolveFirst.STEP_BEFORE}
+        return StepPlan(
+            num_kinds=num_kinds,
+            # 10 * 1.1 is a little more than 11 in floating point.
+            asked=math.ceil(azr.proposals_per_kind * azr.oversample - 1e-9),
+            kept=azr.proposals_per_kind,
+            attempts=azr.attempts_per_record,
+            solve_tasks=azr.replay_per_kind if on_attempts else azr.proposals_per_kind,
+            requests_per_task=1,
+            solve_first=sources.get(SolveOn(azr.solve_on), SolveFirst.NONE),
+            trains_proposals=azr.train_proposer,
+            trains_attempts=on_attempts,
+        )
+
+    @property
+    def has_second_wave(self) -> bool:
+        """Whether a step's solve requests have to wait for its proposals."""
+        return self.solve_first is SolveFirst.THIS_STEP
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that one step submits, of all kinds: what verl waits for (`data.train_batch_size`)."""
+        return self.num_kinds * (self.asked + self._solve_requests)
+
+    @property
+    def responses(self) -> int:
+        """Responses of one step, of all kinds, at most."""
+        return self.num_kinds * (self.asked + self.kept * self.attempts + self._solve_requests)
+
+    @property
+    def rows(self) -> int:
+        """Responses that one step trains on, of all kinds, at most."""
+        proposals = self.asked if self.trains_proposals else 0
+        attempts = self.kept * self.attempts if self.trains_attempts else 0
+        return self.num_kinds * (proposals + attempts + self._solve_requests)
+
+    def tokens(self, max_prompt_length: int, max_response_length: int) -> Tokens:
+        """Responses and tokens of one step at most, with prompts and responses of these lengths at most."""
+        return Tokens(
+            responses=self.responses,
+            generated=self.responses * max_response_length,
+            trained=self.rows * (max_prompt_length + max_response_length),
+        )
+
+    @property
+    def _solve_requests(self) -> int:
+        return self.solve_tasks * self.requests_per_task
