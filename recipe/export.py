@@ -22,6 +22,7 @@ from recipe import model_card
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
+from recipe.selfplay.metrics import held_out_of
 
 
 class ExportError(ValueError):
@@ -148,7 +149,7 @@ def _card(run: Path, config: DictConfig, folder: Path, dtype: str) -> model_card
 
 def _held_out(lines: Sequence[dict[str, Any]], step: int) -> dict[str, Any] | None:
     """The evaluation of one step; None if there was none."""
-    found = [outputs.held_out_of(line) for line in lines if line["step"] == step]
+    found = [held_out_of(line) for line in lines if line["step"] == step]
     return found[-1] if found else None
 
 

@@ -61,7 +61,7 @@ class Card:
         pack: Name of the pack.
         estimator: What advantages were computed with (`algorithm.adv_estimator`).
         dtype: Number type of the weights.
-        before: The evaluation before the first step, in the form of `recipe.run.files.held_out_of`, or None.
+        before: The evaluation before the first step, as `held_out_of` gives it, or None.
         after: The evaluation of the exported step, likewise.
         summary: The run's `summary.json`; empty if the run has not ended.
     """

@@ -103,7 +103,7 @@ class AzrTrainer(PPOTrainerSync):
             keys = self.replay_buffer.wait_for(uids, "train")
             settlement = self.selfplay.settle_seeding(requests, self._fetch_results(keys))
             self.replay_buffer.discard(uids, keys, "train")
-            self.files.append_ledger(settlement.ledger)
+            self.files.append_ledger(line.to_json() for line in settlement.ledger)
             self._release_tasks()
         if self.selfplay.seeding_wave():
             sizes = {spec.name: self.selfplay.buffer.size(spec.name) for spec in self.pack.kinds}
@@ -180,7 +180,7 @@ class AzrTrainer(PPOTrainerSync):
             self._advance_running_means(settlement)
         num_workers: int = self.config.actor_rollout_ref.rollout.agent.num_workers
         self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields) / num_workers
-        self.files.append_ledger(settlement.ledger)
+        self.files.append_ledger(line.to_json() for line in settlement.ledger)
         self._release_tasks()
 
         keys, tags, rewards, uids, dropped = [], [], [], [], []

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 """Version of the manifest and the state. A checkpoint of another version is refused.
 
-1 had no running means of rewards, 2 had them without their weights."""
+1 had no running means of rewards, 2 had them without their weights, 3 had them beside self-play's state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The files that a run leaves in its directory, and the summary that is made from them.
+"""The files that a run leaves in its directory.
 
 config.yaml      the resolved configuration, as it was asked for
 metrics.jsonl    one line a step: verl's metrics and ours
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from recipe.run import checkpoint
-from recipe.selfplay.ledger import JsonLinesFile, LedgerLine
-from recipe.selfplay.metrics import ALL_KINDS, HELD_OUT
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
@@ -29,7 +29,57 @@ LOG = "log.txt"
 SUMMARY = "summary.json"
 TENSORBOARD = "tensorboard"
 
-INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
+PROBE_BYTES = 1 << 20
+"""More than is left over when a write fails because the disk is full: it fills it to the last block first."""
+
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""Characters that `str.splitlines` takes for the end of a line and JSON does not, as JSON escapes."""
+
+
+class JsonLinesFile:
+    """An append-only file of JSON lines that knows its length and can be cut back to an earlier one.
+
+    Args:
+        path: The file; its folder must exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("ab")
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the file, all appended lines included."""
+        return self._file.tell()
+
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Append one line for each dictionary and hand them to the operating system."""
+        for line in lines:
+            text = json.dumps(line, ensure_ascii=False).translate(LINE_ENDS)
+            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        self._file.flush()
+
+    def truncate(self, num_bytes: int) -> None:
+        """Cut the file back to its first `num_bytes` bytes.
+
+        Raises:
+            ValueError: The file is shorter than that: lines that a checkpoint counts on are gone.
+        """
+        if num_bytes > self.num_bytes:
+            raise ValueError(
+                f"{self.path} must be at least {num_bytes} bytes long to resume from this checkpoint; "
+                f"it has {self.num_bytes}. Restore the file, or start a new run in another directory."
+            )
+        self._file.truncate(num_bytes)
+        self._file.seek(num_bytes)
+
+    def sync(self) -> None:
+        """Wait until everything appended is on disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class RunFiles:
@@ -46,9 +96,9 @@ class RunFiles:
         self._metrics = JsonLinesFile(folder / METRICS)
         self._unfinished: tuple[Path, str, int, str] | None = None
 
-    def append_ledger(self, lines: Sequence[LedgerLine]) -> None:
-        """Append a step's lines to the ledger."""
-        self._ledger.append(line.to_json() for line in lines)
+    def append_ledger(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Append a step's lines, as JSON values, to the ledger."""
+        self._ledger.append(lines)
 
     def truncate(self, ledger_bytes: int, metrics_bytes: int) -> None:
         """Drop what was written after the checkpoint that the run resumes from."""
@@ -96,27 +146,19 @@ def _plain(value: Any) -> float | str | None:
     return number if math.isfinite(number) else None
 
 
-def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The held-out result in a line of metrics; None if the step was not validated.
+def check_writable(folder: Path) -> None:
+    """Write `PROBE_BYTES` into `folder` and take them away again.
 
-    Returns:
-        `accuracy`, `low`, `high`, `n` and `format_rate` in all, and the same `by_kind`; with
-        `azr.held_out_samples=k` there is `mean_at_k` as well.
+    A full disk shows itself in many ways: torch's writer says `basic_ios::clear: iostream error`, and Ray
+    hands that on. So what a failed run reports is what the operating system says to a plain write.
+
+    Raises:
+        OSError: The folder is missing, may not be written to, or its disk is full or over quota.
     """
-    by_kind: dict[str, dict[str, float]] = {}
-    for name, value in line.items():
-        if name.startswith(f"{HELD_OUT}/"):
-            kind, field = name.removeprefix(f"{HELD_OUT}/").split("/")
-            by_kind.setdefault(kind, {})[field] = value
-    if not by_kind:
-        return None
-    ordered = {
-        kind: {name: found[name] for name in (*INTERVAL_FIELDS, *sorted(found.keys() - {*INTERVAL_FIELDS}))}
-        for kind, found in by_kind.items()
-    }
-    for found in ordered.values():
-        found["n"] = int(found["n"])
-    return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())  # network file systems find out as late as this
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -137,34 +179,3 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: 
         elif old != new:
             lines.append(f"{prefix}{key}: {old} -> {new}")
     return lines
-
-
-def make_summary(
-    lines: Sequence[Mapping[str, Any]],
-    seconds: float,
-    command: str,
-    commit: str | None,
-    versions: Mapping[str, str],
-) -> dict[str, Any]:
-    """The result of a run.
-
-    Args:
-        lines: All lines of its metrics file.
-        seconds: Wall-clock time of the command.
-        command: The command that was typed.
-        commit: The checkout that it ran from; None if it ran from none.
-        versions: Versions of the packages that matter.
-    """
-    before = [found for line in lines if line["step"] == 0 and (found := held_out_of(line)) is not None]
-    after = [found for line in lines if line["step"] > 0 and (found := held_out_of(line)) is not None]
-    return {
-        "held_out": {
-            "before": before[0] if before else None,
-            "after": after[-1] if after else None,
-        },
-        "seconds": round(seconds, 1),
-        "steps": max((line["step"] for line in lines), default=0),
-        "command": command,
-        "commit": commit,
-        "versions": dict(versions),
-    }

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from recipe.run.files import held_out_of, read_metrics
-from recipe.selfplay.metrics import ACCEPTANCE_RATE
+from recipe.run.files import read_metrics
 
 POLL_INTERVAL_S = 1.0
 
+Status = Callable[[Sequence[Mapping[str, Any]]], dict[str, str]]
+"""The numbers beside the bar, by name, from all lines of the metrics file."""
+
 
 class ProgressBar:
-    """A bar with the step, held-out accuracy, acceptance rate and time left, drawn by a thread of its own.
+    """A bar with the step, the numbers of `status` and the time left, drawn by a thread of its own.
 
     The trainer is another process, perhaps on another node; its metrics file is what both can see.
 
@@ -24,10 +26,12 @@ class ProgressBar:
         metrics: The run's metrics file.
         total_steps: Steps of the run.
         terminal: Where to draw.
+        status: The numbers beside the bar.
     """
 
-    def __init__(self, metrics: Path, total_steps: int, terminal: TextIO) -> None:
+    def __init__(self, metrics: Path, total_steps: int, terminal: TextIO, status: Status) -> None:
         self._metrics = metrics
+        self._status = status
         self._stop = threading.Event()
         # Lines of an earlier process of the run; its trainer may still cut some off.
         self._num_lines = len(read_metrics(metrics))
@@ -80,17 +84,5 @@ class ProgressBar:
         self._num_lines = len(lines)
         self._bar.n = lines[-1]["step"]
         self._bar.set_description_str("step", refresh=False)
-        self._bar.set_postfix(status(lines), refresh=False)
+        self._bar.set_postfix(self._status(lines), refresh=False)
         self._bar.refresh()
-
-
-def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The numbers beside the bar: held-out accuracy, and the acceptance rate of the last step."""
-    shown: dict[str, str] = {}
-    held_out = [found for line in lines if (found := held_out_of(line)) is not None]
-    if held_out:
-        shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
-    accepted = lines[-1].get(ACCEPTANCE_RATE)
-    if accepted is not None:
-        shown["accepted"] = f"{accepted:.0%}"
-    return shown

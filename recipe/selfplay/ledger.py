@@ -6,17 +6,10 @@ A resumed run cuts the file back to that length first, so that no line stands in
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tasks.contract import Message, Outcome, Role
-
-LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
-"""Characters that `str.splitlines` takes for the end of a line and JSON does not, as JSON escapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +72,3 @@ class LedgerLine:
             "measures": self.measures,
             "features": self.features,
         }
-
-
-class JsonLinesFile:
-    """An append-only file of JSON lines that knows its length and can be cut back to an earlier one.
-
-    Args:
-        path: The file; its folder must exist.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("ab")
-
-    @property
-    def num_bytes(self) -> int:
-        """Length of the file, all appended lines included."""
-        return self._file.tell()
-
-    def append(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Append one line for each dictionary and hand them to the operating system."""
-        for line in lines:
-            text = json.dumps(line, ensure_ascii=False).translate(LINE_ENDS)
-            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        self._file.flush()
-
-    def truncate(self, num_bytes: int) -> None:
-        """Cut the file back to its first `num_bytes` bytes.
-
-        Raises:
-            ValueError: The file is shorter than that: lines that a checkpoint counts on are gone.
-        """
-        if num_bytes > self.num_bytes:
-            raise ValueError(
-                f"{self.path} must be at least {num_bytes} bytes long to resume from this checkpoint; "
-                f"it has {self.num_bytes}. Restore the file, or start a new run in another directory."
-            )
-        self._file.truncate(num_bytes)
-        self._file.seek(num_bytes)
-
-    def sync(self) -> None:
-        """Wait until everything appended is on disk."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from recipe.selfplay.intervals import wilson
 from recipe.selfplay.ledger import LedgerLine
@@ -17,6 +18,7 @@ from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 HELD_OUT = "azr/held_out"
+INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
 
 GROUP_MARK = "+"
 """Stands between the groups of a held-out item, which verl knows by one string, its data source."""
@@ -170,3 +172,38 @@ def held_out_metrics(
 
 def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics.items()}
+
+
+def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The held-out result in a line of metrics; None if the step was not validated.
+
+    Returns:
+        `accuracy`, `low`, `high`, `n` and `format_rate` in all, and the same `by_kind`; with
+        `azr.held_out_samples=k` there is `mean_at_k` as well.
+    """
+    by_kind: dict[str, dict[str, float]] = {}
+    for name, value in line.items():
+        if name.startswith(f"{HELD_OUT}/"):
+            kind, field = name.removeprefix(f"{HELD_OUT}/").split("/")
+            by_kind.setdefault(kind, {})[field] = value
+    if not by_kind:
+        return None
+    ordered = {
+        kind: {name: found[name] for name in (*INTERVAL_FIELDS, *sorted(found.keys() - {*INTERVAL_FIELDS}))}
+        for kind, found in by_kind.items()
+    }
+    for found in ordered.values():
+        found["n"] = int(found["n"])
+    return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
+
+
+def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The numbers beside the bar: held-out accuracy, and the acceptance rate of the last step."""
+    shown: dict[str, str] = {}
+    held_out = [found for line in lines if (found := held_out_of(line)) is not None]
+    if held_out:
+        shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
+    accepted = lines[-1].get(ACCEPTANCE_RATE)
+    if accepted is not None:
+        shown["accepted"] = f"{accepted:.0%}"
+    return shown

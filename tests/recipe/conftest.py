@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from omegaconf import DictConfig
 
 from recipe.config import CONF, register
 from tasks.arithmetic import ArithmeticPack
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,24 @@ def config(demo_config: DictConfig, tmp_path: Path) -> DictConfig:
     copied = copy.deepcopy(demo_config)
     copied.run.dir = str(tmp_path / "run")
     return copied
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command that finds a file system of so many MiB at `tmp_path`: a mount that only it sees."""
+
+    def run(megabytes: int, *command: str) -> subprocess.CompletedProcess[str]:
+        mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
+        found = subprocess.run(
+            ["unshare", "-Urm", "sh", "-c", mount, str(tmp_path), *command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if found.returncode and ("unshare:" in found.stderr or "mount:" in found.stderr):
+            pytest.skip(f"needs user namespaces with mounts: {found.stderr.strip()}")
+        return found
+
+    return run

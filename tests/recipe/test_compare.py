@@ -10,6 +10,7 @@ import pytest
 
 from recipe import compare
 from recipe.compare import Measured, Result, SummaryError
+from recipe.life import make_summary
 from recipe.run import files as outputs
 from recipe.selfplay import metrics
 
@@ -24,7 +25,7 @@ def validated(step: int, right: dict[str, tuple[int, int]]) -> dict[str, Any]:
 def finish(folder: Path, lines: list[dict[str, Any]]) -> Path:
     """A run's directory with the summary of these metrics."""
     folder.mkdir()
-    summary = outputs.make_summary(lines, 1.0, "python -m x", None, {})
+    summary = make_summary(lines, 1.0, "python -m x", None, {})
     (folder / outputs.SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
     return folder
 

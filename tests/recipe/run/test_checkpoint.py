@@ -183,13 +183,13 @@ def test_run_without_checkpoints_has_no_newest_one(tmp_path: Path) -> None:
     assert checkpoint.latest_checkpoint(tmp_path / "missing") is None
 
 
-@pytest.mark.parametrize("format", [1, checkpoint.FORMAT + 1])
+@pytest.mark.parametrize("format", [1, checkpoint.FORMAT - 1, checkpoint.FORMAT + 1])
 def test_checkpoint_of_another_format_is_refused(tmp_path: Path, format: int) -> None:
     # Another format may have other fields, so the format is looked at first.
     path = tmp_path / "azr" / "manifest.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"format": format, "something": "else"}))
-    with pytest.raises(CheckpointError, match=rf"checkpoint format 3; got {format}\. Resume it with"):
+    with pytest.raises(CheckpointError, match=rf"checkpoint format 4; got {format}\. Resume it with"):
         checkpoint.read_manifest(tmp_path)
 
 

@@ -1,30 +1,46 @@
-"""The files of a run, and the summary that is made from them."""
+"""The files of a run: lines that can be cut back, metrics, the end of a checkpoint, and a full disk."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.run.files import RunFiles
-from recipe.selfplay import metrics
-from recipe.selfplay.ledger import LedgerLine
-from tasks.contract import Outcome, Role
+from recipe.run.files import JsonLinesFile, RunFiles
 
-LINE = LedgerLine(1, Role.SOLVE, "deduction", 0, 0, [], "7", Outcome.CORRECT, "", None, 1.0, {})
+SmallDisk = Callable[..., subprocess.CompletedProcess[str]]
+LINE = {"step": 1, "role": "solve", "response": "7"}
+NASTY = [
+    "\ud800",
+    "\udfff\ud800",
+    "\ud83d\ude00",
+    "\x00\x1b\x7f",
+    "a\nb\r\nc\r",
+    "\u2028\u2029\x85",
+    "\\ud800",
+    '"\\',
+    "",
+]
 
 
-def validated(step: int, num_right: int) -> dict[str, Any]:
-    """A line of metrics with a held-out result: `num_right` of 2 deductions and 1 wrong induction."""
-    correct = [float(i < num_right) for i in range(2)] + [0.0]
-    kinds = ["deduction", "deduction", "induction"]
-    return {"step": step, "time": 0.0, **metrics.held_out_metrics(kinds, correct, [1.0, 1.0, 0.0])}
+def read(path: Path) -> list[Any]:
+    """The lines as a reader of bytes sees them; the last one has to be complete."""
+    *lines, rest = path.read_bytes().split(b"\n")
+    assert rest == b""
+    return [json.loads(line) for line in lines]
 
 
 def test_changed_settings_are_named_with_both_values() -> None:
@@ -34,59 +50,96 @@ def test_changed_settings_are_named_with_both_values() -> None:
     assert outputs.changed_settings(now, now) == []
 
 
-# ------------------------------ the summary ------------------------------
+# ------------------------------ JSON lines ------------------------------
 
 
-def test_summary_has_these_keys() -> None:
-    summary = outputs.make_summary([validated(0, 0), validated(6, 2)], 12.34, "python -m x", None, {})
-    assert list(summary) == ["held_out", "seconds", "steps", "command", "commit", "versions"]
-    assert list(summary["held_out"]) == ["before", "after"]
-    numbers = ["accuracy", "low", "high", "n", "format_rate"]
-    for name in ("before", "after"):
-        found = summary["held_out"][name]
-        assert list(found) == [*numbers, "by_kind"]
-        assert list(found["by_kind"]) == ["deduction", "induction"]
-        assert all(list(of_kind) == numbers for of_kind in found["by_kind"].values())
-    assert json.loads(json.dumps(summary)) == summary
+def test_lines_are_appended_in_order(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"n": 1}, {"n": 2}])
+    file.append([])
+    file.append([{"n": 3}])
+    assert read(file.path) == [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
-def test_summary_says_what_was_measured() -> None:
-    lines = [validated(0, 0), {"step": 1}, validated(2, 1), {"step": 3}, validated(4, 2), {"step": 5}]
-    summary = outputs.make_summary(lines, 12.345, "python -m x", "9f1c", {"verl": "1"})
-    before, after = summary["held_out"]["before"], summary["held_out"]["after"]
-    assert before["accuracy"] == 0.0
-    assert after["accuracy"] == pytest.approx(2 / 3)
-    assert (after["n"], after["by_kind"]["deduction"]["n"]) == (3, 2)
-    assert isinstance(after["n"], int)
-    assert after["low"] < after["accuracy"] < after["high"]
-    assert after["by_kind"]["deduction"]["accuracy"] == 1.0
-    assert after["by_kind"]["induction"]["accuracy"] == 0.0
-    assert after["format_rate"] == pytest.approx(2 / 3)
-    assert (summary["seconds"], summary["steps"]) == (12.3, 5)
-    assert (summary["command"], summary["commit"]) == ("python -m x", "9f1c")
-    assert summary["versions"] == {"verl": "1"}
+def test_lines_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
+    # A killed process loses nothing that was appended.
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"n": 1}])
+    assert file.num_bytes == len((tmp_path / "lines").read_bytes()) == 8 + 1
 
 
-def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> None:
-    line = {
-        "step": 0,
-        **metrics.held_out_metrics(["deduction"] * 2, [1.0, 0.0], [1.0, 1.0], 0, [0.5, 0.0], 8),
-    }
-    before = outputs.make_summary([line], 1.0, "python -m x", None, {})["held_out"]["before"]
-    assert before["mean_at_8"] == before["by_kind"]["deduction"]["mean_at_8"] == 0.25
-    assert before["accuracy"] == 0.5
+def test_file_that_is_there_is_gone_on_with(tmp_path: Path) -> None:
+    first = JsonLinesFile(tmp_path / "lines")
+    first.append([{"n": 1}])
+    first.close()
+    second = JsonLinesFile(tmp_path / "lines")
+    assert second.num_bytes == first.path.stat().st_size
+    second.append([{"n": 2}])
+    assert read(second.path) == [{"n": 1}, {"n": 2}]
 
 
-def test_one_validation_is_before_and_none_is_neither() -> None:
-    once = outputs.make_summary([validated(0, 1), {"step": 1}], 0.0, "", None, {})["held_out"]
-    assert once["before"]["accuracy"] == pytest.approx(1 / 3)
-    assert once["after"] is None
-    assert outputs.make_summary([], 0.0, "", None, {})["held_out"] == {"before": None, "after": None}
-    assert outputs.make_summary([], 0.0, "", None, {})["steps"] == 0
+def test_cut_file_is_as_long_as_it_was_and_goes_on_from_there(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"n": 1}])
+    length = file.num_bytes
+    file.append([{"n": 2}, {"n": 3}])
+    file.truncate(length)
+    assert file.num_bytes == length
+    file.append([{"n": 4}])
+    assert read(file.path) == [{"n": 1}, {"n": 4}]
 
 
-def test_step_without_validation_has_no_held_out_result() -> None:
-    assert outputs.held_out_of({"step": 3, "azr/propose/all/acceptance_rate": 0.5}) is None
+def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"n": 1}])
+    length = file.num_bytes
+    file.close()
+    with file.path.open("ab") as torn:
+        torn.write(b'{"n": 2}\n{"n": "\xe2\x86')
+    again = JsonLinesFile(file.path)
+    again.truncate(length)
+    again.append([{"n": 2}])
+    assert read(file.path) == [{"n": 1}, {"n": 2}]
+
+
+def test_file_that_is_too_short_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"n": 1}])
+    with pytest.raises(ValueError, match=r"lines must be at least 100 bytes long .* it has 9\. Restore"):
+        file.truncate(100)
+    assert read(file.path) == [{"n": 1}]
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+def test_any_text_stays_one_line_that_parses(tmp_path: Path, text: str) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"response": text}, {"n": 2}])
+    line, after = read(file.path)
+    assert after == {"n": 2}
+    # JSON knows pairs of surrogates only as one character; alone they come back as they were.
+    assert line["response"] == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@given(text=st.text(st.characters(codec=None), max_size=20))
+def test_written_text_is_read_again(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = JsonLinesFile(tmp_path_factory.mktemp("ledger") / "lines")
+    file.append([{text: text}])
+    file.close()
+    ((key, value),) = read(file.path)[0].items()
+    assert key == value == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def test_readable_text_stays_readable(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"text": "3 \N{RIGHTWARDS ARROW} 4"}])
+    assert "3 \N{RIGHTWARDS ARROW} 4" in file.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+def test_readers_that_know_more_line_ends_see_the_same_lines(tmp_path: Path, text: str) -> None:
+    file = JsonLinesFile(tmp_path / "lines")
+    file.append([{"text": text}, {"n": 2}])
+    assert len(file.path.read_text(encoding="utf-8").splitlines()) == 2
 
 
 # ------------------------------ the metrics file ------------------------------
@@ -175,4 +228,50 @@ def test_ledger_holds_the_lines(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     files.append_ledger([LINE, LINE])
     lines = (tmp_path / outputs.LEDGER).read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == [LINE.to_json()] * 2
+    assert [json.loads(line) for line in lines] == [LINE] * 2
+
+
+# ------------------------------ a full disk ------------------------------
+
+FULL_DISK = """
+import os, sys
+from pathlib import Path
+from recipe.run.files import check_writable
+folder = Path(sys.argv[1])
+check_writable(folder)
+print(os.listdir(folder))
+with (folder / "weights").open("wb", buffering=0) as file:
+    try:
+        while file.write(bytes(1 << 16)):
+            pass
+    except OSError:
+        pass
+try:
+    check_writable(folder)
+except OSError as error:
+    print(error.errno, os.listdir(folder))
+"""
+
+
+def test_full_disk_is_told_and_an_empty_one_is_left_as_it_was(
+    tmp_path: Path, on_a_small_disk: SmallDisk
+) -> None:
+    done = on_a_small_disk(3, sys.executable, "-c", FULL_DISK, str(tmp_path))
+    assert done.stdout.splitlines() == ["[]", f"{errno.ENOSPC} ['weights']"], done.stderr
+
+
+def test_disk_that_is_found_full_on_the_way_down_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="quota"):
+        outputs.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        outputs.check_writable(tmp_path / "missing")

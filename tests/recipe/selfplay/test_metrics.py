@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from tasks.contract import Outcome, Role
 
 ROOT = Path(__file__).parents[3]
 KINDS = ("deduction", "abduction")
+EVALUATED = metrics.held_out_metrics(["a"] * 8, [1.0] * 3 + [0.0] * 5, [1.0] * 8)
 RIGHT, WRONG, MALFORMED = Outcome.CORRECT, Outcome.WRONG, Outcome.MALFORMED
 
 
@@ -265,3 +268,39 @@ def test_names_are_spelled_in_one_place() -> None:
         for name in re.findall(r"""["'](azr/[^"']*)["']""", path.read_text(encoding="utf-8"))
     }
     assert spelled == set()
+
+
+# ------------------------------ read again ------------------------------
+
+
+def test_step_without_validation_has_no_held_out_result() -> None:
+    assert metrics.held_out_of({"step": 3, "azr/propose/all/acceptance_rate": 0.5}) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ([{"step": 1}], {}),
+        ([{"step": 0, **EVALUATED}], {"held-out": "37.5%"}),
+        ([{"step": 1, metrics.ACCEPTANCE_RATE: 0.256}], {"accepted": "26%"}),
+        (
+            [{"step": 0, **EVALUATED}, {"step": 1, metrics.ACCEPTANCE_RATE: 1.0}],
+            {"held-out": "37.5%", "accepted": "100%"},
+        ),
+        ([{"step": 1, metrics.ACCEPTANCE_RATE: 0.5}, {"step": 2}], {}),
+    ],
+)
+def test_status_is_the_newest_held_out_result_and_the_last_steps_acceptance(
+    lines: list[Mapping[str, Any]], shown: dict[str, str]
+) -> None:
+    assert metrics.status(lines) == shown
+
+
+def test_status_shows_the_later_of_two_held_out_results() -> None:
+    better = metrics.held_out_metrics(["a"], [1.0], [1.0])
+    assert metrics.status([{"step": 0, **EVALUATED}, {"step": 9, **better}]) == {"held-out": "100.0%"}
+
+
+def test_status_reads_the_name_that_step_metrics_writes() -> None:
+    line = LedgerLine(1, Role.PROPOSE, "a", 0, None, [], "", Outcome.CORRECT, "", None, None, None)
+    assert metrics.status([metrics.step_metrics([line], ["a"], 1)]) == {"accepted": "100%"}

@@ -216,7 +216,7 @@ class Run:
                 return
             self.drawn.setdefault(0, []).extend(request.to_json() for request in requests)
             settlement = self.selfplay.settle_seeding(requests, await self._results(0, requests))
-            self.files.append_ledger(settlement.ledger)
+            self.files.append_ledger(line.to_json() for line in settlement.ledger)
             await self._release_tasks()
             self.reach(SEEDED, 0)
         assert not self.selfplay.seeding_wave()
@@ -238,7 +238,7 @@ class Run:
         self.baselines[step] = self.running_means.advance(
             [one.uid for one in priced], [one.reward for one in priced]
         )
-        self.files.append_ledger(settlement.ledger)
+        self.files.append_ledger(line.to_json() for line in settlement.ledger)
         await self._release_tasks()
         self.reach(IN_LEDGER, step)
         if step % SAVE_FREQ == 0:

