@@ -82,7 +82,8 @@ class BonusConfig:
     """how they join the reward: sum, multiply, sum-multiply or multiply-sum"""
 
     terms: dict[str, TermConfig] = field(default_factory=dict)
-    """`coefficient` and `maximum` by feature: one of the pack's, `answer-diversity` or `structure-diversity`"""
+    """by feature, `coefficient` and `maximum`; features are the pack's, `answer-diversity` and
+    `structure-diversity`"""
 
 
 @dataclass
@@ -115,7 +116,8 @@ class AzrConfig:
     """seeds every draw that self-play makes"""
 
     solve_on: str = SolveOn.ATTEMPTS.value
-    """where the solver's samples come from: `fresh` (the paper), `previous` (the official code), `attempts`"""
+    """where the solver's samples come from: `fresh` (the paper), `previous` (the official code) or
+    `attempts`"""
 
     proposals_per_kind: int = 64
     """proposals of every kind a step"""
