@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 Message = dict[str, str]
 """One chat message in OpenAI form: `{"role": ..., "content": ...}`."""
@@ -145,6 +146,16 @@ class CheckBrokenError(RuntimeError):
     """
 
 
+RENAMED = {"settle": "resolve", "settles": "resolves", "check": "require_available"}
+"""Former name -> name, of members of `TaskPack`.
+
+A pack may define, set, call or extend by `super()` either of them: on every class and instance both are one
+and the same attribute.
+"""
+
+_TWINS = RENAMED | {name: former for former, name in RENAMED.items()}
+
+
 class TaskPack(ABC):
     """A domain in which a model can propose tasks and solve them.
 
@@ -167,6 +178,23 @@ class TaskPack(ABC):
     resolves: bool = False
     """Whether attempts decide what an accepted proposal becomes, by `resolve`. The recipe then has proposals
     attempted while seeding as well."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for former, name in RENAMED.items():
+            # Every pack has both names, so whoever has one of them is this class or a mix-in.
+            owner = next(base for base in cls.__mro__ if former in vars(base) or name in vars(base))
+            if name not in vars(owner):
+                message = f"{cls.__qualname__}.{former} is now called {name}"
+                warnings.warn(message, DeprecationWarning, stacklevel=3)
+                setattr(cls, name, vars(owner)[former])
+            if former not in vars(owner):
+                setattr(cls, former, vars(owner)[name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in _TWINS:
+            super().__setattr__(_TWINS[name], value)
 
     def require_available(self) -> None:
         """Find out, before anything is started, whether this pack can check tasks on this machine.
@@ -310,3 +338,7 @@ class TaskPack(ABC):
                 return spec
         known = ", ".join(spec.name for spec in self.kinds)
         raise ValueError(f"kind must be one of {known}; got {kind!r} (pack {self.name})")
+
+    settles = resolves
+    settle = resolve
+    check = require_available

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# An outside distribution with tests of its own (test_moved.py).
+collect_ignore = ["former_packs"]
+
 _watched: list[str] | None = None
 
 

@@ -1,0 +1,74 @@
+"""Import paths that packs and their tests may still use: a module that moved is found under its old name.
+
+The old name gives the very module of the new one, and a `DeprecationWarning` that says where it is now.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import CodeType, ModuleType
+
+MOVED = {
+    "tasks.conformance": "tasks.check.conformance",
+    "tasks.gallery": "tasks.check.gallery",
+    "tasks.held_out_file": "tasks.kit.held_out_file",
+    "tasks.kinds_pack": "tasks.kit.kinds",
+    "tasks.knobs": "tasks.kit.knobs",
+    "tasks.leaks": "tasks.check.leaks",
+    "tasks.number": "tasks.kit.numbers",
+    "tasks.parsing": "tasks.kit.parsing",
+    "tasks.payload": "tasks.kit.payload",
+    "tasks.program": "tasks.kit.program",
+    "tasks.pytest_plugin": "tasks.check.pytest_plugin",
+    "tasks.response": "tasks.kit.response",
+    "tasks.samples": "tasks.check.gallery",
+    "tasks.syntax": "tasks.kit.syntax",
+}
+"""Old name -> new name."""
+
+
+class _Loader(InspectLoader):
+    """Loads a module that moved: by importing it, or, for `python -m`, by giving its code."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        self._spec = spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        self._warn(spec.name)
+        return importlib.import_module(self._spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Importlib has just written the old name's spec into it.
+        module.__spec__ = self._spec
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        self._warn(fullname)
+        assert isinstance(self._spec.loader, InspectLoader)
+        return self._spec.loader.get_code(self._spec.name)
+
+    def get_source(self, fullname: str) -> str | None:
+        assert isinstance(self._spec.loader, InspectLoader)
+        return self._spec.loader.get_source(self._spec.name)
+
+    def _warn(self, old: str) -> None:
+        warnings.warn(f"{old} is now {self._spec.name}", DeprecationWarning, stacklevel=3)
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = find_spec(MOVED[fullname]) if fullname in MOVED else None
+        return spec and ModuleSpec(fullname, _Loader(spec), origin=spec.origin)
+
+
+def install() -> None:
+    """Have the old names found, by whoever imports them in this process."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
