@@ -5,42 +5,58 @@ It spares such a pack the dispatch: what is left to write is one `Kind` a kind o
 
 from __future__ import annotations
 
+import copy
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import ClassVar
 
-from tasks.contract import Accepted, Json, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
-from tasks.kit.held_out_file import FilePack, Stratum
+from tasks.contract import Accepted, Json, KindSpec, Outcome, Rejected, TaskRecord, Verdict
+from tasks.kit.form import TERSE_REFERENCES, TERSE_REQUEST, Form, FormPack
+from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import check_bool
 from tasks.kit.parsing import first_line
 from tasks.kit.payload import Payload
 
-TERSE_REQUEST = "new"
-"""First line of a terse proposer's prompt; the reference says of which kind."""
 
-TERSE_REFERENCES = 1
-"""References in a terse proposer's prompt."""
+class Style(StrEnum):
+    """How the kinds of a pack word their tasks."""
+
+    CHAT = "chat"
+    """With instructions, for a model that is told what to do."""
+
+    BASE = "base"
+    """As a text that stops where the model goes on; the first line of a response counts."""
+
+    TERSE = "terse"
+    """The bare task, for a model that was trained on it."""
+
+    @classmethod
+    def of(cls, *, terse: bool, completes: bool = False) -> Style:
+        """The style of a pack with these knobs; with terse prompts `completes` is of no account."""
+        return cls.TERSE if terse else cls.BASE if completes else cls.CHAT
 
 
 class Kind(ABC):
-    """One kind of task: its wording, its grammar and its checks."""
+    """One kind of task: its grammar, its checks, and its wording in the style that it was built for."""
 
     num_references: int
-    """Records of this kind that are shown in a proposer's prompt."""
+    """Records of this kind that are shown in a proposer's prompt; one at most where it is terse."""
 
     held_out_counts: ClassVar[Mapping[str, int]]
     """Held-out tasks by variant, such as an operation."""
 
     request: str
-    """First line of a proposer's prompt; the references follow, one a line."""
+    """First line of a proposer's prompt that is not terse; the references follow, one a line."""
 
     seeds: Sequence[str]
     """Proposals that start the buffer. Valid under every setting of the knobs."""
 
     @abstractmethod
     def parse(self, response: str) -> Payload | Rejected:
-        """Read and check one proposal."""
+        """Read and check one proposal, of any style."""
 
     @abstractmethod
     def statement(self, payload: Payload) -> str:
@@ -50,29 +66,21 @@ class Kind(ABC):
     def question(self, payload: Payload) -> str:
         """The solver's prompt."""
 
-    def completion(self, payload: Payload) -> str:
-        """The same prompt as a text that stops before the answer: for a model that goes on with texts."""
-        return self.question(payload)
-
-    @abstractmethod
-    def terse_statement(self, payload: Payload) -> str:
-        """The same proposal with the bare task only."""
-
-    @abstractmethod
-    def terse_question(self, payload: Payload) -> str:
-        """The same prompt with the bare task only: for a model that knows already what to do with it."""
-
     @abstractmethod
     def judge(self, payload: Payload, response: str) -> Verdict:
         """Compare one answer with the task."""
 
-    def judge_terse(self, payload: Payload, response: str) -> Verdict:
-        """Compare one answer to a terse prompt with the task."""
-        return self.judge(payload, response)
-
     @abstractmethod
     def gold(self, payload: Payload) -> str:
         """A response that `judge` calls right."""
+
+    def worked(self, payload: Payload) -> str | None:
+        """A right response that shows its working; None where there is nothing to show."""
+        return None
+
+    def answer_key(self, payload: Payload) -> str:
+        """What makes two tasks' answers the same (`TaskPack.answer_key`); the same in every style."""
+        return self.gold(payload)
 
     def difficulty(self, payload: Payload) -> str:
         """The task's difficulty (`TaskPack.difficulty`); "" where the kind has none."""
@@ -80,14 +88,6 @@ class Kind(ABC):
 
     def structure(self, payload: Payload) -> str | None:
         """What the task is made like (`TaskPack.structure_key`); None where the kind does not say."""
-        return None
-
-    def terse_gold(self, payload: Payload) -> str:
-        """The same response with the bare answer only."""
-        return self.gold(payload)
-
-    def worked(self, payload: Payload) -> str | None:
-        """A right response that shows its working; None where there is nothing to show."""
         return None
 
     @abstractmethod
@@ -103,13 +103,70 @@ class Kind(ABC):
         return self.draw(rng.choice(list(self.held_out_counts)), rng)
 
 
-class KindsPack(FilePack):
+class KindsForm(Form[Payload, str]):
+    """Each kind writes and reads its own tasks; what is asked of all kinds alike is said here.
+
+    Args:
+        kinds: The kinds, by name, built for `style`.
+        style: How they word their tasks.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind], style: Style) -> None:
+        self._kinds = kinds
+        self._style = style
+
+    def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
+        """Without references, the first seed of the kind is the example."""
+        logic = self.logic(kind)
+        examples = [logic.statement(each.payload) for each in references or seed_records(kind, logic)[:1]]
+        lines = [TERSE_REQUEST if self._style is Style.TERSE else logic.request, *examples]
+        if self._style is Style.BASE:
+            lines.append(f"{examples[0].partition(':')[0]}:")
+        return "\n".join(lines)
+
+    def read_proposal(self, kind: str, response: str) -> Payload | Rejected:
+        return self.logic(kind).parse(self._cut(response))
+
+    def proposal(self, record: TaskRecord) -> str:
+        return self.logic(record.kind).statement(record.payload)
+
+    def question(self, record: TaskRecord) -> str:
+        return self.logic(record.kind).question(record.payload)
+
+    def read_answer(self, record: TaskRecord, response: str) -> str:
+        return self._cut(response)
+
+    def answer(self, record: TaskRecord) -> str:
+        return self.logic(record.kind).gold(record.payload)
+
+    def worked_answer(self, record: TaskRecord) -> str:
+        worked = self.logic(record.kind).worked(record.payload)
+        return self.answer(record) if worked is None else worked
+
+    def logic(self, kind: str) -> Kind:
+        """The kind of that name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if kind not in self._kinds:
+            raise ValueError(f"kind must be one of {', '.join(self._kinds)}; got {kind!r}")
+        return self._kinds[kind]
+
+    def _cut(self, response: str) -> str:
+        """What counts of a response, as far as it is not for the kind to say."""
+        return first_line(response) if self._style is Style.BASE else response
+
+
+class KindsPack(FormPack[Payload, str]):
     """A pack that hands every question to one of its kinds."""
+
+    _form: KindsForm
 
     def __init__(
         self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None, completes: bool = False
     ) -> None:
-        """Build the pack out of its kinds, by name and in order.
+        """Build the pack out of its kinds, by name and in order, each built for the style of these knobs.
 
         Args:
             kinds: The kinds.
@@ -124,95 +181,46 @@ class KindsPack(FilePack):
         """
         check_bool("terse", terse)
         super().__init__(held_out_path)
-        self._kinds = dict(kinds)
-        self._terse = terse
-        self._completes = completes and not terse
+        style = Style.of(terse=terse, completes=completes)
+        self._kinds = {name: _in_style(kind, style) for name, kind in kinds.items()}
+        self._form = KindsForm(self._kinds, style)
+        self._most_references = TERSE_REFERENCES if terse else None
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
-        """See `TaskPack.kinds`."""
         return tuple(
-            KindSpec(name, (name,), TERSE_REFERENCES if self._terse else kind.num_references)
+            KindSpec(name, (name,), self._most_references or kind.num_references)
             for name, kind in self._kinds.items()
         )
 
     def seeds(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.seeds`."""
-        records = []
-        for name, kind in self._kinds.items():
-            for proposal in kind.seeds:
-                payload = kind.parse(proposal)
-                assert not isinstance(payload, Rejected), proposal
-                records.append(TaskRecord(name, payload))
-        return records
+        return [record for name, kind in self._kinds.items() for record in seed_records(name, kind)]
 
-    def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
-    ) -> list[Message]:
-        """See `TaskPack.propose_prompt`; without references, the first seed of the kind is the example."""
-        logic = self._logic(kind)
-        examples = [self.gold_proposal(record) for record in references or self._first_seed(kind)]
-        lines = [TERSE_REQUEST if self._terse else logic.request, *examples]
-        if self._completes:
-            lines.append(f"{examples[0].partition(':')[0]}:")
-        return [{"role": "user", "content": "\n".join(lines)}]
-
-    async def accept(
-        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+    async def admit(
+        self, kind: str, draft: Payload, references: Sequence[TaskRecord], step: int
     ) -> Accepted | Rejected:
-        """See `TaskPack.accept`."""
-        payload = self._logic(kind).parse(self._cut(response))
-        return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))
+        return Accepted(TaskRecord(kind, draft))
 
-    def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        """See `TaskPack.solve_prompt`."""
-        logic = self._logic(record.kind)
-        ask = logic.completion if self._completes else logic.question
-        return [{"role": "user", "content": (logic.terse_question if self._terse else ask)(record.payload)}]
-
-    async def judge(self, record: TaskRecord, response: str) -> Verdict:
-        """See `TaskPack.judge`."""
-        logic = self._logic(record.kind)
-        judge = logic.judge_terse if self._terse else logic.judge
-        return judge(record.payload, self._cut(response))
-
-    def gold_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_response`."""
-        logic = self._logic(record.kind)
-        return logic.terse_gold(record.payload) if self._terse else logic.gold(record.payload)
+    async def grade(self, record: TaskRecord, answer: str) -> Verdict:
+        return self._form.logic(record.kind).judge(record.payload, answer)
 
     def answer_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.answer_key`."""
-        return self._logic(record.kind).gold(record.payload)
+        return self._form.logic(record.kind).answer_key(record.payload)
 
     def structure_key(self, record: TaskRecord) -> str | None:
-        """See `TaskPack.structure_key`."""
-        return self._logic(record.kind).structure(record.payload)
+        return self._form.logic(record.kind).structure(record.payload)
 
     def difficulty(self, record: TaskRecord) -> str:
-        """See `TaskPack.difficulty`."""
-        return self._logic(record.kind).difficulty(record.payload)
-
-    def worked_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.worked_response`."""
-        worked = self._logic(record.kind).worked(record.payload)
-        return self.gold_response(record) if worked is None else worked
-
-    def gold_proposal(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_proposal`."""
-        logic = self._logic(record.kind)
-        return logic.terse_statement(record.payload) if self._terse else logic.statement(record.payload)
+        return self._form.logic(record.kind).difficulty(record.payload)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """See `TaskPack.sample_record`."""
-        return TaskRecord(kind, self._logic(kind).sample(rng))
+        return TaskRecord(kind, self._form.logic(kind).sample(rng))
 
     def task_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.task_key`."""
-        return self._logic(record.kind).key(record.payload)
+        return self._form.logic(record.kind).key(record.payload)
 
     def held_out(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.held_out`; the tasks of the kinds that are on.
+        """The tasks of the kinds that are on.
 
         Raises:
             ValueError: The set has none of them.
@@ -223,7 +231,7 @@ class KindsPack(FilePack):
         return records
 
     def held_out_strata(self) -> Sequence[Stratum]:
-        """See `FilePack.held_out_strata`: one stratum a kind and variant."""
+        """One stratum a kind and variant."""
 
         def stratum(name: str, variant: str) -> Stratum:
             kind = self._kinds[name]
@@ -235,15 +243,40 @@ class KindsPack(FilePack):
 
         return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
 
-    def _cut(self, response: str) -> str:
-        """What counts of a response, as far as it is not for the kind to say."""
-        return first_line(response) if self._completes else response
 
-    def _first_seed(self, kind: str) -> list[TaskRecord]:
-        return [next(record for record in self.seeds() if record.kind == kind)]
+def seed_records(name: str, kind: Kind) -> list[TaskRecord]:
+    """The seeds of a kind, as records."""
+    records = []
+    for proposal in kind.seeds:
+        payload = kind.parse(proposal)
+        assert not isinstance(payload, Rejected), proposal
+        records.append(TaskRecord(name, payload))
+    return records
 
-    def _logic(self, kind: str) -> Kind:
-        return self._kinds[self.spec(kind).name]
+
+_TWINS = {
+    Style.CHAT: {},
+    Style.BASE: {"question": "completion"},
+    Style.TERSE: {
+        "statement": "terse_statement",
+        "question": "terse_question",
+        "judge": "judge_terse",
+        "gold": "terse_gold",
+    },
+}
+"""Packs by others may have kinds with a method for every style; these stand for the methods of `Kind`."""
+
+
+def _in_style(kind: Kind, style: Style) -> Kind:
+    """A kind as it words its tasks in `style`; one that was built for a style is left as it is."""
+    if style is Style.CHAT or not hasattr(kind, "terse_statement"):
+        return kind
+    # Bound to the kind itself, whose methods call each other by their first meaning.
+    methods = {name: getattr(kind, name) for name, each in vars(Kind).items() if inspect.isfunction(each)}
+    styled = copy.copy(kind)
+    vars(styled).update(methods)
+    vars(styled).update({name: getattr(kind, twin, methods[name]) for name, twin in _TWINS[style].items()})
+    return styled
 
 
 def malformed(reason: str) -> Rejected:

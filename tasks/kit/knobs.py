@@ -1,13 +1,130 @@
-"""Check knobs that several packs have; they come from configuration files and command lines."""
+"""A pack's knobs: one frozen dataclass, whose fields each have a default and a docstring.
+
+It is the one place that says what a pack can be set to. Its defaults are those of `conf/pack/<name>.yaml` and
+its docstrings the table in docs/ (`knob_table`); tests hold them equal. Its `__post_init__` refuses a value
+that a knob cannot have, by the knob's name. `takes_knobs` makes the fields a constructor's keyword arguments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+import ast
+import functools
+import inspect
+import json
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tasks.sandbox import Limits, SandboxConfig
 
 WALL_FACTOR = 4
+
+_P = ParamSpec("_P")
+_Pack = TypeVar("_Pack")
+_Knobs = TypeVar("_Knobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """Knobs of every pack with committed held-out sets and prompts for a model that was trained on them.
+
+    Raises:
+        ValueError: A knob has a value it cannot have; so do all classes below.
+    """
+
+    terse: bool = False
+    """Prompts without instructions, for a model that was trained on them; `terse_prompts=true` sets it."""
+
+    held_out_path: str | None = None
+    """A file in place of the committed held-out set."""
+
+    def __post_init__(self) -> None:
+        check_bool("terse", self.terse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramKnobs(Knobs):
+    """Knobs of a pack that runs programs."""
+
+    time_limit_s: float = 1.0
+    """CPU seconds of a run, 0.05 to 60."""
+
+    memory_mb: int = 512
+    """Memory of a run, in MiB."""
+
+    sandbox: Mapping[str, object] | None = None
+    """Where programs run: the keys of the sandbox (docs/sandbox.md)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_limits(self.time_limit_s, self.memory_mb, result_bytes=4096)
+        check_sandbox(self.sandbox or {})
+
+
+def takes_knobs(
+    make: Callable[_P, _Knobs],
+) -> Callable[[Callable[[_Pack, _Knobs], None]], Callable[Concatenate[_Pack, _P], None]]:
+    """Let a constructor that wants a pack's knobs be called with the knobs themselves.
+
+        @takes_knobs(MyKnobs)
+        def __init__(self, knobs: MyKnobs) -> None: ...
+
+    is built by `MyPack(largest=30)`, and its signature is that of `MyKnobs`.
+
+    Args:
+        make: The dataclass of the knobs.
+    """
+
+    def decorate(build: Callable[[_Pack, _Knobs], None]) -> Callable[Concatenate[_Pack, _P], None]:
+        @functools.wraps(build)
+        def init(self: _Pack, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+            build(self, make(*args, **kwargs))
+
+        own, *_ = inspect.signature(build).parameters.values()
+        known = inspect.signature(make).parameters.values()
+        vars(init)["__signature__"] = inspect.Signature([own, *known])
+        return init
+
+    return decorate
+
+
+def knob_meanings(knobs: type[Any]) -> dict[str, str]:
+    """The docstring of every field of a dataclass of knobs, by name and in order.
+
+    Raises:
+        ValueError: A field has none.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(knobs.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                found[ast.unparse(field.target)] = " ".join(ast.literal_eval(text.value).split())
+    silent = [field.name for field in fields(knobs) if field.name not in found]
+    if silent:
+        raise ValueError(f"every field of {knobs.__name__} must have a docstring; {silent[0]} has none")
+    return {field.name: found[field.name] for field in fields(knobs)}
+
+
+def knob_defaults(knobs: type[Any]) -> dict[str, Any]:
+    """The default of every knob, as a YAML file gives it."""
+    made = {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in fields(knobs)
+    }
+    return dict(json.loads(json.dumps(made)))
+
+
+def knob_table(knobs: type[Any]) -> str:
+    """The knobs as a Markdown table: name, default, meaning."""
+    rows = ["| knob | default | meaning |", "|---|---|---|"]
+    defaults = knob_defaults(knobs)
+    for name, meaning in knob_meanings(knobs).items():
+        default = defaults[name] if isinstance(defaults[name], str) else json.dumps(defaults[name])
+        rows.append(f"| `{name}` | `{default}` | {meaning} |")
+    return "\n".join(rows)
 
 
 def check_bool(knob: str, value: object) -> None:
@@ -28,6 +145,16 @@ def check_count(knob: str, value: object, low: int, high: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"pack.{knob} must be an integer from {low} to {high}; got {value!r}")
+
+
+def check_choice(knob: str, value: object, known: Sequence[str]) -> None:
+    """Refuse what is none of `known`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if value not in list(known):
+        raise ValueError(f"pack.{knob} must be one of {', '.join(known)}; got {value!r}")
 
 
 def check_choices(knob: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

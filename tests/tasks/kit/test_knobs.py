@@ -1,0 +1,83 @@
+"""Knobs as one dataclass: constructor arguments, defaults of the YAML file and the table in the docs."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tasks.kit.knobs import Knobs, check_count, knob_defaults, knob_meanings, knob_table, takes_knobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeKnobs(Knobs):
+    """Knobs of a pack about sizes."""
+
+    largest: int = 30
+    """Largest number,
+    9 to 99."""
+
+    units: tuple[str, ...] = ("m", "km")
+    """Units that are on."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("largest", self.largest, 9, 99)
+
+
+class Sizes:
+    """Stands for a pack."""
+
+    @takes_knobs(SizeKnobs)
+    def __init__(self, knobs: SizeKnobs) -> None:
+        self.knobs = knobs
+
+
+class MoreSizes(Sizes):
+    """A pack on top of another."""
+
+    def __init__(self, *, extra: int = 1, largest: int = 50) -> None:
+        super().__init__(largest=largest)
+
+
+def test_a_pack_is_built_by_its_knobs() -> None:
+    assert Sizes(terse=True, largest=40).knobs == SizeKnobs(terse=True, largest=40)
+    assert list(inspect.signature(Sizes).parameters) == ["terse", "held_out_path", "largest", "units"]
+    assert list(inspect.signature(MoreSizes).parameters) == ["extra", "largest"]
+    assert pickle.loads(pickle.dumps(MoreSizes())).knobs.largest == 50
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"largest": 8}, "pack.largest must be an integer from 9 to 99; got 8"),
+        ({"terse": "no"}, "pack.terse must be true or false; got 'no'"),
+    ],
+)
+def test_a_value_that_a_knob_cannot_have_is_refused(knobs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sizes(**knobs)
+
+
+def test_the_table_comes_from_the_fields() -> None:
+    assert knob_defaults(SizeKnobs) == {
+        "terse": False,
+        "held_out_path": None,
+        "largest": 30,
+        "units": ["m", "km"],
+    }
+    *_, largest, units = knob_table(SizeKnobs).splitlines()
+    assert largest == "| `largest` | `30` | Largest number, 9 to 99. |"
+    assert units == '| `units` | `["m", "km"]` | Units that are on. |'
+
+
+def test_every_knob_has_a_docstring() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Silent(Knobs):
+        largest: int = 30
+
+    with pytest.raises(ValueError, match="every field of Silent must have a docstring; largest has none"):
+        knob_meanings(Silent)
