@@ -34,7 +34,7 @@ class CpuPlatform(PlatformBase):
         """Return True: there is always a CPU."""
         return True
 
-    def current_device(self) -> str:  # type: ignore[override]
+    def current_device(self) -> str:
         """Return "cpu" and no index.
 
         verl calls `tensor.to(current_device())`, and torch takes a bare index for a CUDA device.

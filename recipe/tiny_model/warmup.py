@@ -202,7 +202,8 @@ def warm_up(
 
 def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the blocks, AdamW for all else; docs/tiny_model.md compares."""
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inside = parameter.ndim == 2 and "embed" not in name
         (matrices if inside else others).append(parameter)
