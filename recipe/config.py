@@ -41,6 +41,9 @@ ROLLOUT_DTYPES = {
 
 AGENT_LOOPS = CONF / "agent_loops.yaml"
 
+RENAMED = {"baselines": "algorithm.trr.cells=global for one, role for two, role-kind for six"}
+"""Keys of earlier versions, and what to give in their place."""
+
 
 class VerlSearchPath(SearchPathPlugin):
     """Lets `conf/azr.yaml` extend verl's own configuration, without importing verl.
@@ -92,6 +95,8 @@ def explain(error: Exception) -> str:
 
 
 def _explain_key(key: str) -> str:
+    if key in RENAMED:
+        return f"{key} is no key of the configuration any more; give {RENAMED[key]}"
     with initialize_config_dir(str(CONF), version_base=None):
         known: Any = compose("azr")
     parent = key.rpartition(".")[0]

@@ -112,7 +112,6 @@ _ALL = (
             attempt_correct=1.0,
         ),
     ),
-    RewardProfile(name="prime_inversion", prices=_PAPER),
     RewardProfile(
         name="arithmetic",
         prices=PriceTable(
@@ -145,7 +144,14 @@ _ALL = (
     RewardProfile(name="random", prices=UniformDraw(values=(-1.0, -0.5, 1.0))),
 )
 
-PROFILES: Mapping[str, RewardProfile] = MappingProxyType({profile.name: profile for profile in _ALL})
+_ALIASES = {"prime_inversion": "paper"}
+"""The reproduction with modular inverses has the paper's prices; its name goes on working."""
+
+_BY_NAME = {profile.name: profile for profile in _ALL}
+
+PROFILES: Mapping[str, RewardProfile] = MappingProxyType(
+    _BY_NAME | {alias: replace(_BY_NAME[name], name=alias) for alias, name in _ALIASES.items()}
+)
 """Every profile by its name."""
 
 

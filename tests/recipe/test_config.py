@@ -67,19 +67,6 @@ def test_control_changes_one_thing_and_the_directory(control: str, changes: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", ["arithmetic_role_difficulty", "azr_coder_3b"])
-@pytest.mark.parametrize(("baselines", "cells"), [("one", "global"), ("two", "role"), ("six", "role-kind")])
-def test_number_of_baselines_is_one_word(experiment: str, baselines: str, cells: str) -> None:
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
-        plain = compose("azr", [f"experiment={experiment}"])
-        chosen = compose("azr", [f"experiment={experiment}", f"baselines={baselines}"])
-    assert chosen.algorithm.trr.cells == cells
-    chosen.algorithm.trr.cells = plain.algorithm.trr.cells
-    assert chosen == plain
-
-
-@pytest.mark.slow
 def test_prompts_for_a_base_model_are_one_word() -> None:
     register()
     with initialize_config_dir(str(CONF), version_base=None):
