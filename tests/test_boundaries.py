@@ -112,14 +112,7 @@ WALLS = [
 ]
 
 # Modules that have not moved to their side of a wall yet: (module, name that it imports).
-EXCEPTIONS = {
-    ("recipe.selfplay.curriculum", "recipe.config"),
-    ("recipe.selfplay.curriculum", "hydra"),
-    ("recipe.selfplay.curriculum", "omegaconf"),
-    ("recipe.run.files", "recipe.selfplay"),
-    ("recipe.run.progress", "recipe.selfplay"),
-    ("recipe.preflight.machine", "recipe.engine"),
-}
+EXCEPTIONS = {("recipe.preflight.machine", "recipe.engine")}
 
 
 @dataclass(frozen=True, slots=True)
