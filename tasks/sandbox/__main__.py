@@ -10,10 +10,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from tasks.sandbox.config import BACKENDS, SandboxConfig
-from tasks.sandbox.contract import CallStatus, Limits, Program, Sandbox, SandboxUnavailable
-from tasks.sandbox.literals import LiteralError
-from tasks.sandbox.opening import open_sandbox
+from tasks.sandbox import (
+    CallStatus,
+    Limits,
+    LiteralError,
+    Program,
+    Sandbox,
+    SandboxConfig,
+    SandboxUnavailable,
+    open_sandbox,
+)
+from tasks.sandbox.config import BACKENDS
 
 
 def main() -> int:

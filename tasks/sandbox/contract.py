@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -110,6 +110,10 @@ class Program:
     entry: str = "f"
 
 
+PROBE = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_info[:3]))")
+"""Returns the version of the Python that runs it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What became of one program on one input.
@@ -133,50 +137,38 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """The arguments of one `Sandbox.run`."""
-
-    program: Program
-    inputs: tuple[str, ...]
-    limits: Limits = Limits()
-    hash_seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What stands between a program and the machine.
 
     Attributes:
         backend: One of `tasks.sandbox.config.BACKENDS`.
         python: Version of the interpreter that runs the programs.
-        seccomp: A system call filter is active. None: the backend does not rest on one of this machine.
+        seccomp: Whether a system call filter is active. None: the backend uses none of this machine.
         landlock: ABI version of the Landlock domain, 0 without one. None: as above.
         uid: User that programs run as; None if unknown.
         selftest: Attack -> whether it was stopped; empty where none was made.
-        unsafe: Programs run with this process's rights, because `sandbox.allow_unsafe` asked for it.
     """
 
     backend: str
     python: str
-    seccomp: bool | None
-    landlock: int | None
-    uid: int | None
-    selftest: dict[str, bool]
-    unsafe: bool
+    seccomp: bool | None = None
+    landlock: int | None = None
+    uid: int | None = None
+    selftest: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether programs run with this process's rights, because `sandbox.allow_unsafe` asked for it."""
+        return self.seccomp is False
 
     def summary(self) -> str:
         """One line for logs."""
         seccomp = {True: "on", False: "off", None: "n/a"}[self.seccomp]
         landlock = {None: "n/a", 0: "off"}.get(self.landlock, f"abi{self.landlock}")
-        parts = [
-            f"sandbox={self.backend}",
-            f"seccomp={seccomp}",
-            f"landlock={landlock}",
-            f"uid={self.uid}",
-            f"python={self.python}",
-            f"selftest={sum(self.selftest.values())}/{len(self.selftest)}",
-        ]
-        return " ".join(["UNSAFE", *parts] if self.unsafe else parts)
+        return (
+            f"{'UNSAFE ' if self.unsafe else ''}sandbox={self.backend} seccomp={seccomp} landlock={landlock} "
+            f"uid={self.uid} python={self.python} selftest={sum(self.selftest.values())}/{len(self.selftest)}"
+        )
 
 
 class Sandbox(ABC):
@@ -202,15 +194,6 @@ class Sandbox(ABC):
 
         Raises:
             LiteralError: An input is no list of literals; nothing was run.
-            RuntimeError: The sandbox is closed.
-        """
-
-    @abstractmethod
-    def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
-        """Run jobs side by side, as many as there are slots; the results in the order of the jobs.
-
-        Raises:
-            LiteralError: An input of a job is no list of literals.
             RuntimeError: The sandbox is closed.
         """
 

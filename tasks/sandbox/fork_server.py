@@ -5,19 +5,28 @@ A slot is a pair of zygotes that differ in their hash seed.
 
 from __future__ import annotations
 
+import array
+import contextlib
+import json
 import logging
+import marshal
 import os
 import platform
+import signal
+import socket
 import sys
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tasks.sandbox.contract import Capabilities, Job, SandboxUnavailable
-from tasks.sandbox.guest.protocol import ATTACKS
-from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Try
+from tasks.sandbox.calls import BackendFailure, Ending, Try, max_reply_bytes, read_replies
+from tasks.sandbox.contract import CallStatus, Capabilities, Limits, Program, SandboxUnavailable
+from tasks.sandbox.guest.modules import PRELOAD
+from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
-from tasks.sandbox.slots import SlotSandbox
-from tasks.sandbox.zygote_process import ZygoteOptions, ZygoteProcess
+from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
 
 HASH_SEEDS = (1, 2)
 """Those of the two zygotes of a slot."""
@@ -31,45 +40,167 @@ CHOICES = (
     "(4) for tests on trusted programs only: `sandbox.allow_unsafe=true`."
 )
 
+# Every shared library makes every fork some 15 us dearer. The standard library does without these: they only
+# hasten what their Python twins do as well.
+_LEFT_OUT = ("_opcode", "_queue", "_statistics", "_typing")
+
+# The packages' own `__init__` would bring in the trusted side, so they are entered here as bare folders.
+_BOOT = """
+import sys, types
+for name in {left_out!r}:
+    sys.modules[name] = None
+for name, folder in {packages!r}:
+    package = sys.modules[name] = types.ModuleType(name)
+    package.__path__ = [folder]
+from tasks.sandbox.guest import zygote
+zygote.main({control})
+"""
+
 _log = logging.getLogger(__name__)
 _warned_of_landlock = threading.Event()
 
 
-class ForkSandbox(SlotSandbox[ZygoteProcess]):
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """How a child ended.
+
+    Attributes:
+        wrote: What it wrote; None if that was more than it may write.
+        status: Wait status.
+        timed_out: Whether the wall clock ran out.
+        cpu_ms: CPU milliseconds.
+    """
+
+    wrote: bytes | None
+    status: int
+    timed_out: int
+    cpu_ms: int
+
+
+class Zygote(Worker):
+    """A zygote and its control socket.
+
+    Attributes:
+        hello: What it found out about itself; there once it is ready.
+    """
+
+    hello: Hello
+    _channel: socket.socket
+
+    def __init__(self, hash_seed: int, setup: bytes) -> None:
+        """Start the process; `wait_until_ready` waits for it."""
+        here = Path(__file__).resolve().parent
+        packages = (("tasks", str(here.parent)), ("tasks.sandbox", str(here)))
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            boot = _BOOT.format(left_out=_LEFT_OUT, packages=packages, control=theirs.fileno())
+            # -s, -S, -P: no site-packages, no paths but the standard library's. -I would be stricter by one
+            # thing, the environment, and then PYTHONHASHSEED would not count.
+            command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-W", "ignore", "-c", boot]
+            # LD_BIND_NOW: symbols are looked up once, at the start, and not again in every child.
+            super().__init__(command, {"PYTHONHASHSEED": str(hash_seed), "LD_BIND_NOW": "1"}, theirs)
+        # A zygote that is dead already is found out by `wait_until_ready`, which can say why.
+        with contextlib.suppress(OSError):
+            self._channel.send(setup)
+
+    def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
+        header = REQUEST.pack(
+            0, round(limits.wall_s * 1000), round(limits.cpu_s * 1000), limits.memory_mb << 20
+        )
+        request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
+        most = max_reply_bytes(len(inputs), limits)
+        child = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
+        return Try(_to_ending(child, limits), read_replies(child.wrote or b"", len(inputs)))
+
+    def attack(self, number: int) -> bool:
+        """Make one attack of the self-test in a confined child, by its number from 1: whether it was stopped.
+
+        Raises:
+            BackendFailure: The zygote is dead or late.
+        """
+        return self._exchange(REQUEST.pack(number, 5000, 1000, 512 << 20), b"", 4096, 5.0).status != 0
+
+    def _greet(self) -> None:
+        self._channel.settimeout(START_S)
+        message = self._channel.recv(4096)
+        if not message:
+            raise EOFError
+        self.hello = Hello(*json.loads(message))
+
+    def _exchange(self, header: bytes, payload: bytes, most: int, wall_s: float) -> _Child:
+        """Have a child forked and send it the payload; it may write at most `most` bytes.
+
+        Raises:
+            BackendFailure: The zygote is dead or late. It has been killed.
+        """
+        deadline = time.monotonic() + wall_s + MARGIN_S
+        with self._whole_exchange():
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    handle = array.array("i", [theirs.fileno()])
+                    self._channel.settimeout(MARGIN_S)
+                    self._channel.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
+                # A child that is dead already shows in the zygote's reply.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    ours.settimeout(wall_s + MARGIN_S)
+                    ours.sendall(payload)
+                    ours.shutdown(socket.SHUT_WR)
+                wrote = _receive(ours, most, deadline)
+            self._channel.settimeout(_left(deadline))
+            message = self._channel.recv(REPLY.size)
+            if not message:
+                raise ConnectionResetError("it is gone")
+            return _Child(wrote, *REPLY.unpack(message))
+
+
+class ForkSandbox(SlotSandbox[Zygote]):
     """Runs programs in children of zygotes. See `Sandbox` for the methods."""
 
     workers_per_slot = len(HASH_SEEDS)
 
     def __init__(
-        self, num_zygotes: int, *, allow_unsafe: bool = False, options: ZygoteOptions | None = None
+        self,
+        num_zygotes: int,
+        *,
+        allow_unsafe: bool = False,
+        preload: Sequence[str] = PRELOAD,
+        guards: bool = True,
     ) -> None:
         """Start the zygotes and attack them.
 
         Args:
             num_zygotes: Programs that run at once, at least 1.
             allow_unsafe: Go on where the kernel refuses the filter.
-            options: How to start a zygote; what programs may import, for one.
+            preload: Modules that programs can import.
+            guards: Hide the modules that a program has no business with. The tests turn this off and preload
+                those modules too, to show that the kernel's layers hold alone.
 
         Raises:
-            SandboxUnavailable: The kernel refuses a layer that must be there, an attack of the self-test got
-                through, or no zygote starts.
+            SandboxUnavailable: There is no filter for this machine, the kernel refuses a layer that must be
+                there, an attack of the self-test got through, or no zygote starts.
         """
         self._allow_unsafe = allow_unsafe
-        self._options = options or ZygoteOptions(_filter())
+        machine = platform.machine()
+        if sys.platform != "linux" or machine not in ARCHITECTURES:
+            known = " or ".join(ARCHITECTURES)
+            raise SandboxUnavailable(
+                f"sandbox.backend=fork needs Linux on {known}; this is {sys.platform} on {machine}. "
+                "Use WebAssembly, `sandbox.backend=wasm` (pip install 'azr-verl[wasm]'), or a server, "
+                "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
+            )
+        setup = {"filter": program_filter(machine).hex(), "preload": [*preload], "guards": guards}
+        self._setup = json.dumps(setup).encode()
         super().__init__(num_zygotes)
 
-    def _start(self, number: int) -> ZygoteProcess:
-        return ZygoteProcess(HASH_SEEDS[number], self._options)
+    def _start(self, number: int) -> Zygote:
+        return Zygote(HASH_SEEDS[number], self._setup)
 
-    def _place(self, job: Job) -> int:
-        return job.hash_seed
-
-    def _attempt_in(self, worker: ZygoteProcess, job: Job, inputs: list[str]) -> Try:
+    def _check_before_run(self, worker: Zygote) -> None:
         if worker.hello.seccomp_errno and not self._capabilities.unsafe:
             raise BackendFailure("the kernel refuses the seccomp filter that it took before")
-        return worker.run(job.program, inputs, job.limits)
 
-    def _examine(self, worker: ZygoteProcess) -> Capabilities:
+    def _examine(self, worker: Zygote) -> Capabilities:
         hello = worker.hello
         unsafe = hello.seccomp_errno != 0
         if unsafe and not self._allow_unsafe:
@@ -92,21 +223,58 @@ class ForkSandbox(SlotSandbox[ZygoteProcess]):
                 f"the sandbox's filters are on, and still its self-test got through by: {', '.join(passed)}. "
                 "Do not run untrusted programs here; please report this kernel and container."
             )
-        return Capabilities("fork", hello.python, not unsafe, hello.landlock, hello.uid, selftest, unsafe)
+        return Capabilities("fork", hello.python, not unsafe, hello.landlock, hello.uid, selftest)
 
 
-def _filter() -> bytes:
-    """The filter for this machine.
+def _receive(private: socket.socket, most: int, deadline: float) -> bytes | None:
+    """Read until the other end is closed; None if it is more than `most` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    while size <= most:
+        private.settimeout(_left(deadline))
+        try:
+            chunk = private.recv(1 << 16)
+        except ConnectionResetError:
+            # The child died with part of the request unread.
+            chunk = b""
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    return None
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("it is late")
+    return left
+
+
+def _to_ending(child: _Child, limits: Limits) -> Ending:
+    """Say what a wait status means.
 
     Raises:
-        SandboxUnavailable: There is none.
+        BackendFailure: It is nothing that the program could have brought about.
     """
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in ARCHITECTURES:
-        known = " or ".join(ARCHITECTURES)
-        raise SandboxUnavailable(
-            f"sandbox.backend=fork needs Linux on {known}; this is {sys.platform} on {machine}. "
-            "Use WebAssembly, `sandbox.backend=wasm` (pip install 'azr-verl[wasm]'), or a server, "
-            "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
-        )
-    return program_filter(machine)
+    code, cpu_ms = os.waitstatus_to_exitcode(child.status), child.cpu_ms
+    number = -code if code < 0 else 0
+    if number == SETUP_FAILED:
+        raise BackendFailure("the kernel refused to confine the child")
+    if number == signal.SIGSYS:
+        return Ending(CallStatus.VIOLATION, "forbidden system call", cpu_ms)
+    if child.timed_out:
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
+    if number in (signal.SIGPROF, signal.SIGXCPU) or (
+        number == signal.SIGKILL and cpu_ms >= limits.cpu_s * 1000
+    ):
+        return Ending(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
+    if number == signal.SIGKILL:
+        raise BackendFailure("something outside killed the child; the machine may be out of memory")
+    if number:
+        return Ending(CallStatus.CRASHED, f"signal {signal.Signals(number).name}", cpu_ms)
+    if child.wrote is None:
+        return Ending(CallStatus.OUTPUT_LIMIT, "more output than allowed", cpu_ms)
+    if code:
+        return Ending(CallStatus.EXITED, f"exit status {code}", cpu_ms)
+    return Ending(None, "the process ended without a result", cpu_ms)

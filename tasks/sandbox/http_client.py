@@ -14,22 +14,20 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tasks.sandbox.calls import BackendFailure, Ending, Try, canonical_inputs, read_replies, run_calls
 from tasks.sandbox.contract import (
+    PROBE,
     Call,
     CallStatus,
     Capabilities,
-    Job,
     Limits,
     Program,
     Sandbox,
     SandboxUnavailable,
 )
-from tasks.sandbox.jobs import BackendFailure, canonical_inputs, run_job
-from tasks.sandbox.replies import Ending, Try, read_replies
 
 MAX_STDOUT_BYTES = 190_000
 """SandboxFusion cuts stdout at 219,264 bytes and still says Success."""
@@ -71,12 +69,9 @@ class HttpSandbox(Sandbox):
         """
         self._url = urlsplit(url)
         self._free = threading.BoundedSemaphore(max_concurrent)
-        self._threads = ThreadPoolExecutor(max_concurrent, thread_name_prefix="sandbox-http")
         self._closed = False
-        probe = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_info[:3]))")
-        (call,) = self.run(probe, [""], Limits(cpu_s=5.0, wall_s=10.0))
-        if call.status is not CallStatus.OK or call.literal is None:
-            self.close()
+        (call,) = self.run(PROBE, [""], Limits(cpu_s=5.0, wall_s=10.0))
+        if call.literal is None:
             raise SandboxUnavailable(
                 f"the server at sandbox.http_url={url} does not run programs: {call.status}: {call.error}. "
                 "It must offer SandboxFusion's POST /run_code, with Python 3.11 or later."
@@ -101,28 +96,17 @@ class HttpSandbox(Sandbox):
         with self._free:
             if self._closed:
                 raise RuntimeError("the sandbox is closed")
-            return run_job(lambda rest: self._attempt(program, rest, bounds), canonical, bounds)
-
-    def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
-        """Run jobs side by side; see `Sandbox.run_many`."""
-        for job in jobs:
-            canonical_inputs(job.inputs)
-        return list(
-            self._threads.map(
-                lambda job: self.run(job.program, job.inputs, job.limits, hash_seed=job.hash_seed), jobs
-            )
-        )
+            return run_calls(lambda rest: self._try(program, rest, bounds), canonical, bounds)
 
     def capabilities(self) -> Capabilities:
         """What is known of the server; see `Sandbox.capabilities`."""
-        return Capabilities("http", self._python, None, None, None, {}, False)
+        return Capabilities("http", self._python)
 
     def close(self) -> None:
         """Send nothing any more; what is in flight ends by itself."""
         self._closed = True
-        self._threads.shutdown(wait=True)
 
-    def _attempt(self, program: Program, inputs: list[str], limits: Limits) -> Try:
+    def _try(self, program: Program, inputs: list[str], limits: Limits) -> Try:
         """One process on the server; failures of the server are tried again."""
         marker = secrets.token_hex(16)
         request = {

@@ -6,44 +6,111 @@ limit and delays nothing in the others. A process that fails is replaced, and wh
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import queue
+import signal
+import socket
+import struct
+import subprocess
 import threading
-from abc import abstractmethod
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Generic, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
 
-from tasks.sandbox.contract import Call, Capabilities, Job, Limits, Program, Sandbox, SandboxUnavailable
-from tasks.sandbox.jobs import BackendFailure, canonical_inputs, run_job
-from tasks.sandbox.replies import Try
+from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, run_calls
+from tasks.sandbox.contract import Call, Capabilities, Limits, Program, Sandbox, SandboxUnavailable
 
 NUM_TRIES = 2
 NUM_HASH_SEEDS = 2
+START_S = 60.0
+MARGIN_S = 10.0
+"""Beyond the wall-clock limit, which the process itself keeps: one that is later than that is broken."""
 
 _log = logging.getLogger(__name__)
 
 
-class Worker(Protocol):
-    """A process of a slot."""
+class Worker(ABC):
+    """A process of a slot, seen from outside. Not thread-safe: one caller at a time."""
 
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        ...
+    _channel: socket.socket | Connection
+    """This end of the channel to it."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], theirs: socket.socket) -> None:
+        """Start the process, with its end of the channel; `wait_until_ready` waits until it serves."""
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            cwd="/",
+            # A process group of its own: killing it takes the children along, and a signal to the trainer's
+            # group, from a terminal for one, does not reach it.
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
         """Wait until it serves.
 
         Raises:
-            BackendFailure: It did not start.
+            BackendFailure: It did not start. It has been killed.
         """
-        ...
+        assert self._process.stderr is not None
+        with self._process.stderr as stderr:
+            try:
+                self._greet()
+            except (OSError, EOFError) as error:
+                self._end()
+                # It is gone, so this ends.
+                said = stderr.read()[-500:].decode("utf-8", "replace").strip().splitlines()
+                words = said[-1].strip() if said else str(error) or "it said nothing"
+                raise BackendFailure(f"a process did not start: {words}") from error
 
     def kill(self) -> None:
         """End it and what it started; a second call does nothing."""
-        ...
+        self._end()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _end(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._channel.close()
+
+    @abstractmethod
+    def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
+        """Run a program on canonical inputs.
+
+        Raises:
+            BackendFailure: The process is dead, late or broken. It has been killed.
+        """
+
+    @abstractmethod
+    def _greet(self) -> None:
+        """Wait for the first message, at most `START_S`; OSError or EOFError if there is none."""
+
+    @contextlib.contextmanager
+    def _whole_exchange(self) -> Iterator[None]:
+        """Kill the process if an exchange breaks off: its next answer would be the one to this request.
+
+        Raises:
+            BackendFailure: The process is dead or late.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.kill()
+            if isinstance(error, OSError | EOFError | struct.error):
+                words = str(error) or type(error).__name__
+                raise BackendFailure(f"a process failed: {words}") from error
+            raise
 
 
 W = TypeVar("W", bound=Worker)
@@ -53,7 +120,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     """Runs programs in slots. See `Sandbox` for the methods."""
 
     workers_per_slot: int
-    """Processes of a slot; a backend's own business which of them runs a job."""
+    """Processes of a slot: one for each hash seed, or one that knows both."""
 
     def __init__(self, num_slots: int) -> None:
         """Start the processes and examine one.
@@ -85,8 +152,7 @@ class SlotSandbox(Sandbox, Generic[W]):
             self._end_workers()
             raise
         for slot in slots:
-            self._free.put(list(slot))
-        self._threads = ThreadPoolExecutor(num_slots, thread_name_prefix="sandbox")
+            self._free.put([*slot])
         _log.log(logging.WARNING if self._capabilities.unsafe else logging.INFO, self._capabilities.summary())
 
     @abstractmethod
@@ -95,43 +161,45 @@ class SlotSandbox(Sandbox, Generic[W]):
 
     @abstractmethod
     def _examine(self, worker: W) -> Capabilities:
-        """Say what protects this machine.
+        """Find out what protects this machine.
 
         Raises:
-            SandboxUnavailable: Not enough.
+            SandboxUnavailable: Not enough does.
             BackendFailure: The process failed.
         """
 
-    @abstractmethod
-    def _place(self, job: Job) -> int:
-        """The number of the process in a slot that runs a job."""
-
-    @abstractmethod
-    def _attempt_in(self, worker: W, job: Job, inputs: list[str]) -> Try:
-        """Run a job's program on some of its inputs.
-
-        Raises:
-            BackendFailure: The process failed. It has been killed.
-        """
+    def _check_before_run(self, worker: W) -> None:
+        """Refuse a process that is not what `_examine` found, by a BackendFailure."""
 
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
-        """Run a program; see `Sandbox.run`."""
-        _check_hash_seed(hash_seed)
+        if hash_seed not in range(NUM_HASH_SEEDS):
+            raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
         self._check_open()
-        return self._run(Job(program, tuple(canonical_inputs(inputs)), limits or Limits(), hash_seed))
+        canonical, bounds = canonical_inputs(inputs), limits or Limits()
+        number = hash_seed % self.workers_per_slot
+        slot = self._free.get()
 
-    def run_many(self, jobs: Sequence[Job]) -> list[list[Call]]:
-        """Run jobs side by side; see `Sandbox.run_many`."""
-        for job in jobs:
-            _check_hash_seed(job.hash_seed)
-        ready = [replace(job, inputs=tuple(canonical_inputs(job.inputs))) for job in jobs]
-        self._check_open()
-        return list(self._threads.map(self._run, ready))
+        def try_inputs(rest: list[str]) -> Try:
+            """Run inputs in one process; on a failure of the machinery once more, in a new one."""
+            for tries_left in reversed(range(NUM_TRIES)):
+                try:
+                    worker = self._ready(slot, number)
+                    return worker.run(program, rest, bounds, hash_seed)
+                except BackendFailure as failure:
+                    self._discard(slot, number)
+                    if not tries_left:
+                        raise
+                    _log.warning("a program is run again in a new process: %s", failure)
+            raise AssertionError("the loop above returns or raises")
+
+        try:
+            return run_calls(try_inputs, canonical, bounds)
+        finally:
+            self._free.put(slot)
 
     def capabilities(self) -> Capabilities:
-        """What was found out at the start; see `Sandbox.capabilities`."""
         return self._capabilities
 
     def close(self) -> None:
@@ -139,10 +207,9 @@ class SlotSandbox(Sandbox, Generic[W]):
         with self._lock:
             self._closed = True
         self._end_workers()
-        self._threads.shutdown(wait=True)
 
     def worker_pids(self) -> list[int]:
-        """Process ids of the processes that are running, for monitoring and tests."""
+        """Process ids of the processes that are running, for monitoring."""
         with self._lock:
             return sorted(worker.pid for worker in self._live)
 
@@ -150,30 +217,14 @@ class SlotSandbox(Sandbox, Generic[W]):
         if self._closed:
             raise RuntimeError("the sandbox is closed")
 
-    def _run(self, job: Job) -> list[Call]:
-        """Run a job whose inputs are canonical, in the next free slot."""
-        slot = self._free.get()
-        try:
-            return run_job(lambda rest: self._attempt(slot, job, rest), job.inputs, job.limits)
-        finally:
-            self._free.put(slot)
-
-    def _attempt(self, slot: list[W | None], job: Job, inputs: list[str]) -> Try:
-        """Run inputs in one process; on a failure of the machinery once more, in a new one."""
-        number = self._place(job)
-        for tries_left in reversed(range(NUM_TRIES)):
-            try:
-                worker = slot[number]
-                if worker is None:
-                    worker = slot[number] = self._spawn(number)
-                    worker.wait_until_ready()
-                return self._attempt_in(worker, job, inputs)
-            except BackendFailure as failure:
-                self._discard(slot, number)
-                if not tries_left:
-                    raise
-                _log.warning("a program is run again in a new process: %s", failure)
-        raise AssertionError("the loop above returns or raises")
+    def _ready(self, slot: list[W | None], number: int) -> W:
+        """The process of this number in a slot, started anew if need be."""
+        worker = slot[number]
+        if worker is None:
+            worker = slot[number] = self._spawn(number)
+            worker.wait_until_ready()
+        self._check_before_run(worker)
+        return worker
 
     def _spawn(self, number: int) -> W:
         with self._lock:
@@ -195,8 +246,3 @@ class SlotSandbox(Sandbox, Generic[W]):
             workers, self._live = self._live, set()
         for worker in workers:
             worker.kill()
-
-
-def _check_hash_seed(hash_seed: int) -> None:
-    if hash_seed not in range(NUM_HASH_SEEDS):
-        raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")

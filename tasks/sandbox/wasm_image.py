@@ -45,20 +45,17 @@ _COMPONENTIZE = "import componentize_py; componentize_py.script()"
 _COMPILE = "import sys; from tasks.sandbox.wasm_worker import compile_image; compile_image(*sys.argv[1:])"
 
 
-def ensure_images(cache_dir: Path | None = None) -> list[Path]:
+def ensure_images() -> list[Path]:
     """Return the two images, building them first if the cache does not hold them; that takes about a minute.
 
     They are written aside and renamed into place, so what is there is whole. One process builds at a time;
     who comes second waits and then finds the images.
 
-    Args:
-        cache_dir: Folder of all images; `default_cache_dir()` if not given.
-
     Raises:
         SandboxUnavailable: A package is missing, the build fails, or the folder cannot be written.
     """
     try:
-        folder = (cache_dir or default_cache_dir()) / image_key()
+        folder = cache_dir() / image_key()
         if not folder.is_dir():
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # The kernel gives the lock back when its holder dies.
@@ -73,7 +70,7 @@ def ensure_images(cache_dir: Path | None = None) -> list[Path]:
     return [folder / f"{number}.cwasm" for number in range(NUM_IMAGES)]
 
 
-def default_cache_dir() -> Path:
+def cache_dir() -> Path:
     """The user's cache folder for images: `$XDG_CACHE_HOME/azr-verl/wasm`, below `~/.cache` by default."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "azr-verl" / "wasm"
 

@@ -6,16 +6,57 @@ another version than the trainer's, and slower; no kernel feature is needed.
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.sandbox.contract import Capabilities, Job, Limits, Program
-from tasks.sandbox.jobs import BackendFailure
-from tasks.sandbox.replies import Try
-from tasks.sandbox.slots import SlotSandbox
-from tasks.sandbox.wasm_image import ensure_images
-from tasks.sandbox.wasm_process import WasmProcess
+from tasks.sandbox.calls import BackendFailure, Ending, Try, max_reply_bytes, read_replies
+from tasks.sandbox.contract import PROBE, CallStatus, Capabilities, Limits, Program
+from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
+from tasks.sandbox.wasm_image import ensure_images, worker_command, worker_environment
 
-PROBE = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_info[:3]))")
+
+class WasmProcess(Worker):
+    """A process that holds the images."""
+
+    _channel: Connection
+
+    def __init__(self, images: Sequence[Path]) -> None:
+        """Start the process; `wait_until_ready` waits until it serves."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = ["-m", "tasks.sandbox.wasm_worker", str(theirs.fileno()), *map(str, images)]
+            super().__init__([*worker_command(), *arguments], worker_environment(), theirs)
+        self._channel = Connection(ours.detach())
+
+    def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
+        payload = json.dumps((program.source, program.entry, inputs, limits.result_bytes, limits.depth))
+        request = hash_seed, payload, asdict(limits), max_reply_bytes(len(inputs), limits)
+        with self._whole_exchange():
+            answer = self._exchange(json.dumps(request).encode(), limits.wall_s + MARGIN_S)
+        status, error, cpu_ms, written = json.loads(answer)
+        ending = Ending(CallStatus(status) if status else None, error, cpu_ms)
+        if ending.status is CallStatus.OUTPUT_LIMIT:
+            return Try(ending)
+        return Try(ending, read_replies(written.encode(), len(inputs)))
+
+    def _greet(self) -> None:
+        self._exchange(None, START_S)
+
+    def _exchange(self, request: bytes | None, time_s: float) -> bytes:
+        """Send a request, if there is one, and wait for the next message; kill a process that is late."""
+        watchdog = threading.Timer(time_s, self._process.kill)
+        watchdog.start()
+        try:
+            if request is not None:
+                self._channel.send_bytes(request)
+            return self._channel.recv_bytes()
+        finally:
+            watchdog.cancel()
 
 
 class WasmSandbox(SlotSandbox[WasmProcess]):
@@ -23,28 +64,21 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
 
     workers_per_slot = 1
 
-    def __init__(self, num_slots: int, *, cache_dir: Path | None = None) -> None:
+    def __init__(self, num_slots: int) -> None:
         """Build the images if need be, start the processes and run a program.
 
         Args:
             num_slots: Programs that run at once, at least 1.
-            cache_dir: Folder of the images; the user's cache folder if not given.
 
         Raises:
             SandboxUnavailable: A package of the extra is missing, the images cannot be built, or a process
                 runs no program.
         """
-        self._images = ensure_images(cache_dir)
+        self._images = ensure_images()
         super().__init__(num_slots)
 
     def _start(self, number: int) -> WasmProcess:
         return WasmProcess(self._images)
-
-    def _place(self, job: Job) -> int:
-        return 0
-
-    def _attempt_in(self, worker: WasmProcess, job: Job, inputs: list[str]) -> Try:
-        return worker.run(job.hash_seed, job.program, inputs, job.limits)
 
     def _examine(self, worker: WasmProcess) -> Capabilities:
         """Find out the interpreter's version by running a program.
@@ -52,8 +86,8 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
         There is no self-test: the component can call `emit` and nothing else, or it would not have been
         instantiated.
         """
-        attempt = worker.run(0, PROBE, [""], Limits(cpu_s=10.0, wall_s=60.0))
-        reply = attempt.replies.get(0)
+        made = worker.run(PROBE, [""], Limits(cpu_s=10.0, wall_s=60.0), 0)
+        reply = made.replies.get(0)
         if reply is None:
-            raise BackendFailure(f"the first program did not run: {attempt.ending.error}")
-        return Capabilities("wasm", reply.text.strip("'"), None, None, None, {}, False)
+            raise BackendFailure(f"the first program did not run: {made.ending.error}")
+        return Capabilities("wasm", reply.text.strip("'"))

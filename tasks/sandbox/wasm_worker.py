@@ -1,7 +1,7 @@
 """The process of one slot of the backend "wasm": it holds the images and runs a program in a copy of one.
 
 It is started by exec with nothing of the trainer in it, so that a crash or a hang of the WebAssembly runtime
-costs this process alone. A request is one message, its answer another; `wasm_process.py` is the other end.
+costs this process alone. A request is one message, its answer another; `wasm_runtime.py` is the other end.
 
 A program's instance can reach its own memory and `emit`, and nothing else: instantiation fails if the
 component asks for more.
@@ -17,12 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from wasmtime import Config, Engine, Store, WasmtimeError
 from wasmtime.component import Component, Linker
+
+from tasks.sandbox.calls import Ending
+from tasks.sandbox.contract import CallStatus, Limits
 
 WASM_STACK_BYTES = 2 << 20
 """The most that wasmtime allows. With its default, a quarter, recursion in C traps before Python stops it."""
@@ -32,44 +34,6 @@ TICK_S = 0.01
 
 EXIT = "exit"
 """What `os._exit` asks the system for; there is none, and so it is a trap as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One program to run.
-
-    Attributes:
-        image: Which image, by its number.
-        payload: For the guest: the JSON list of the arguments of its `run_program`.
-        cpu_s: CPU seconds.
-        wall_s: Seconds by the clock.
-        memory_mb: Size of the instance's memory in MiB.
-        max_output_bytes: The most that it may say.
-    """
-
-    image: int
-    payload: str
-    cpu_s: float
-    wall_s: float
-    memory_mb: int
-    max_output_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How it went.
-
-    Attributes:
-        ending: "done", "exit", "cpu" or "wall" (the limit it ran into), "output" (it said too much), "trap".
-        words: What kind of trap, else nothing.
-        cpu_ms: CPU time in milliseconds.
-        lines: What it said.
-    """
-
-    ending: str
-    words: str
-    cpu_ms: int
-    lines: str
 
 
 class _SaidTooMuch(Exception):
@@ -90,15 +54,16 @@ class _Clock:
         self._missed = ""
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def start(self, cpu_s: float, wall_s: float) -> None:
+    def start(self, limits: Limits) -> None:
         """A run begins. It must have an epoch deadline of 1."""
         with self._lock:
-            self._cpu_end, self._wall_end = time.process_time() + cpu_s, time.monotonic() + wall_s
+            self._cpu_end = time.process_time() + limits.cpu_s
+            self._wall_end = time.monotonic() + limits.wall_s
             self._missed = ""
             self._running.set()
 
     def stop(self) -> str:
-        """The run is over; from here on nothing is interrupted. Return "cpu" or "wall" if it was, else ""."""
+        """The run is over; nothing is interrupted any more. Return "cpu" or "wall" if it was, else ""."""
         with self._lock:
             self._running.clear()
             return self._missed
@@ -107,16 +72,14 @@ class _Clock:
         while self._running.wait():
             time.sleep(TICK_S)
             with self._lock:
-                if self._running.is_set() and not self._missed:
-                    self._interrupt_if_late()
-
-    def _interrupt_if_late(self) -> None:
-        if time.process_time() >= self._cpu_end:
-            self._missed = "cpu"
-        elif time.monotonic() >= self._wall_end:
-            self._missed = "wall"
-        if self._missed:
-            self._engine.increment_epoch()
+                if not self._running.is_set() or self._missed:
+                    continue
+                if time.process_time() >= self._cpu_end:
+                    self._missed = "cpu"
+                elif time.monotonic() >= self._wall_end:
+                    self._missed = "wall"
+                if self._missed:
+                    self._engine.increment_epoch()
 
 
 class Instance:
@@ -133,34 +96,51 @@ class Instance:
         self._said: list[str] = []
         self._left = 0
 
-    def run(self, request: Request) -> Answer:
+    def run(self, image: int, payload: str, limits: Limits, max_output_bytes: int) -> tuple[Ending, str]:
         """Run a program in a new copy of an image.
+
+        Args:
+            image: Which image, by its number.
+            payload: For the guest: the JSON list of the arguments of its `run_program`.
+            limits: Of its memory, the instance has `memory_mb`.
+            max_output_bytes: The most that it may write.
+
+        Returns:
+            How it ended, and what it wrote.
 
         Raises:
             WasmtimeError: The runtime failed, not the program.
         """
-        self._said, self._left = [], request.max_output_bytes
+        self._said, self._left = [], max_output_bytes
         started = time.process_time()
-        ending, words = "done", ""
+        status: CallStatus | None = None
+        error = "the program ended without a result"
         with Store(self._engine) as store:
             store.set_epoch_deadline(1)
-            store.set_limits(memory_size=request.memory_mb << 20)
-            self._clock.start(request.cpu_s, request.wall_s)
+            store.set_limits(memory_size=limits.memory_mb << 20)
+            self._clock.start(limits)
             try:
-                run = self._linker.instantiate(store, self._images[request.image]).get_func(store, "run")
+                run = self._linker.instantiate(store, self._images[image]).get_func(store, "run")
                 assert run is not None
-                run(store, request.payload)
+                run(store, payload)
             except _SaidTooMuch:
-                ending = "output"
-            except WasmtimeError as error:
-                if "wasm backtrace" not in str(error):
+                status, error = CallStatus.OUTPUT_LIMIT, "more output than allowed"
+            except WasmtimeError as trap:
+                if "wasm backtrace" not in str(trap):
                     raise
-                ending, words = "trap", _name_trap(str(error))
+                status, error = CallStatus.CRASHED, _name_trap(str(trap))
             finally:
                 missed = self._clock.stop()
-        if ending == "trap" and (missed or words == EXIT):
-            ending = missed or "exit"
-        return Answer(ending, words, round((time.process_time() - started) * 1000), "".join(self._said))
+        if status is CallStatus.CRASHED and missed:
+            status = CallStatus.TIMEOUT
+            limit = (
+                f"{limits.cpu_s:g} s of CPU time" if missed == "cpu" else f"{limits.wall_s:g} s by the clock"
+            )
+            error = f"more than {limit}"
+        elif status is CallStatus.CRASHED and error == EXIT:
+            status, error = CallStatus.EXITED, "the program ended itself"
+        ending = Ending(status, error, round((time.process_time() - started) * 1000))
+        return ending, "".join(self._said)
 
     def _emit(self, _: object, line: str) -> None:
         self._left -= len(line.encode())
@@ -206,12 +186,11 @@ def main() -> None:
     os.dup2(1, 2)
     while True:
         try:
-            request = Request(**json.loads(channel.recv_bytes()))
+            image, payload, limits, most = json.loads(channel.recv_bytes())
         except EOFError:
             return
-        answer = instance.run(request)
-        fields = {name: getattr(answer, name) for name in Answer.__slots__}
-        channel.send_bytes(json.dumps(fields).encode())
+        ending, written = instance.run(image, payload, Limits(**limits), most)
+        channel.send_bytes(json.dumps((ending.status, ending.error, ending.cpu_ms, written)).encode())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ it is there to be fast and to be fair. The fork backend calls `run_program` in a
 backend in a copy of an interpreter; the http backend sends this file's text to a server, followed by a call
 of `main`.
 
-Lines are `{"i": index, "s": status, "v": text}`; `tasks/sandbox/replies.py` reads them.
+Lines are `{"i": index, "s": status, "v": text}`; `tasks/sandbox/calls.py` reads them.
 """
 
 from __future__ import annotations

@@ -46,20 +46,6 @@ def hide_modules(allowed: set[str]) -> None:
 
 # Not `resource`: `os.wait4` imports it at every call, and under the filter it can raise no limit.
 _HIDDEN = (
-    "_ctypes",
-    "_posixsubprocess",
-    "_signal",
-    "_socket",
-    "ctypes",
-    "importlib",
-    "mmap",
-    "multiprocessing",
-    "os",
-    "posix",
-    "select",
-    "selectors",
-    "signal",
-    "socket",
-    "subprocess",
-    "tasks",
-)
+    "_ctypes", "_posixsubprocess", "_signal", "_socket", "ctypes", "importlib", "mmap", "multiprocessing",
+    "os", "posix", "select", "selectors", "signal", "socket", "subprocess", "tasks",
+)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import struct
+from typing import NamedTuple
 
 REQUEST = struct.Struct("=BIIQ")
 """Which attack of the self-test to make (0: none, run a program), wall ms, CPU ms, memory in bytes."""
@@ -16,3 +17,21 @@ SETUP_FAILED = signal.SIGUSR1
 
 ATTACKS = ("open", "socket", "fork", "kill", "exec", "env")
 """The self-test; a request names an attack by its number, from 1."""
+
+
+class Hello(NamedTuple):
+    """What a zygote found out about itself: its first message, as a JSON list.
+
+    Attributes:
+        python: Version of its interpreter.
+        uid: User that it runs as.
+        landlock: ABI version of its Landlock domain, 0 without one.
+        landlock_errno: Why there is none; 0 if there is one.
+        seccomp_errno: Why the kernel refused the filter; 0 if it took it.
+    """
+
+    python: str
+    uid: int
+    landlock: int
+    landlock_errno: int
+    seccomp_errno: int

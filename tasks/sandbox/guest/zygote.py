@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from tasks.sandbox.guest import confine, harness
 from tasks.sandbox.guest.modules import hide_modules
-from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED
+from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED, Hello
 
 CONTROL = 3
 """The control socket in the zygote; in a child, its private socket takes this number."""
@@ -58,17 +58,7 @@ def main(control: int) -> None:
     os.environ.clear()
     if options["guards"]:
         hide_modules(set(options["preload"]))
-    channel.send(
-        json.dumps(
-            {
-                "python": python,
-                "uid": uid,
-                "landlock": landlock,
-                "landlock_errno": landlock_errno,
-                "seccomp_errno": seccomp_errno,
-            }
-        ).encode()
-    )
+    channel.send(json.dumps(Hello(python, uid, landlock, landlock_errno, seccomp_errno)).encode())
     # Errors of the start went to a pipe that the supervisor closes now.
     os.dup2(1, 2)
     # What is here now is here in every child: never look at it again, or each child copies its pages.
@@ -99,35 +89,27 @@ def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> Non
         if not header:
             os._exit(0)
         (private,) = struct.unpack("=i", ancillary[0][2])
-        attack, wall_ms, cpu_ms, memory_bytes = REQUEST.unpack(header)
+        number, wall_ms, cpu_ms, memory_bytes = REQUEST.unpack(header)
         pid = os.fork()
         if pid == 0:
             os.dup2(private, CONTROL)
             os.closerange(CONTROL + 1, 16)
-            _confine(zygote, cpu_ms, memory_bytes, seccomp)
-            _be_child(attack)
+            try:
+                confine.confine_child(zygote, cpu_ms, memory_bytes, seccomp)
+            except OSError:
+                os.kill(os.getpid(), SETUP_FAILED)
+            _act(_ACTIONS[number])
         os.close(private)
         status, timed_out, cpu = _wait(pid, wall_ms / 1000)
         channel.send(REPLY.pack(status, timed_out, cpu))
 
 
-def _confine(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: confine.SeccompFilter | None) -> None:
-    """Confine this child, or end it in the one way that says that it could not be."""
-    try:
-        confine.confine_child(zygote, cpu_ms, memory_bytes, seccomp)
-    except OSError:
-        os.kill(os.getpid(), SETUP_FAILED)
-
-
-def _be_child(attack: int) -> NoReturn:
-    """Run one program, or one attack of the self-test."""
+def _act(action: Callable[[], object]) -> NoReturn:
+    """End this process after an action: status 0 if it came to its end, 1 if it was refused."""
     code = 1
     try:
-        if attack:
-            code = _ATTACKS[attack - 1]()
-        else:
-            _run_request()
-            code = 0
+        action()
+        code = 0
     finally:
         os._exit(code)
 
@@ -180,31 +162,19 @@ def _errno_of(action: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 255
 
 
-def _succeeds(attack: Callable[[], object]) -> Callable[[], int]:
-    """Wrap an attack of the self-test: 0 if it gets through, 1 if it is refused."""
-
-    def attempt() -> int:
-        try:
-            attack()
-        except (OSError, ValueError):
-            return 1
-        return 0
-
-    return attempt
-
-
 def _read_environment() -> None:
     if os.environ:
         return
     os.close(os.open("/proc/self/environ", os.O_RDONLY))
 
 
-# In the order of `protocol.ATTACKS`.
-_ATTACKS: tuple[Callable[[], int], ...] = (
-    _succeeds(lambda: os.open("/", os.O_RDONLY)),
-    _succeeds(lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)),
-    _succeeds(os.fork),
-    _succeeds(lambda: os.kill(os.getppid(), 0)),
-    _succeeds(lambda: os.execv(sys.executable, [sys.executable, "-c", ""])),
-    _succeeds(_read_environment),
+# By the first field of a request; the attacks in the order of `protocol.ATTACKS`.
+_ACTIONS: tuple[Callable[[], object], ...] = (
+    _run_request,
+    lambda: os.open("/", os.O_RDONLY),
+    lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM),
+    os.fork,
+    lambda: os.kill(os.getppid(), 0),
+    lambda: os.execv(sys.executable, [sys.executable, "-c", ""]),
+    _read_environment,
 )

@@ -17,10 +17,10 @@ import pytest
 
 from tasks.sandbox import Call, CallStatus, Limits, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
-from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
+from tasks.sandbox.guest.modules import PRELOAD
+from tasks.sandbox.seccomp import ARCHITECTURES
 from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.wasm_runtime import WasmSandbox
-from tasks.sandbox.zygote_process import PRELOAD, ZygoteOptions
 
 MACHINE = os.uname().machine
 SECRET = "azr-secret-5d1f0c"
@@ -98,8 +98,7 @@ def start(num_zygotes: int = 1, *, guards: bool = True) -> ForkSandbox:
         pytest.skip(f"no system call filter for {MACHINE}")
     if guards:
         return ForkSandbox(num_zygotes)
-    options = ZygoteOptions(program_filter(MACHINE), preload=(*DANGEROUS, *PRELOAD), guards=False)
-    return ForkSandbox(num_zygotes, options=options)
+    return ForkSandbox(num_zygotes, preload=(*DANGEROUS, *PRELOAD), guards=False)
 
 
 def start_wasm(num_slots: int = 1) -> WasmSandbox:

@@ -57,7 +57,7 @@ def test_defaults_are_a_configuration() -> None:
 
 
 def test_summary_says_unsafe_first() -> None:
-    safe = Capabilities("fork", "3.11.7", True, 7, 65534, {"open": True, "fork": True}, False)
+    safe = Capabilities("fork", "3.11.7", True, 7, 65534, {"open": True, "fork": True})
     assert safe.summary() == "sandbox=fork seccomp=on landlock=abi7 uid=65534 python=3.11.7 selftest=2/2"
-    unsafe = Capabilities("fork", "3.11.7", False, 0, 0, {"open": False}, True)
+    unsafe = Capabilities("fork", "3.11.7", False, 0, 0, {"open": False})
     assert unsafe.summary().startswith("UNSAFE sandbox=fork seccomp=off landlock=off uid=0")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sandbox import CallStatus, Job, Limits, Program, Sandbox, parse_literal, render
+from tasks.sandbox import CallStatus, Limits, Program, Sandbox, parse_literal, render
 
 PLAIN = Path(__file__).parent / "processes" / "plain.py"
 
@@ -164,8 +164,7 @@ def test_programs_give_what_they_give_in_a_plain_interpreter(
     # The programs print as well; the results are the last line.
     expected = json.loads(done.stdout.splitlines()[-1])
     with (start_sandbox if backend == "fork" else start_wasm_sandbox)() as sandbox:
-        jobs = [Job(Program(source), tuple(inputs), Limits(wall_s=60.0)) for source, inputs in programs]
-        found = sandbox.run_many(jobs)
+        found = [sandbox.run(Program(source), inputs, Limits(wall_s=60.0)) for source, inputs in programs]
     seen: Counter[str] = Counter()
     for (source, inputs), theirs, ours in zip(programs, expected, found, strict=True):
         for text, (status, value), call in zip(inputs, theirs, ours, strict=True):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tasks.sandbox import CallStatus, Job, Limits, LiteralError, Program, SandboxConfig, open_sandbox
+from tasks.sandbox import CallStatus, Limits, LiteralError, Program, SandboxConfig, open_sandbox
 from tasks.sandbox.fork_server import ForkSandbox
 
 Start = Callable[..., ForkSandbox]
@@ -93,26 +93,24 @@ def test_a_loop_holds_one_slot_only(start_sandbox: Start) -> None:
 
 
 def test_many_threads_get_their_own_answers(start_sandbox: Start) -> None:
-    jobs = [Job(SQUARE, (str(n), str(n + 1)), hash_seed=n % 2) for n in range(60)]
-    with start_sandbox(2) as sandbox:
-        for n, calls in enumerate(sandbox.run_many(jobs)):
+    with start_sandbox(2) as sandbox, ThreadPoolExecutor(8) as pool:
+        pending = [pool.submit(sandbox.run, SQUARE, [str(n), str(n + 1)], hash_seed=n % 2) for n in range(60)]
+        for n, calls in enumerate(future.result() for future in pending):
             assert [call.literal for call in calls] == [str(n * n), str((n + 1) ** 2)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("everyone", [False, True], ids=["one", "all"])
 def test_killed_zygotes_cost_no_answer(start_sandbox: Start, everyone: bool) -> None:
-    jobs = [Job(busy(0.02), (str(n),), hash_seed=n % 2) for n in range(40)]
-    with start_sandbox(2) as sandbox, ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(sandbox.run_many, jobs)
+    with start_sandbox(2) as sandbox, ThreadPoolExecutor(2) as pool:
+        pending = [pool.submit(sandbox.run, busy(0.02), [str(n)], hash_seed=n % 2) for n in range(40)]
         for _ in range(3):
             time.sleep(0.15)
             pids = sandbox.worker_pids()
             for pid in pids if everyone else pids[:1]:
                 os.kill(pid, signal.SIGKILL)
-        results = pending.result(timeout=120)
+        results = [future.result(timeout=120) for future in pending]
         # A program whose second try was hit as well has no verdict; it is answered all the same.
-        assert len(results) == 40
         for n, calls in enumerate(results):
             assert len(calls) == 1
             assert calls[0].literal == str(n) or calls[0].status is CallStatus.BACKEND_ERROR
@@ -177,7 +175,7 @@ def test_close_ends_everything_and_answers_who_waits(start_sandbox: Start) -> No
 def test_bad_input_runs_nothing(start_sandbox: Start) -> None:
     with start_sandbox() as sandbox:
         with pytest.raises(LiteralError, match=r"inputs\[0\]"):
-            sandbox.run_many([Job(SQUARE, ("1",)), Job(SQUARE, ("print()",))])
+            sandbox.run(SQUARE, ["print()", "1"])
         with pytest.raises(ValueError, match="hash_seed"):
             sandbox.run(SQUARE, ["1"], hash_seed=2)
         with pytest.raises(TypeError, match=r"inputs must be a sequence .* got the string '12'"):
@@ -195,13 +193,13 @@ def test_next_program_does_not_get_the_ending_of_an_exchange_that_broke_off(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.sandbox.zygote_process._receive", break_off)
+        patch.setattr("tasks.sandbox.fork_server._receive", break_off)
         if isinstance(error, KeyboardInterrupt):
             with pytest.raises(KeyboardInterrupt):
                 sandbox.run(Program("def f(x): return 'old'"), ["1"])
         else:
             (call,) = sandbox.run(Program("def f(x): return 'old'"), ["1"])
             assert call.status is CallStatus.BACKEND_ERROR
-            assert call.error == "the zygote failed: TimeoutError"
+            assert call.error == "a process failed: TimeoutError"
     (call,) = sandbox.run(busy(60), ["1"], LIMITS)
     assert call.status is CallStatus.TIMEOUT

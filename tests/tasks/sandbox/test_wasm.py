@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tasks.sandbox import (
     CallStatus,
-    Job,
     Limits,
     Program,
     Sandbox,
@@ -26,7 +26,7 @@ from tasks.sandbox import (
     SandboxUnavailable,
     open_sandbox,
     wasm_image,
-    wasm_process,
+    wasm_runtime,
 )
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
@@ -35,8 +35,9 @@ ECHO = Program("def f(x): return x")
 
 
 @pytest.fixture
-def packages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What is installed, as far as the cache can see."""
+def packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """What is installed, as far as the cache can see, which is `tmp_path`."""
+    monkeypatch.setattr(wasm_image, "cache_dir", lambda: tmp_path)
     versions = {"componentize-py": "1.0", "wasmtime": "2.0"}
 
     def version(name: str) -> str:
@@ -71,18 +72,16 @@ def test_without_the_extra_the_error_says_what_to_install(packages: dict[str, st
         open_sandbox(SandboxConfig(backend="wasm"))
 
 
-def test_images_are_built_once(builds: list[Path], tmp_path: Path) -> None:
-    first = wasm_image.ensure_images(tmp_path)
-    assert wasm_image.ensure_images(tmp_path) == first
+def test_images_are_built_once(builds: list[Path]) -> None:
+    first = wasm_image.ensure_images()
+    assert wasm_image.ensure_images() == first
     assert all(image.is_file() for image in first)
     assert len(builds) == len(first) == len({*first}) == 2
 
 
-def test_two_that_build_at_once_build_once(builds: list[Path], tmp_path: Path) -> None:
+def test_two_that_build_at_once_build_once(builds: list[Path]) -> None:
     found: list[list[Path]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(wasm_image.ensure_images(tmp_path))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(wasm_image.ensure_images())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -114,27 +113,32 @@ def test_a_build_that_fails_leaves_nothing_and_says_its_last_words(
 ) -> None:
     monkeypatch.setattr(wasm_image, "_COMPONENTIZE", "print('first'); raise ValueError('no such world')")
     with pytest.raises(SandboxUnavailable, match="cannot be built: ValueError: no such world"):
-        wasm_image.ensure_images(tmp_path)
+        wasm_image.ensure_images()
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_cache_that_cannot_be_written_is_said(packages: dict[str, str], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_said(
+    packages: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.setattr(wasm_image, "cache_dir", lambda: tmp_path / "file" / "cache")
     with pytest.raises(SandboxUnavailable, match=r"cannot be built: .*file"):
-        wasm_image.ensure_images(tmp_path / "file" / "cache")
+        wasm_image.ensure_images()
 
 
 def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert wasm_image.default_cache_dir() == Path("/somewhere/azr-verl/wasm")
+    assert wasm_image.cache_dir() == Path("/somewhere/azr-verl/wasm")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/home/anna")
-    assert wasm_image.default_cache_dir() == Path("/home/anna/.cache/azr-verl/wasm")
+    assert wasm_image.cache_dir() == Path("/home/anna/.cache/azr-verl/wasm")
 
 
 def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
-    process = wasm_process.WasmProcess([tmp_path / "missing.cwasm"])
-    with pytest.raises(wasm_process.BackendFailure, match=r"it did not start: .*(No such file|'wasmtime')"):
+    process = wasm_runtime.WasmProcess([tmp_path / "missing.cwasm"])
+    with pytest.raises(
+        wasm_runtime.BackendFailure, match=r"a process did not start: .*(No such file|'wasmtime')"
+    ):
         process.wait_until_ready()
     process.kill()
 
@@ -221,21 +225,24 @@ def test_it_says_which_python_it_is(wasm: WasmSandbox) -> None:
 
 @pytest.mark.slow
 def test_jobs_run_side_by_side(wasm: WasmSandbox) -> None:
-    jobs = [Job(ECHO, (str(number),), hash_seed=number % 2) for number in range(20)]
-    assert [call.literal for (call,) in wasm.run_many(jobs)] == [str(number) for number in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        pending = [pool.submit(wasm.run, ECHO, [str(n)], hash_seed=n % 2) for n in range(20)]
+        assert [future.result()[0].literal for future in pending] == [str(n) for n in range(20)]
     with pytest.raises(ValueError, match="hash_seed must be 0 or 1"):
         wasm.run(ECHO, ["1"], hash_seed=2)
 
 
 @pytest.mark.slow
 def test_a_process_that_dies_or_hangs_is_replaced(wasm: WasmSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wasm_process, "MARGIN_S", 0.5)
+    monkeypatch.setattr(wasm_runtime, "MARGIN_S", 0.5)
     for how in (signal.SIGKILL, signal.SIGSTOP):
         before = wasm.worker_pids()
         for pid in before:
             os.kill(pid, how)
-        calls = wasm.run_many([Job(ECHO, ("1",), Limits(cpu_s=1.0, wall_s=20.0))] * 2)
-        assert [call.literal for (call,) in calls] == ["1", "1"]
+        with ThreadPoolExecutor(2) as pool:
+            limits = Limits(cpu_s=1.0, wall_s=5.0)
+            pending = [pool.submit(wasm.run, ECHO, ["1"], limits) for _ in range(2)]
+            assert [future.result()[0].literal for future in pending] == ["1", "1"]
         assert not {*before} & {*wasm.worker_pids()}
 
 
@@ -244,9 +251,9 @@ def test_a_process_that_always_dies_is_a_backend_error(
     wasm: WasmSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise wasm_process.BackendFailure("it is gone")
+        raise wasm_runtime.BackendFailure("it is gone")
 
-    monkeypatch.setattr(wasm_process.WasmProcess, "_exchange", fail)
+    monkeypatch.setattr(wasm_runtime.WasmProcess, "_exchange", fail)
     (call,) = wasm.run(ECHO, ["1"])
     assert call.status is CallStatus.BACKEND_ERROR
     monkeypatch.undo()
@@ -260,8 +267,6 @@ def test_a_closed_sandbox_runs_nothing_and_leaves_no_process(wasm: WasmSandbox) 
         (pid,) = sandbox.worker_pids()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    with pytest.raises(RuntimeError, match="closed"):
-        sandbox.run_many([Job(ECHO, ("1",))])
     with pytest.raises(RuntimeError, match="closed"):
         sandbox.run(ECHO, ["1"])
 

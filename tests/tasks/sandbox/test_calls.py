@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tasks.sandbox import CallStatus, Limits
-from tasks.sandbox.jobs import BackendFailure, run_job
-from tasks.sandbox.replies import Ending, Reply, Status, Try, read_replies, to_line
+from tasks.sandbox.calls import BackendFailure, Ending, Reply, Try, read_replies, run_calls, to_line
 
 LIMITS = Limits(cpu_s=1.0, wall_s=1000.0)
-LOADED = {-1: Reply(Status.LOADED, "")}
+LOADED = {-1: Reply(None, "")}
 FINE = Ending(None, "no result", 10)
 
 
@@ -31,13 +30,13 @@ class Backend:
                 return Try(Ending(CallStatus.TIMEOUT, "loops", 1000), replies)
             if text == "spy":
                 return Try(Ending(CallStatus.VIOLATION, "forbidden", 10), replies)
-            replies[index] = Reply(Status.OK, text)
+            replies[index] = Reply(CallStatus.OK, text)
         return Try(FINE, replies)
 
 
 def outcomes(inputs: list[str]) -> tuple[list[str], list[list[str]]]:
     backend = Backend()
-    calls = run_job(backend.attempt, inputs, LIMITS)
+    calls = run_calls(backend.attempt, inputs, LIMITS)
     return [call.literal or call.status.value for call in calls], backend.processes
 
 
@@ -81,7 +80,7 @@ def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: CallStat
         tried.append(len(inputs))
         return Try(Ending(outcome, "died", 10))
 
-    assert [call.status for call in run_job(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
+    assert [call.status for call in run_calls(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
     assert tried == [5]
 
 
@@ -97,7 +96,7 @@ def test_lines_of_a_process_are_read_with_suspicion() -> None:
             + b"9" * 9999 + b"}",
         ]
     )  # fmt: skip
-    assert read_replies(data, 20) == {0: Reply(Status.OK, "1")}
+    assert read_replies(data, 20) == {0: Reply(CallStatus.OK, "1")}
 
 
 def test_no_more_lines_are_read_than_an_honest_process_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +107,7 @@ def test_no_more_lines_are_read_than_an_honest_process_writes(monkeypatch: pytes
         read.append(line)
         raise ValueError
 
-    monkeypatch.setattr("tasks.sandbox.replies.json.loads", loads)
+    monkeypatch.setattr("tasks.sandbox.calls.json.loads", loads)
     assert read_replies(b"\n" * 10**6, 3) == {}
     assert len(read) == 3 + 2
 

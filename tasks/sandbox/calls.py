@@ -1,0 +1,190 @@
+"""Run one program on many inputs, and read what its processes wrote and how they ended.
+
+The same for every backend: a backend only runs some of the inputs in one process and says how that ended. The
+process that runs the program also writes the results, one JSON line each, so a program can forge them, and no
+line is believed beyond its form. All that a forged line gains is another result of the program's own call,
+which it could have returned as well.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tasks.sandbox.contract import JOB_BUDGET, Call, CallStatus, Limits
+from tasks.sandbox.literals import LiteralError, parse_arguments, parse_literal, render, render_arguments
+
+MAX_INPUTS_PER_PROCESS = 16
+MAX_ERROR_CHARS = 300
+WHOLE_PROGRAM = -1
+"""Index of the lines about the program itself: that it is loaded, or why it could not be."""
+
+_WRITTEN = {
+    "loaded": None,
+    "ok": CallStatus.OK,
+    "raised": CallStatus.RAISED,
+    "memory": CallStatus.MEMORY,
+    "exited": CallStatus.EXITED,
+    "unsupported": CallStatus.UNSUPPORTED_RESULT,
+    "output": CallStatus.OUTPUT_LIMIT,
+}
+"""What `tasks/sandbox/guest/harness.py` writes as a line's second field. None: the program is loaded."""
+
+
+class BackendFailure(Exception):
+    """The machinery failed, not the program: worth another try elsewhere, and never a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One line, read: what it says of its call (None: the program is loaded), and its text."""
+
+    status: CallStatus | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended, as the kernel, the runtime or the server reports it.
+
+    Attributes:
+        status: What ended the process early, None if it ran to its end.
+        error: One line for people.
+        cpu_ms: CPU time of the process.
+    """
+
+    status: CallStatus | None
+    error: str
+    cpu_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What one process did: its ending, and its lines by index."""
+
+    ending: Ending
+    replies: dict[int, Reply] = field(default_factory=dict)
+
+
+def canonical_inputs(inputs: Sequence[str]) -> list[str]:
+    """Read argument lists and write them anew, so that what enters a sandbox is literals and nothing else.
+
+    Raises:
+        TypeError: `inputs` is one string, whose characters would be taken for inputs.
+        LiteralError: One is no list of literals; the text names its index.
+    """
+    if isinstance(inputs, str):
+        raise TypeError(f"inputs must be a sequence of argument lists; got the string {inputs[:80]!r}")
+    canonical = []
+    for index, text in enumerate(inputs):
+        try:
+            canonical.append(render_arguments(parse_arguments(text)))
+        except LiteralError as error:
+            raise LiteralError(f"inputs[{index}]: {error}") from None
+    return canonical
+
+
+def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], limits: Limits) -> list[Call]:
+    """Run a program on canonical inputs.
+
+    Where a process dies, the calls before keep their results and the one it died in is tried again, first in
+    a new process, so that its verdict does not depend on the company it had.
+
+    Args:
+        try_inputs: Runs the program on some of the inputs in one process.
+        inputs: Argument lists that `canonical_inputs` wrote.
+        limits: What each call may use.
+
+    Returns:
+        One call for every input, in their order.
+    """
+    calls: list[Call] = []
+    spent = 0.0
+    while len(calls) < len(inputs):
+        rest = list(inputs[len(calls) : len(calls) + MAX_INPUTS_PER_PROCESS])
+        if spent >= JOB_BUDGET:
+            not_run = Call(CallStatus.TIMEOUT, None, "not run: the program used up its budget", 0)
+            return calls + [not_run] * (len(inputs) - len(calls))
+        started = time.monotonic()
+        try:
+            made = try_inputs(rest)
+        except BackendFailure as failure:
+            failed = Call(CallStatus.BACKEND_ERROR, None, str(failure), 0)
+            return calls + [failed] * (len(inputs) - len(calls))
+        if made.ending.status is CallStatus.VIOLATION:
+            # What such a program returned elsewhere is worth nothing either.
+            return [_ended(made)] * len(inputs)
+        elapsed_s = time.monotonic() - started
+        spent += max(made.ending.cpu_ms / 1000 / limits.cpu_s, elapsed_s / limits.wall_s)
+        calls += _judge(made, len(rest), limits)
+    return calls
+
+
+def _judge(made: Try, num_inputs: int, limits: Limits) -> list[Call]:
+    """The verdicts that one process allows: at least one, from the first input on."""
+    cpu_ms = made.ending.cpu_ms
+    whole = made.replies.get(WHOLE_PROGRAM)
+    if whole is not None and whole.status is not None:
+        return [_to_call(whole, limits, cpu_ms)] * num_inputs
+    calls: list[Call] = []
+    for index in range(num_inputs):
+        reply = made.replies.get(index)
+        if reply is None:
+            break
+        calls.append(_to_call(reply, limits, cpu_ms))
+    # If it died before the first result: where it was never loaded, it would do so on every input.
+    return calls or [_ended(made)] * (num_inputs if whole is None else 1)
+
+
+def _ended(made: Try) -> Call:
+    ending = made.ending
+    return Call(ending.status or CallStatus.EXITED, None, ending.error, ending.cpu_ms)
+
+
+def _to_call(reply: Reply, limits: Limits, cpu_ms: int) -> Call:
+    """Turn a line about one call into what became of it; the literal is rebuilt and written anew."""
+    if reply.status is not CallStatus.OK:
+        # That a program is loaded, said of a call, is forged; it is as good as no result.
+        return Call(reply.status or CallStatus.EXITED, None, to_line(reply.text), cpu_ms)
+    if len(reply.text.encode("utf-8", "surrogatepass")) > limits.result_bytes:
+        return Call(CallStatus.OUTPUT_LIMIT, None, "result too long", cpu_ms)
+    try:
+        value = parse_literal(reply.text, max_bytes=limits.result_bytes, max_depth=limits.depth)
+    except LiteralError as error:
+        return Call(CallStatus.UNSUPPORTED_RESULT, None, str(error), cpu_ms)
+    return Call(CallStatus.OK, render(value), None, cpu_ms)
+
+
+def max_reply_bytes(num_inputs: int, limits: Limits) -> int:
+    """The most bytes that an honest process writes for so many inputs."""
+    # JSON doubles a quote or a backslash; control characters were escaped by `repr` before.
+    return (num_inputs + 1) * (2 * limits.result_bytes + 2 * MAX_ERROR_CHARS + 256)
+
+
+def read_replies(data: bytes, num_inputs: int) -> dict[int, Reply]:
+    """Read lines; the first one of an index counts, and what is no line of ours is passed over.
+
+    No more lines are looked at than an honest process writes: one a call, and two about the program. To read
+    a million forged ones would take this process longer than it took the program to write them.
+    """
+    replies: dict[int, Reply] = {}
+    most = num_inputs + 2
+    for line in data.split(b"\n", most)[:most]:
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(fields, dict):
+            continue
+        index, status, text = fields.get("i"), fields.get("s"), fields.get("v")
+        if type(index) is int and isinstance(text, str) and isinstance(status, str) and status in _WRITTEN:
+            replies.setdefault(index, Reply(_WRITTEN[status], text))
+    return replies
+
+
+def to_line(text: str) -> str:
+    """Make one printable, encodable line of a program's words."""
+    line = " ".join(text[:MAX_ERROR_CHARS].split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
