@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.contract import Outcome
 from tasks.kit.syntax import parse
 
 ENTRY = "f"
@@ -94,6 +95,11 @@ class Refusal:
 
     reason: str
     is_malformed: bool
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the refused text is, as a response or a part of one."""
+        return Outcome.MALFORMED if self.is_malformed else Outcome.WRONG
 
 
 def check_program(text: str, rules: Rules) -> str | Refusal:

@@ -21,7 +21,7 @@ from tasks.kit.held_out_file import render
 from tasks.kit.payload import read_str
 from tasks.kit.program import ENTRY, parse_program
 from tasks.python_code.pack import PythonCodePack
-from tasks.python_code.records import ABDUCTION, DEDUCTION, Example, triplet
+from tasks.python_code.records import ABDUCTION, DEDUCTION, Example, to_record
 from tasks.sandbox import parse_arguments, parse_literal, render_arguments
 from tasks.sandbox import render as render_literal
 
@@ -50,7 +50,7 @@ def load_benchmark(path: Path, kinds: Sequence[str] = TRIPLET_KINDS) -> list[Tas
             example = Example(arguments, render_literal(parse_literal(read_str(row, "output"))))
         except ValueError as error:
             raise ValueError(f"{path}:{number} is no line of a known benchmark: {error}") from error
-        records += [TaskRecord(kind, triplet(program, example)) for kind in kinds]
+        records += [to_record(kind, program, [example]) for kind in kinds]
     return records
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
-from tasks.kit.program import ENTRY, bound_names, canonical_program
+from tasks.kit.program import ENTRY, Refusal, bound_names, canonical_program, parse_program
 from tasks.kit.syntax import parse
 from tasks.python_code.records import read_program
 
@@ -73,17 +73,23 @@ def define_given(programs: Sequence[str]) -> str:
     return "\n\n".join(_define(f"g_{number}", program) for number, program in enumerate(programs))
 
 
-def composite_fault(program: str, num_given: int) -> str:
-    """Why a program is no composite of `g_0` to `g_<num_given - 1>`; "" if it is one."""
-    wanted = {f"g_{number}" for number in range(num_given)}
+def compose(program: str, given: Sequence[str], max_chars: int) -> str | Refusal:
+    """Return a program behind the functions `g_0`, `g_1` and so on, or why it is no composite of them."""
+    wanted = {f"g_{number}" for number in range(len(given))}
     if wanted & bound_names(program):
-        return "given-function-redefined"
+        return Refusal("given-function-redefined", False)
     called = {
         node.func.id
         for node in ast.walk(parse(program))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    return "" if wanted <= called else "given-function-not-called"
+    if not wanted <= called:
+        return Refusal("given-function-not-called", False)
+    composite = f"{define_given(given)}\n\n{program}"
+    # Inside a function a program is a few levels deeper than it was at the top.
+    if len(composite) > max_chars or isinstance(parse_program(composite), str):
+        return Refusal("composite-too-big", False)
+    return composite
 
 
 def _can_be_given(program: str) -> bool:

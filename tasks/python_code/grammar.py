@@ -2,8 +2,8 @@
 
 The held-out set is drawn from it, in the manner of output- and input-prediction benchmarks. A program takes
 one value, moves it through two to four operations, each of a type that the last one left, and returns the
-end, or the end with what stood before it; some have their first half in a helper function. Nothing is run
-here: the drawn text goes to the sandbox like a model's.
+end, or the end with what stood before it; some have their first half in a helper function. Its outputs come
+from the sandbox, like those of a model's program.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import re
 import string
 from dataclasses import dataclass
 
+from tasks.contract import TaskRecord
+from tasks.execution import Runner, error_class, fault
+from tasks.python_code.records import ERROR, INDUCTION, Example, to_record
 from tasks.sandbox.literals import render
 
 DOMAINS = ("text", "numbers", "words", "table", "number")
@@ -29,123 +32,85 @@ class Move:
     """One operation.
 
     Attributes:
-        source: Type of what it takes.
         target: Type of what it leaves.
         code: Statements that set `OUT` from `IN`; `A` and `B` are small numbers, `C` and `D` letters.
         words: The same for people.
     """
 
-    source: str
     target: str
     code: str
     words: str
 
 
-MOVES = (
-    Move("text", "text", "OUT = IN[::-1]", "turn it around"),
-    Move("text", "text", "OUT = IN.replace('C', 'D')", "put 'D' in place of every 'C'"),
-    Move("text", "text", "OUT = IN[A:] + IN[:A]", "move the first A characters to the end"),
-    Move("text", "text", "OUT = ''.join(sorted(IN))", "sort the characters"),
-    Move(
-        "text",
-        "text",
-        "OUT = ''.join(ch.upper() if i % A == 0 else ch for i, ch in enumerate(IN))",
-        "make every character at a multiple of A upper case",
+MOVES = {
+    "text": (
+        Move("text", "OUT = IN[::-1]", "turn it around"),
+        Move("text", "OUT = IN.replace('C', 'D')", "put 'D' in place of every 'C'"),
+        Move("text", "OUT = IN[A:] + IN[:A]", "move the first A characters to the end"),
+        Move("text", "OUT = ''.join(sorted(IN))", "sort the characters"),
+        Move("text", "OUT = ''.join(ch.upper() if i % A == 0 else ch for i, ch in enumerate(IN))",
+             "make every character at a multiple of A upper case"),
+        Move("text", "OUT = ''\nfor ch in IN:\n    if ch not in OUT:\n        OUT += ch",
+             "keep the first of every character"),
+        Move("text",
+             "OUT = ''.join(chr((ord(ch) - 97 + B) % 26 + 97) if 'a' <= ch <= 'z' else ch for ch in IN)",
+             "shift the small letters by B in the alphabet"),
+        Move("words", "OUT = IN.split()", "split it at blanks"),
+        Move("words", "OUT = [IN[i:i + A] for i in range(0, len(IN), A)]", "cut it into pieces of A"),
+        Move("table", "OUT = {}\nfor ch in IN:\n    OUT[ch] = OUT.get(ch, 0) + 1", "count every character"),
+        Move("numbers", "OUT = [i for i, ch in enumerate(IN) if ch in 'aeiou']",
+             "list the places of its vowels"),
+        Move("number", "OUT = len(set(IN)) * A + IN.count('C')", "A a different character, 1 a 'C'"),
     ),
-    Move(
-        "text",
-        "text",
-        "OUT = ''\nfor ch in IN:\n    if ch not in OUT:\n        OUT += ch",
-        "keep the first of every character",
+    "numbers": (
+        Move("numbers", "OUT = [n * A - B for n in IN]", "multiply by A and take B away"),
+        Move("numbers", "OUT = [n for n in IN if n % A]", "drop the multiples of A"),
+        Move("numbers", "OUT = sorted(IN, key=lambda n: (n % A, n))", "sort by the remainder of A"),
+        Move("numbers", "OUT = [y - x for x, y in zip(IN, IN[1:])]", "take the differences"),
+        Move("numbers", "OUT = []\ntotal = B\nfor n in IN:\n    total += n\n    OUT.append(total)",
+             "make running totals that start from B"),
+        Move("numbers", "OUT = []\nfor n in IN:\n    if n not in OUT:\n        OUT.insert(0, n)",
+             "drop repeated numbers, the last one first"),
+        Move("text", "OUT = 'C'.join(str(n) for n in IN)", "join them by 'C'"),
+        Move("table", "OUT = {'small': 0, 'large': 0}\nfor n in IN:\n"
+             "    OUT['small' if n < B else 'large'] += n",
+             "add up the small ones, below B, and the large ones"),
+        Move("number", "OUT = 0\nfor i, n in enumerate(IN):\n    OUT += n if i % A == 0 else -n",
+             "add those at multiples of A and take away the others"),
+        Move("number", "OUT = max(IN, default=A) - min(IN, default=B)", "take the range"),
     ),
-    Move(
-        "text",
-        "text",
-        "OUT = ''.join(chr((ord(ch) - 97 + B) % 26 + 97) if 'a' <= ch <= 'z' else ch for ch in IN)",
-        "shift the small letters by B in the alphabet",
+    "words": (
+        Move("words", "OUT = sorted(IN, key=lambda word: (len(word), word))", "sort by length"),
+        Move("words", "OUT = [word[::-1] for word in IN if len(word) > A]", "turn those over A around"),
+        Move("words", "OUT = [word + IN[i - 1][:A] for i, word in enumerate(IN)]", "add a head to each"),
+        Move("text", "OUT = 'C'.join(word[:A] for word in IN)", "join the heads by 'C'"),
+        Move("numbers", "OUT = [len(word) * A for word in IN]", "take A times the lengths"),
+        Move("table", "OUT = {word: len(word) % A for word in IN}", "map each to its length modulo A"),
+        Move("table", "OUT = {}\nfor word in IN:\n    OUT[word[:1]] = OUT.get(word[:1], B) + len(word)",
+             "add up the lengths by first letter, from B"),
     ),
-    Move("text", "words", "OUT = IN.split()", "split it at blanks"),
-    Move("text", "words", "OUT = [IN[i:i + A] for i in range(0, len(IN), A)]", "cut it into pieces of A"),
-    Move(
-        "text",
-        "table",
-        "OUT = {}\nfor ch in IN:\n    OUT[ch] = OUT.get(ch, 0) + 1",
-        "count every character",
+    "table": (
+        Move("words", "OUT = sorted(IN, key=lambda key: (-IN[key], key))", "list the keys by value"),
+        Move("numbers", "OUT = [IN[key] * A for key in sorted(IN)]", "take A times the values by key"),
+        Move("table", "OUT = {key: v + B for key, v in IN.items() if v != A}", "add B, and drop A"),
+        Move("table", "OUT = {}\nfor key, v in IN.items():\n    OUT[key[-1:]] = max(v, OUT.get(key[-1:], 0))",
+             "keep the largest by last letter"),
+        Move("number", "OUT = sum(v * len(key) for key, v in IN.items())", "weigh values by key length"),
+        Move("text", "OUT = ''.join(key * (v % A) for key, v in IN.items())", "repeat the keys"),
     ),
-    Move(
-        "text",
-        "numbers",
-        "OUT = [i for i, ch in enumerate(IN) if ch in 'aeiou']",
-        "list the places of its vowels",
+    "number": (
+        Move("numbers", "OUT = [int(digit) + A for digit in str(abs(IN))]", "add A to every digit"),
+        Move("numbers", "OUT = [n * n % (B + 2) for n in range(abs(IN) % 7 + A)]", "list squares"),
+        Move("numbers", "OUT = [abs(IN) % 50 + A]\nwhile OUT[-1] > 1 and len(OUT) < 8:\n    n = OUT[-1]\n"
+             "    OUT.append(n // 2 if n % 2 == 0 else 3 * n + 1)",
+             "halve even numbers and triple odd ones, at most 8"),
+        Move("number", "OUT = sum(int(digit) ** A for digit in str(abs(IN)))", "add digits to the A"),
+        Move("number", "OUT = IN // A if IN % A == 0 else IN * A + B", "divide by A, or multiply"),
+        Move("text", "OUT = bin(abs(IN) + B)[2:]", "write it in binary, B more"),
+        Move("text", "OUT = str(IN * A) + 'C' * (abs(IN) % 4)", "write it with a tail of 'C'"),
     ),
-    Move("text", "number", "OUT = len(set(IN)) * A + IN.count('C')", "A a different character, 1 a 'C'"),
-    Move("numbers", "numbers", "OUT = [n * A - B for n in IN]", "multiply by A and take B away"),
-    Move("numbers", "numbers", "OUT = [n for n in IN if n % A]", "drop the multiples of A"),
-    Move("numbers", "numbers", "OUT = sorted(IN, key=lambda n: (n % A, n))", "sort by the remainder of A"),
-    Move("numbers", "numbers", "OUT = [y - x for x, y in zip(IN, IN[1:])]", "take the differences"),
-    Move(
-        "numbers",
-        "numbers",
-        "OUT = []\ntotal = B\nfor n in IN:\n    total += n\n    OUT.append(total)",
-        "make running totals that start from B",
-    ),
-    Move(
-        "numbers",
-        "numbers",
-        "OUT = []\nfor n in IN:\n    if n not in OUT:\n        OUT.insert(0, n)",
-        "drop repeated numbers, the last one first",
-    ),
-    Move("numbers", "text", "OUT = 'C'.join(str(n) for n in IN)", "join them by 'C'"),
-    Move(
-        "numbers",
-        "table",
-        "OUT = {'small': 0, 'large': 0}\nfor n in IN:\n    OUT['small' if n < B else 'large'] += n",
-        "add up the small ones, below B, and the large ones",
-    ),
-    Move(
-        "numbers",
-        "number",
-        "OUT = 0\nfor i, n in enumerate(IN):\n    OUT += n if i % A == 0 else -n",
-        "add those at multiples of A and take away the others",
-    ),
-    Move("numbers", "number", "OUT = max(IN, default=A) - min(IN, default=B)", "take the range"),
-    Move("words", "words", "OUT = sorted(IN, key=lambda word: (len(word), word))", "sort by length"),
-    Move("words", "words", "OUT = [word[::-1] for word in IN if len(word) > A]", "turn those over A around"),
-    Move("words", "words", "OUT = [word + IN[i - 1][:A] for i, word in enumerate(IN)]", "add a head to each"),
-    Move("words", "text", "OUT = 'C'.join(word[:A] for word in IN)", "join the heads by 'C'"),
-    Move("words", "numbers", "OUT = [len(word) * A for word in IN]", "take A times the lengths"),
-    Move("words", "table", "OUT = {word: len(word) % A for word in IN}", "map each to its length modulo A"),
-    Move(
-        "words",
-        "table",
-        "OUT = {}\nfor word in IN:\n    OUT[word[:1]] = OUT.get(word[:1], B) + len(word)",
-        "add up the lengths by first letter, from B",
-    ),
-    Move("table", "words", "OUT = sorted(IN, key=lambda key: (-IN[key], key))", "list the keys by value"),
-    Move("table", "numbers", "OUT = [IN[key] * A for key in sorted(IN)]", "take A times the values by key"),
-    Move("table", "table", "OUT = {key: v + B for key, v in IN.items() if v != A}", "add B, and drop A"),
-    Move(
-        "table",
-        "table",
-        "OUT = {}\nfor key, v in IN.items():\n    OUT[key[-1:]] = max(v, OUT.get(key[-1:], 0))",
-        "keep the largest by last letter",
-    ),
-    Move("table", "number", "OUT = sum(v * len(key) for key, v in IN.items())", "weigh values by key length"),
-    Move("table", "text", "OUT = ''.join(key * (v % A) for key, v in IN.items())", "repeat the keys"),
-    Move("number", "numbers", "OUT = [int(digit) + A for digit in str(abs(IN))]", "add A to every digit"),
-    Move("number", "numbers", "OUT = [n * n % (B + 2) for n in range(abs(IN) % 7 + A)]", "list squares"),
-    Move(
-        "number",
-        "numbers",
-        "OUT = [abs(IN) % 50 + A]\nwhile OUT[-1] > 1 and len(OUT) < 8:\n"
-        "    n = OUT[-1]\n    OUT.append(n // 2 if n % 2 == 0 else 3 * n + 1)",
-        "halve even numbers and triple odd ones, at most 8",
-    ),
-    Move("number", "number", "OUT = sum(int(digit) ** A for digit in str(abs(IN)))", "add digits to the A"),
-    Move("number", "number", "OUT = IN // A if IN % A == 0 else IN * A + B", "divide by A, or multiply"),
-    Move("number", "text", "OUT = bin(abs(IN) + B)[2:]", "write it in binary, B more"),
-    Move("number", "text", "OUT = str(IN * A) + 'C' * (abs(IN) % 4)", "write it with a tail of 'C'"),
-)  # fmt: skip
+}  # fmt: skip
+"""By the type of what they take."""
 
 ERROR_TAILS = {
     "text": ("int(IN + 'C')", "IN.index('#')", "IN + A", "IN[len(IN) + A]"),
@@ -157,12 +122,42 @@ ERROR_TAILS = {
 """Expressions that raise, by the type of what they take."""
 
 
+MAX_DRAWN_CHARS = 200
+"""Longest output of a drawn task: one that people can follow, under any knob."""
+
+EMPTY_OUTPUTS = frozenset({"[]", "''", "{}"})
+"""Outputs that are too easily guessed, and too easily found an input for."""
+
+MIN_DISTINCT_OUTPUTS = 3
+"""Among the examples of a drawn induction task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """A program of the grammar and what it does, in words."""
 
     program: str
     message: str
+
+
+def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, runner: Runner) -> TaskRecord:
+    """Draw one task about a program whose parameter is of type `domain`.
+
+    Raises:
+        SandboxBroken: The sandbox itself failed.
+    """
+    while True:
+        drawn = draw_program(domain, rng, raises=kind == ERROR)
+        inputs = [draw_input(domain, rng) for _ in range(num_inputs if kind == INDUCTION else 1)]
+        if len(set(inputs)) < len(inputs):
+            continue
+        calls = runner.run(drawn.program, inputs)
+        if kind == ERROR:
+            outputs = [error_class(call) for call in calls if fault(call) == "raises"]
+        else:
+            outputs = [call.literal for call in calls if call.literal is not None]
+        if len(outputs) == len(calls) and _is_telling(kind, outputs):
+            return to_record(kind, drawn.program, list(map(Example, inputs, outputs)), drawn.message)
 
 
 def draw_program(domain: str, rng: random.Random, raises: bool = False) -> Drawn:
@@ -174,7 +169,7 @@ def draw_program(domain: str, rng: random.Random, raises: bool = False) -> Drawn
     num_moves = rng.randint(2, 4)
     cut = rng.randint(1, num_moves - 1)
     for number in range(num_moves):
-        move = rng.choice([each for each in MOVES if each.source == kind])
+        move = rng.choice(MOVES[kind])
         code, words = _fill([move.code, move.words], variables[-1], "abcd"[number], rng)
         kind = move.target
         variables.append("abcd"[number])
@@ -207,6 +202,15 @@ def draw_input(domain: str, rng: random.Random) -> str:
     if domain == "numbers":
         return render([rng.randint(-9, 20) for _ in range(rng.randint(3, 6))])
     return render(rng.randint(-50, 999))
+
+
+def _is_telling(kind: str, outputs: list[str]) -> bool:
+    """Whether the outputs of a drawn program make a task worth asking."""
+    if kind == ERROR:
+        return True
+    if max(map(len, outputs)) > MAX_DRAWN_CHARS:
+        return False
+    return len(set(outputs)) >= MIN_DISTINCT_OUTPUTS if kind == INDUCTION else outputs[0] not in EMPTY_OUTPUTS
 
 
 def _fill(texts: list[str], source: str, target: str, rng: random.Random) -> list[str]:

@@ -89,3 +89,4 @@ ANSWER_SKETCHES = {
 PROGRAM_SKETCH = "def f(...):\n    ..."
 REPLY = "Reply in exactly this form:"
 THOUGHT = "<your reasoning>"
+GOLD_THOUGHT = "The answer is known."

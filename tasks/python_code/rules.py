@@ -1,4 +1,4 @@
-"""The small programs of the terse form: what they are, what they return, and how to find that out in steps.
+"""The small programs of the terse form: what they return, how to work that out, and how tasks are drawn.
 
 A rule is one expression in `x`. `x*3+2` and its like map whole numbers; `'b'+x[::-1]`, `x[1:]+[4]` or
 `sorted(x)[::-1]` map short strings or lists; `sum(x)`, `max(x)`, `min(x)` and `len(x)` sum up a list. Rules
@@ -8,14 +8,44 @@ are evaluated here, by arithmetic and slicing of our own; no text is ever run.
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.contract import TaskRecord
+from tasks.python_code.records import ERROR, INDUCTION, Example, to_record
 from tasks.sandbox.literals import render
 
 MAX_INVERTED_LENGTH = 20
+
+DOMAINS = ("numbers", "strings", "lists")
+"""What rules are drawn about."""
+
+TERSE_INPUTS = 6
+"""Inputs of a terse induction task; the first three are shown."""
+
+TERSE_MESSAGE = "a rule"
+LETTERS = "abc"
+PARTS = ("", "[::-1]", "[1:]", "[:-1]")
+MAX_DIGIT = 4
+"""Largest number in a list."""
+
+MAX_FACTOR = 3
+MAX_SHIFT = 9
+MAX_NUMBER = {False: 9, True: 19}
+"""Largest input of a rule, by whether it only adds: a product of two digits is one fact."""
+
+ERRORS = (
+    ("1/x", "0", "ZeroDivisionError"),
+    ("x[{}]", "'{}'", "IndexError"),
+    ("x+{}", "'{}'", "TypeError"),
+    ("int(x)+{}", "'{}'", "ValueError"),
+    ("{{}}[x]+{}", "'{}'", "KeyError"),
+    ("x.y+{}", "'{}'", "AttributeError"),
+)
+"""Expression, input and the error that they raise; a digit, and a word of one to four letters, go in."""
 
 _LINE = re.compile(r"x(?:\*([0-9]{1,4}))?(?:([-+])([0-9]{1,4}))?")
 _ITEM = r"('[a-z]'|\[[0-9]\])"
@@ -61,12 +91,11 @@ class Line(Rule):
 
     @property
     def text(self) -> str:
-        """See `Rule.text`."""
         product = "x" if self.factor == 1 else f"x*{self.factor}"
         return f"{product}{self.shift:+d}" if self.shift else product
 
     def steps(self, value: object) -> list[str]:
-        """See `Rule.steps`: the product, then the sum."""
+        """The product, then the sum."""
         if type(value) is not int:
             return []
         product = value * self.factor
@@ -76,17 +105,15 @@ class Line(Rule):
         return steps
 
     def apply(self, value: object) -> object:
-        """See `Rule.apply`."""
         return value * self.factor + self.shift if type(value) is int else None
 
     def invert(self, output: object) -> object:
-        """See `Rule.invert`."""
         if type(output) is not int or self.factor == 0 or (output - self.shift) % self.factor:
             return None
         return (output - self.shift) // self.factor
 
     def steps_back(self, output: object) -> list[str]:
-        """See `Rule.steps_back`: undo the sum, then the product."""
+        """Undo the sum, then the product."""
         assert type(output) is int
         product = output - self.shift
         steps = [f"{output}{-self.shift:+d}={product}"] if self.shift else []
@@ -95,7 +122,7 @@ class Line(Rule):
         return steps
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        """See `Rule.steps_from`: two inputs side by side give the factor, and then one gives the shift."""
+        """Two inputs side by side give the factor, and then one gives the shift."""
         if len(examples) < 2:
             return []
         (x, y), (next_x, next_y) = examples[:2]
@@ -124,31 +151,28 @@ class Rearrangement(Rule):
 
     @property
     def text(self) -> str:
-        """See `Rule.text`."""
         front = f"{self.front}+" if self.front else ""
         back = f"+{self.back}" if self.back else ""
         return f"{front}{'sorted(x)' if self.is_sorted else 'x'}{self.part}{back}"
 
     def apply(self, value: object) -> object:
-        """See `Rule.apply`."""
         stages = self._stages(value)
         return stages[-1] if stages else None
 
     def steps(self, value: object) -> list[str]:
-        """See `Rule.steps`: what every operation but the last one leaves."""
+        """What every operation but the last one leaves."""
         return [compact(stage) for stage in self._stages(value)[1:-1]]
 
     def invert(self, output: object) -> object:
-        """See `Rule.invert`."""
         stages = self._stages_back(output)
         return stages[-1] if stages and self.apply(stages[-1]) == output else None
 
     def steps_back(self, output: object) -> list[str]:
-        """See `Rule.steps_back`: what undoing every operation but the last one leaves."""
+        """What undoing every operation but the last one leaves."""
         return [compact(stage) for stage in self._stages_back(output)[1:-1]]
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        """See `Rule.steps_from`: the stages of the first example."""
+        """The stages of the first example."""
         return self.steps(examples[0][0])
 
     def _stages(self, value: object) -> list[object]:
@@ -157,38 +181,31 @@ class Rearrangement(Rule):
             return []
         assert isinstance(value, str | list)
         items = list(value)
-        stages: list[object] = [value]
+        left: list[list[object]] = []
         if self.is_sorted:
-            items = sorted(items)
-            stages.append(items)
+            left.append(items := sorted(items))
         if self.part:
-            items = {"[::-1]": items[::-1], "[1:]": items[1:], "[:-1]": items[:-1]}[self.part]
-            stages.append(_like(value, items))
+            left.append(items := {"[::-1]": items[::-1], "[1:]": items[1:], "[:-1]": items[:-1]}[self.part])
         if self.front:
-            items = [_item(self.front), *items]
-            stages.append(_like(value, items))
+            left.append(items := [_item(self.front), *items])
         if self.back:
-            items = [*items, _item(self.back)]
-            stages.append(_like(value, items))
-        return stages
+            left.append([*items, _item(self.back)])
+        return [value, *(_like(value, each) for each in left)]
 
     def _stages_back(self, output: object) -> list[object]:
         """The output and what undoing the operations leaves; nothing if that fails."""
         if not isinstance(output, str | list) or len(output) < bool(self.front) + bool(self.back):
             return []
         items = list(output)
-        stages: list[object] = [output]
+        left: list[list[object]] = []
         if self.back:
-            items = items[:-1]
-            stages.append(_like(output, items))
+            left.append(items := items[:-1])
         if self.front:
-            items = items[1:]
-            stages.append(_like(output, items))
+            left.append(items := items[1:])
         if self.part:
             filler = ["a" if isinstance(output, str) else 0]
-            items = {"[::-1]": items[::-1], "[1:]": filler + items, "[:-1]": items + filler}[self.part]
-            stages.append(_like(output, items))
-        return stages
+            left.append({"[::-1]": items[::-1], "[1:]": filler + items, "[:-1]": items + filler}[self.part])
+        return [output, *(_like(output, each) for each in left)]
 
     def _fits(self, value: object) -> bool:
         if self.is_sorted and not (type(value) is list and all(type(item) is int for item in value)):
@@ -206,17 +223,15 @@ class Summary(Rule):
 
     @property
     def text(self) -> str:
-        """See `Rule.text`."""
         return f"{self.function}(x)"
 
     def apply(self, value: object) -> object:
-        """See `Rule.apply`."""
         if type(value) is not list or not value or any(type(item) is not int for item in value):
             return None
         return {"sum": sum(value), "max": max(value), "min": min(value), "len": len(value)}[self.function]
 
     def steps(self, value: object) -> list[str]:
-        """See `Rule.steps`: the running sums."""
+        """The running sums."""
         if self.function != "sum" or self.apply(value) is None:
             return []
         assert isinstance(value, list)
@@ -224,7 +239,6 @@ class Summary(Rule):
         return [f"{total}+{item}={total + item}" for total, item in zip(totals, value[1:], strict=False)]
 
     def invert(self, output: object) -> object:
-        """See `Rule.invert`."""
         if type(output) is not int:
             return None
         if self.function == "len":
@@ -232,11 +246,9 @@ class Summary(Rule):
         return [output]
 
     def steps_back(self, output: object) -> list[str]:
-        """See `Rule.steps_back`."""
         return []
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        """See `Rule.steps_from`."""
         return self.steps(examples[0][0])
 
 
@@ -250,6 +262,11 @@ def parse_rule(text: str) -> Rule | None:
     if found := _SUMMARY.fullmatch(text):
         return Summary(found[1])
     return None
+
+
+def to_program(expression: str) -> str:
+    """The Python program that a terse `f(x)=expression` stands for."""
+    return f"def f(x): return {expression}"
 
 
 def compact(value: object) -> str:
@@ -266,3 +283,76 @@ def _item(text: str) -> object:
 def _like(value: str | list[object], items: list[object]) -> object:
     """`items` as a string if `value` is one."""
     return "".join(map(str, items)) if isinstance(value, str) else items
+
+
+def draw_record(kind: str, domain: str, rng: random.Random) -> TaskRecord:
+    """Draw one task; `domain` is one of `DOMAINS`, and says nothing about error tasks."""
+    if kind == ERROR:
+        return _draw_error(rng)
+    while True:
+        rule = _draw_rule(domain, rng)
+        values = _draw_inputs(rule, domain, rng) if kind == INDUCTION else [_draw_input(rule, domain, rng)]
+        outputs = [rule.apply(value) for value in values]
+        examples = [Example(render(x), render(y)) for x, y in zip(values, outputs, strict=True)]
+        if any(type(output) is int and output < 0 for output in outputs):
+            continue
+        if kind != INDUCTION or _is_telling(examples, list(zip(values, outputs, strict=True)), domain):
+            return to_record(kind, to_program(rule.text), examples, TERSE_MESSAGE)
+
+
+def _draw_rule(domain: str, rng: random.Random) -> Rule:
+    if domain == "numbers":
+        # Half of the rules only add: their inputs are larger, and there are few of them.
+        factor = rng.choice([1, rng.randint(2, MAX_FACTOR)])
+        shift = rng.choice([-1, 1]) * rng.randint(factor == 1, MAX_SHIFT)
+        return Line(factor, shift)
+    if domain == "lists" and rng.random() < 0.25:
+        return Summary("sum")
+    while True:
+        item = f"'{rng.choice(LETTERS)}'" if domain == "strings" else f"[{rng.randint(0, MAX_DIGIT)}]"
+        front, back = rng.choice([("", ""), (item, ""), ("", item)])
+        rule = Rearrangement(False, rng.choice(PARTS), front, back)
+        if rule.text != "x":
+            return rule
+
+
+def _draw_input(rule: Rule, domain: str, rng: random.Random) -> object:
+    if isinstance(rule, Line):
+        return rng.randint(0, MAX_NUMBER[rule.factor == 1])
+    if domain == "strings":
+        return "".join(rng.choices(LETTERS, k=rng.randint(2, 3)))
+    return [rng.randint(0, MAX_DIGIT) for _ in range(rng.randint(2, 3))]
+
+
+def _draw_inputs(rule: Rule, domain: str, rng: random.Random) -> list[object]:
+    if domain != "numbers":
+        return [_draw_input(rule, domain, rng) for _ in range(TERSE_INPUTS)]
+    # The first two side by side: their difference is the factor.
+    first = rng.randint(0, 8)
+    return [first, first + 1, *(rng.randint(0, 9) for _ in range(TERSE_INPUTS - 2))]
+
+
+def _is_telling(examples: Sequence[Example], pairs: Sequence[tuple[object, object]], domain: str) -> bool:
+    """Whether no input comes twice, and all rules that fit the shown half agree on the hidden one."""
+    if len({example.input for example in examples}) < TERSE_INPUTS:
+        return False
+    half = TERSE_INPUTS // 2
+    fitting = [rule for rule in _rules(domain) if all(rule.apply(x) == y for x, y in pairs[:half])]
+    return all(rule.apply(x) == y for rule in fitting for x, y in pairs[half:])
+
+
+def _rules(domain: str) -> list[Rule]:
+    """Every rule of a domain; for numbers none, because two numbers side by side pin theirs down."""
+    if domain == "numbers":
+        return []
+    items = [f"'{c}'" for c in LETTERS] if domain == "strings" else [f"[{n}]" for n in range(MAX_DIGIT + 1)]
+    ends = [("", ""), *((item, "") for item in items), *(("", item) for item in items)]
+    rules: list[Rule] = [Rearrangement(False, part, *pair) for part in PARTS for pair in ends]
+    return [*rules, Summary("sum")] if domain == "lists" else rules
+
+
+def _draw_error(rng: random.Random) -> TaskRecord:
+    expression, value, error = rng.choice(ERRORS)
+    digit, word = rng.randint(4, 9), "".join(rng.choices(LETTERS, k=rng.randint(1, 4)))
+    example = Example(value.format(word), error)
+    return to_record(ERROR, to_program(expression.format(digit)), [example])

@@ -2,7 +2,7 @@
 
 The file is JSON, one object a line: `{"program": ..., "input": ...}` gives a deduction and an abduction task,
 or with `"kind"` only that one; `{"program": ..., "inputs": [...], "message": ...}` gives an induction task.
-Outputs are not in it: every line passes the admission that proposals pass.
+Outputs are not in it: every line passes the validation that proposals pass.
 """
 
 from __future__ import annotations
@@ -12,18 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.contract import Rejected, TaskRecord
-from tasks.python_code.records import (
-    ABDUCTION,
-    DEDUCTION,
-    ERROR,
-    INDUCTION,
-    KINDS,
-    Draft,
-    Example,
-    error_task,
-    induction_task,
-    triplet,
-)
+from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Example, to_record
 
 IDENTITY = "def f(x): return x"
 INPUTS = (
@@ -41,21 +30,23 @@ INPUTS = (
 RAISING = "def f(x): return 1/x"
 MESSAGE = "It returns what it is given."
 
-Admit = Callable[[str, Draft], TaskRecord | Rejected]
+Validate = Callable[[str, Draft], TaskRecord | Rejected]
 
 
 def built_in_seed(kind: str, num_inputs: int) -> TaskRecord:
     """The seed of `kind`: the identity function, and for errors a division by zero."""
     if kind == ERROR:
-        return TaskRecord(kind, error_task(RAISING, "0", "ZeroDivisionError"))
-    if kind == INDUCTION:
-        inputs = [*INPUTS, *map(str, range(10, 10 + num_inputs))][:num_inputs]
-        return TaskRecord(kind, induction_task(IDENTITY, [Example(text, text) for text in inputs], MESSAGE))
-    return TaskRecord(kind, triplet(IDENTITY, Example(INPUTS[0], INPUTS[0])))
+        return to_record(kind, RAISING, [Example("0", "ZeroDivisionError")])
+    inputs = [*INPUTS, *map(str, range(10, 10 + num_inputs))][: num_inputs if kind == INDUCTION else 1]
+    return to_record(kind, IDENTITY, [Example(text, text) for text in inputs], MESSAGE)
 
 
 def read_seeds(
-    path: Path, kinds: Sequence[str], num_inputs: int, admit: Admit, task_key: Callable[[TaskRecord], str]
+    path: Path,
+    kinds: Sequence[str],
+    num_inputs: int,
+    validate: Validate,
+    task_key: Callable[[TaskRecord], str],
 ) -> list[TaskRecord]:
     """Read a seed file; all of it or nothing. Lines about kinds that are off are checked for form only.
 
@@ -74,7 +65,7 @@ def read_seeds(
             for kind, draft in _read_line(line, num_inputs):
                 if kind not in kinds:
                     continue
-                record = admit(kind, draft)
+                record = validate(kind, draft)
                 if isinstance(record, Rejected):
                     raise ValueError(f"is no {kind} task: {record.reason}")
                 known = lines_by_key.setdefault(task_key(record), number)

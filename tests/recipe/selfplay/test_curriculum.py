@@ -24,7 +24,7 @@ from rewards.profile import ByLearnability, PriceTable, RewardProfile, load_prof
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
 from tasks.python_code import PythonCodePack
-from tasks.python_code.records import Example, triplet
+from tasks.python_code.records import Example, to_record
 
 KINDS = ("deduction", "abduction", "induction")
 NUM_SEEDS = {"deduction": 4, "abduction": 4, "induction": 5}
@@ -199,7 +199,7 @@ def test_resumed_run_draws_the_composites_that_the_whole_one_drew() -> None:
         selfplay = SelfPlay(pack, load_profile("paper"), AzrConfig(proposals_per_kind=40))
         for number in range(30):
             example = Example("1", str(1 + number))
-            record = TaskRecord("deduction", triplet(f"def f(x):\n    return x + {number}", example))
+            record = to_record("deduction", f"def f(x):\n    return x + {number}", [example])
             selfplay.buffer.add(record, pack.task_key(record), step=0)
         return selfplay
 

@@ -15,18 +15,16 @@ from tasks.execution import SandboxBroken, process_sandbox
 from tasks.guard import GuardedPack
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
-from tasks.python_code.records import Example, error_task, induction_task, triplet
+from tasks.python_code.records import Example, to_record
 from tasks.sandbox import Call, CallStatus, Program, SandboxConfig, SandboxUnavailable
 
 PACK = PythonCodePack(time_limit_s=0.2)
 STRICT = PythonCodePack(strict_equality=True)
 SQUARE = "def f(x):\n    return x * x"
-DEDUCTION = TaskRecord("deduction", triplet("def f(x):\n    return x", Example("1", "[1, 'a']")))
-ABDUCTION = TaskRecord("abduction", triplet(SQUARE, Example("3", "9")))
-INDUCTION = TaskRecord(
-    "induction", induction_task(SQUARE, [Example(str(n), str(n * n)) for n in range(6)], "squares")
-)
-ERROR = TaskRecord("error", error_task("def f(x):\n    return x[9]", "''", "IndexError"))
+DEDUCTION = to_record("deduction", "def f(x):\n    return x", [Example("1", "[1, 'a']")])
+ABDUCTION = to_record("abduction", SQUARE, [Example("3", "9")])
+INDUCTION = to_record("induction", SQUARE, [Example(str(n), str(n * n)) for n in range(6)], "squares")
+ERROR = to_record("error", "def f(x):\n    return x[9]", [Example("''", "IndexError")])
 EQUAL_TO_ALL = """\
 class E{}:
     def __eq__(self, other):
@@ -83,7 +81,7 @@ def test_deduction_compares_values(answer: str, verdict: Verdict) -> None:
 @pytest.mark.parametrize("output", ["1", "1.0", "True"])
 @pytest.mark.parametrize("answer", ["1", "1.0", "True"])
 def test_true_one_and_one_point_nought_are_one_value_unless_strict(output: str, answer: str) -> None:
-    record = TaskRecord("deduction", triplet(SQUARE, Example("1", output)))
+    record = to_record("deduction", SQUARE, [Example("1", output)])
     assert judge(record, "output", answer) == CORRECT
     expected = CORRECT if output == answer else wrong("wrong-output")
     assert judge(record, "output", answer, STRICT) == expected
@@ -159,14 +157,14 @@ def test_error_compares_classes(answer: str, verdict: Verdict) -> None:
 
 
 def test_every_name_of_an_error_is_right() -> None:
-    record = TaskRecord("error", error_task("def f(x):\n    raise IOError", "1", "OSError"))
+    record = to_record("error", "def f(x):\n    raise IOError", [Example("1", "OSError")])
     assert judge(record, "error", "IOError") == judge(record, "error", "OSError") == CORRECT
     assert judge(record, "error", "FileNotFoundError") == wrong("wrong-error")
 
 
 def test_the_last_block_counts_and_others_do_not() -> None:
     two = wrap(f"{block('output', '1')}\n{block('output', '[1, 2]')}", Tags.THINK_ANSWER, "")
-    record = TaskRecord("deduction", triplet(SQUARE, Example("1", "[1, 2]")))
+    record = to_record("deduction", SQUARE, [Example("1", "[1, 2]")])
     assert asyncio.run(PACK.judge(record, two)) == CORRECT
     assert judge(record, "input", "[1, 2]") == malformed("no-answer")
     assert asyncio.run(PACK.judge(record, "[1, 2]")) == malformed("no-think-tags")
@@ -176,7 +174,7 @@ def test_knobs_of_proposals_do_not_bound_answers() -> None:
     program = "K = 2\ndef f(x):\n    # squares, by way of a constant\n    return x ** K"
     narrow = PythonCodePack(max_literal_chars=16, max_program_chars=64, keep_globals=False)
     assert judge(INDUCTION, "python", program, narrow).outcome is Outcome.CORRECT
-    record = TaskRecord("deduction", triplet(SQUARE, Example("1", repr("a" * 300))))
+    record = to_record("deduction", SQUARE, [Example("1", repr("a" * 300))])
     assert judge(record, "output", repr("a" * 300), narrow) == CORRECT
 
 
@@ -222,13 +220,13 @@ def under_first_seed(program: str, argument: str) -> str:
 def test_what_changes_from_run_to_run_is_no_right_answer() -> None:
     program = hashing("hash('a')")
     lucky = under_first_seed(program, "3")
-    record = TaskRecord("abduction", triplet(program, Example("7", lucky)))
+    record = to_record("abduction", program, [Example("7", lucky)])
     assert judge(record, "input", "3") == wrong("not-deterministic")
     examples = [Example(str(n), "1" if n == 7 else lucky) for n in range(4, 8)]
-    induction = TaskRecord("induction", induction_task(SQUARE, examples, "m"))
+    induction = to_record("induction", SQUARE, examples, "m")
     # Of 4 to 7, the hidden inputs are 6 and 7; the second holds in both runs.
     assert judge(induction, "python", program) == held(wrong("not-deterministic"), 1 / 2)
-    admitted = TaskRecord("abduction", triplet(program, Example("7", "1")))
+    admitted = to_record("abduction", program, [Example("7", "1")])
     assert judge(admitted, "input", "7") == CORRECT
 
 
@@ -244,7 +242,7 @@ def test_only_right_answers_are_run_a_second_time(monkeypatch: pytest.MonkeyPatc
     assert judge(ABDUCTION, "input", "3") == CORRECT
     assert seeds == [0, 1]
     seeds.clear()
-    wrong_record = TaskRecord("abduction", triplet(SQUARE, Example("3", "8")))
+    wrong_record = to_record("abduction", SQUARE, [Example("3", "8")])
     assert judge(wrong_record, "input", "3") == wrong("wrong-input")
     assert seeds == [0]
 

@@ -12,10 +12,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
+from tasks.kit.knobs import knob_defaults
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.composite import Schedule, choose_given, define_given
-from tasks.python_code.records import Example, triplet
+from tasks.python_code.knobs import PythonCodeKnobs
+from tasks.python_code.records import Example, to_record
 from tasks.registry import load_pack
 from tasks.sandbox import SandboxConfig
 
@@ -24,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 
 def deduction(program: str, argument: str = "2", output: str = "2") -> TaskRecord:
     """A record."""
-    return TaskRecord("deduction", triplet(program, Example(argument, output)))
+    return to_record("deduction", program, [Example(argument, output)])
 
 
 def proposal(program: str, argument: str = "1") -> str:
@@ -43,12 +45,7 @@ def test_defaults_are_those_of_the_file() -> None:
     config = OmegaConf.to_container(whole.pack, resolve=True)
     assert isinstance(config, dict)
     assert config.pop("_target_") == "tasks.python_code.PythonCodePack"
-    defaults = dict(PythonCodePack.__init__.__kwdefaults__)
-    assert config == defaults | {
-        "kinds": list(defaults["kinds"]),
-        "sandbox": asdict(SandboxConfig()),
-    }
-    assert list(config) == list(defaults)
+    assert config == knob_defaults(PythonCodeKnobs) | {"sandbox": asdict(SandboxConfig())}
 
 
 @pytest.mark.parametrize(

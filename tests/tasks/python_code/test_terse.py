@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
 from tasks.python_code import PythonCodePack
-from tasks.python_code.records import ERROR, INDUCTION, KINDS, Example, induction_task, read_examples, triplet
-from tasks.python_code.rule_draws import DOMAINS, draw_record, to_program
-from tasks.python_code.rules import Line, Rearrangement, Summary, compact, parse_rule
+from tasks.python_code.records import ERROR, INDUCTION, KINDS, Example, Task, to_record
+from tasks.python_code.rules import (
+    DOMAINS,
+    Line,
+    Rearrangement,
+    Summary,
+    compact,
+    draw_record,
+    parse_rule,
+    to_program,
+)
 from tasks.sandbox import Limits, SandboxConfig, equal, parse_literal
 
 PACK = PythonCodePack(terse=True, kinds=list(KINDS))
@@ -24,13 +32,13 @@ LONGEST = 80
 
 def record(kind: str, expression: str, argument: str, output: str) -> TaskRecord:
     """A deduction or an abduction task."""
-    return TaskRecord(kind, triplet(to_program(expression), Example(argument, output)))
+    return to_record(kind, to_program(expression), [Example(argument, output)])
 
 
 def induction(expression: str, *pairs: tuple[str, str]) -> TaskRecord:
     """An induction task."""
     examples = [Example(*pair) for pair in pairs]
-    return TaskRecord(INDUCTION, induction_task(to_program(expression), examples, "a rule"))
+    return to_record(INDUCTION, to_program(expression), examples, "a rule")
 
 
 def accept(kind: str, response: str) -> Accepted | Rejected:
@@ -224,9 +232,9 @@ def test_rules_agree_with_python() -> None:
     for domain in DOMAINS:
         for _ in range(60):
             task = draw_record(INDUCTION, domain, rng)
-            shown, hidden = read_examples(task.payload)
-            calls = runner.run(str(task.payload["program"]), [each.input for each in [*shown, *hidden]])
-            assert [call.literal for call in calls] == [each.output for each in [*shown, *hidden]]
+            examples = Task.read(task).examples
+            calls = runner.run(str(task.payload["program"]), [each.input for each in examples])
+            assert [call.literal for call in calls] == [each.output for each in examples]
     for _ in range(30):
         task = draw_record(ERROR, "numbers", rng)
         assert accept(ERROR, PACK.gold_proposal(task)) == Accepted(task)

@@ -1,0 +1,125 @@
+"""Decide whether a draft is a task, and work out what its solver is to find.
+
+A program makes a task if it keeps the rules of `tasks/kit/program.py` and gives equal values in two processes
+with different hash seeds, within half of the time that an attempt will have.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from tasks.contract import Rejected, TaskRecord
+from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
+from tasks.kit.program import Refusal, Rules, bound_names, check_program
+from tasks.python_code.composite import compose
+from tasks.python_code.records import ERROR, INDUCTION, Draft, Example, to_record
+from tasks.sandbox import Call, CallStatus
+from tasks.sandbox.literals import LiteralError, equal, parse_arguments, render_arguments
+
+MAX_MESSAGE_CHARS = 2_000
+
+_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")
+"""How a message would tell the program itself."""
+
+MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
+"""Errors that tell of the machine rather than of the program."""
+
+
+class Validator:
+    """Checks drafts. Blocks while programs run.
+
+    Args:
+        rules: What programs may be.
+        max_literal_chars: Longest input and output.
+        strict: Tell `1`, `1.0` and `True` apart, as the grader of the tasks does.
+        runner: Runs the programs.
+    """
+
+    def __init__(self, rules: Rules, max_literal_chars: int, strict: bool, runner: Runner) -> None:
+        self._rules = rules
+        self._max_literal_chars = max_literal_chars
+        self._strict = strict
+        self._runner = runner
+
+    def validate(self, kind: str, draft: Draft, given: Sequence[str] = ()) -> TaskRecord | Rejected:
+        """Return the task that a draft makes, or why it makes none.
+
+        Args:
+            kind: The kind of task.
+            draft: The draft.
+            given: Programs that the draft's has to call, as `g_0`, `g_1` and so on.
+
+        Raises:
+            SandboxBroken: The sandbox itself failed.
+        """
+        program = check_program(draft.program, self._rules)
+        if given and isinstance(program, str):
+            program = compose(program, given, self._rules.max_chars)
+        if isinstance(program, Refusal):
+            return Rejected(program.outcome, program.reason)
+        if kind == ERROR and not bound_names(program).isdisjoint(BUILT_IN_ERRORS):
+            # Errors are told apart by their names, so a name has to stand for one class.
+            return Rejected.wrong("error-redefined")
+        inputs = []
+        for text in draft.inputs:
+            arguments = read_input(text, self._max_literal_chars)
+            if isinstance(arguments, Refusal):
+                return Rejected(arguments.outcome, arguments.reason)
+            inputs.append(arguments)
+        message = draft.message.strip()
+        if kind == INDUCTION:
+            if not message:
+                return Rejected.malformed("no-message")
+            if reason := _message_fault(draft.message) or self._repeat_fault(inputs):
+                return Rejected.wrong(reason)
+        calls = self._runner.run(program, inputs)
+        reason = next(filter(None, (self._call_fault(kind, call) for call in calls)), "")
+        if reason := reason or self._runner.repeat_fault(program, inputs, calls):
+            return Rejected.wrong(reason)
+        outputs = [error_class(call) if kind == ERROR else call.literal or "" for call in calls]
+        return to_record(kind, program, list(map(Example, inputs, outputs)), message)
+
+    def _repeat_fault(self, inputs: Sequence[str]) -> str:
+        """Why a hidden example would be a shown one; "" if it is none."""
+        pairs = itertools.combinations(map(parse_arguments, inputs), 2)
+        return "repeated-input" if any(equal(*pair, self._strict) for pair in pairs) else ""
+
+    def _call_fault(self, kind: str, call: Call) -> str:
+        """Why what a call did makes no task; "" if it does."""
+        if kind != ERROR:
+            is_too_big = len(call.literal or "") > self._max_literal_chars
+            return fault(call) or ("output-too-big" if is_too_big else "")
+        if call.status is CallStatus.OK:
+            return "no-error"
+        error = error_class(call)
+        if call.status is not CallStatus.RAISED or error in MACHINE_ERRORS:
+            return fault(call)
+        return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
+
+
+def read_input(text: str, max_chars: int) -> str | Refusal:
+    """Return an argument list in canonical form, or why it is none; nothing in it is evaluated."""
+    if len(text) > max_chars:
+        return Refusal("input-too-big", True)
+    try:
+        arguments = parse_arguments(text)
+        # A number may be too long in decimal that was not in hexadecimal.
+        canonical = render_arguments(arguments)
+    except LiteralError as error:
+        return Refusal("input-too-deep" if "too deeply" in str(error) else "input-not-a-literal", True)
+    except ValueError:
+        return Refusal("input-too-big", True)
+    if not arguments:
+        return Refusal("no-input", True)
+    return canonical if len(canonical) <= max_chars else Refusal("input-too-big", True)
+
+
+def _message_fault(message: str) -> str:
+    if len(message) > MAX_MESSAGE_CHARS:
+        return "message-too-big"
+    if any("\ud800" <= char <= "\udfff" for char in message):
+        # Half a character could not be written into a ledger or given to a tokenizer.
+        return "message-not-unicode"
+    return "message-gives-program" if _DEFINITION.search(message) else ""
