@@ -10,7 +10,10 @@ Nothing here imports `recipe`, verl, ray or torch.
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
+import reprlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -44,6 +47,13 @@ class Outcome(StrEnum):
     """A valid task (propose) or a right answer (solve)."""
 
 
+class ContractError(TypeError):
+    """A value that the contract does not allow, found where it is made: a fault of the pack's code.
+
+    No `ValueError`: a pack that takes those for a fault of a response must not take this one for it.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class KindSpec:
     """A kind of task in a pack.
@@ -59,6 +69,16 @@ class KindSpec:
     reference_kinds: tuple[str, ...]
     num_references: int
 
+    def __post_init__(self) -> None:
+        named = isinstance(self.name, str) and re.fullmatch("[a-z0-9-]+", self.name)
+        _require(named, "KindSpec.name", "lower case letters, digits and hyphens", self.name)
+        shown = self.reference_kinds
+        are_names = isinstance(shown, tuple) and all(isinstance(kind, str) for kind in shown)
+        _require(are_names, "KindSpec.reference_kinds", "a tuple of strings", shown)
+        count = self.num_references
+        counts = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+        _require(counts, "KindSpec.num_references", "an integer from 0", count)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
@@ -72,12 +92,28 @@ class TaskRecord:
     kind: str
     payload: Mapping[str, Json]
 
+    def __post_init__(self) -> None:
+        _require(isinstance(self.kind, str), "TaskRecord.kind", "a string", self.kind)
+        payload = self.payload
+        _require(isinstance(payload, Mapping), "TaskRecord.payload", "a mapping", payload)
+        try:
+            # `nan` is written and read, but is no JSON, and equals nothing.
+            back = json.loads(json.dumps(dict(payload), allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ContractError(
+                f"TaskRecord.payload must be JSON; got {reprlib.repr(payload)}: {error}"
+            ) from error
+        _require(back == payload, "TaskRecord.payload", "what JSON does not change (no tuples, say)", payload)
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A proposal that is a valid task. Its outcome is `Outcome.CORRECT`."""
 
     record: TaskRecord
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.record, TaskRecord), "Accepted.record", "a TaskRecord", self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +127,11 @@ class Rejected:
 
     outcome: Outcome
     reason: str
+
+    def __post_init__(self) -> None:
+        refused = self.outcome is Outcome.MALFORMED or self.outcome is Outcome.WRONG
+        _require(refused, "Rejected.outcome", "MALFORMED or WRONG", self.outcome)
+        _require(_is_slug(self.reason), "Rejected.reason", "a slug such as no-answer", self.reason)
 
     @classmethod
     def malformed(cls, reason: str) -> Self:
@@ -118,6 +159,16 @@ class Verdict:
     reason: str
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        _require(isinstance(self.outcome, Outcome), "Verdict.outcome", "an Outcome", self.outcome)
+        if self.outcome is Outcome.CORRECT:
+            _require(self.reason == "", "Verdict.reason", "empty for CORRECT", self.reason)
+        else:
+            _require(_is_slug(self.reason), "Verdict.reason", "a slug such as no-answer", self.reason)
+        _require(isinstance(self.measures, Mapping), "Verdict.measures", "numbers by name", self.measures)
+        for name, number in self.measures.items():
+            _require(is_number(number), f"Verdict.measures[{name!r}]", "a finite number", number)
+
     @classmethod
     def correct(cls, measures: Mapping[str, float] | None = None) -> Self:
         """A right answer."""
@@ -132,6 +183,20 @@ class Verdict:
     def wrong(cls, reason: str, measures: Mapping[str, float] | None = None) -> Self:
         """It fits, and is not a right answer."""
         return cls(Outcome.WRONG, reason, measures or {})
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_slug(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", value) is not None
+
+
+def _require(holds: object, what: str, wanted: str, got: object) -> None:
+    if not holds:
+        raise ContractError(f"{what} must be {wanted}; got {reprlib.repr(got)}")
 
 
 class PackUnavailableError(RuntimeError):

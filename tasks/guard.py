@@ -13,16 +13,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
+import re
+import reprlib
 import threading
 import time
 import types
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
-from tasks import guard_types as expect
 from tasks.contract import (
     Accepted,
     CheckBrokenError,
@@ -33,8 +35,8 @@ from tasks.contract import (
     TaskPack,
     TaskRecord,
     Verdict,
+    is_number,
 )
-from tasks.guard_types import Expect
 
 DEADLINE_S = 3600.0
 """Seconds that one call may take, if nobody says otherwise: checks may wait in a queue for a sandbox."""
@@ -53,6 +55,20 @@ Result = TypeVar("Result")
 BAD_SETTING = (ValueError, FileNotFoundError)
 """What a pack may raise about its configuration, such as a file that it names; the run has not begun then."""
 
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 160
+
+
+def short(value: object) -> str:
+    """A value in one short line, for a message."""
+    return " ".join(_repr.repr(value).split())
+
+
+def short_error(error: BaseException) -> str:
+    """An exception's class and words, in one short line."""
+    words = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
 
 def bad_setting(pack: str, error: Exception) -> Exception:
     """The same complaint about a setting, with the name of the pack."""
@@ -62,6 +78,116 @@ def bad_setting(pack: str, error: Exception) -> Exception:
 
 class PackError(RuntimeError):
     """A pack broke its contract. One line: the pack, the method, the arguments, and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected(Generic[Result]):
+    """What a member of a pack has to be or to return.
+
+    Its type is in the contract, but a pack of somebody else may have been checked by nobody; and what its
+    parts have to be, as far as `KindSpec`, `TaskRecord`, `Rejected` and `Verdict` cannot see it themselves.
+    """
+
+    wanted: str
+    holds: Callable[[Any], object]
+    each: Expected[Any] | None = None
+
+    def fault(self, value: object) -> str:
+        """What is wrong with a value, in words; "" if nothing is."""
+        if not self.holds(value):
+            return f"{short(value)}; it must be {self.wanted}"
+        if self.each is None or not isinstance(value, Sequence):
+            return ""
+        return next((fault for part in value if (fault := self.each.fault(part))), "")
+
+
+def _spelled(pattern: str, value: object, *taken: str) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None and value not in taken
+
+
+def _is_message(value: object) -> bool:
+    parts = list(value.values()) if isinstance(value, dict) and set(value) == {"role", "content"} else [""]
+    return all(isinstance(part, str) and part for part in parts)
+
+
+def _are_kinds(value: object) -> bool:
+    if not (isinstance(value, tuple) and value and all(isinstance(spec, KindSpec) for spec in value)):
+        return False
+    names = [spec.name for spec in value]
+    return len(set(names)) == len(names) and all(set(spec.reference_kinds) <= set(names) for spec in value)
+
+
+def _is_record(value: object, kinds: Sequence[str]) -> bool:
+    return isinstance(value, TaskRecord) and value.kind in kinds
+
+
+def _record(*kinds: str) -> Expected[TaskRecord]:
+    return Expected(f"a TaskRecord of kind {' or '.join(kinds)}", partial(_is_record, kinds=kinds))
+
+
+def _answer(kind: str) -> Expected[Accepted | Rejected]:
+    return Expected(
+        f"Accepted or Rejected, with a record of kind {kind}",
+        lambda value: (
+            _is_record(value.record, [kind]) if isinstance(value, Accepted) else isinstance(value, Rejected)
+        ),
+    )
+
+
+def _verdict(measure_names: Sequence[str]) -> Expected[Verdict]:
+    return Expected(
+        f"a Verdict with measures out of measure_names: {', '.join(measure_names) or 'none'}",
+        lambda value: isinstance(value, Verdict) and set(value.measures) <= set(measure_names),
+    )
+
+
+def _features(asked: Sequence[str]) -> Expected[dict[str, float]]:
+    return Expected(
+        f"one finite number for each of {', '.join(asked)}",
+        lambda value: (
+            isinstance(value, Mapping) and set(value) == set(asked) and all(map(is_number, value.values()))
+        ),
+    )
+
+
+_SPELLING = "lower case letters, digits and hyphens"
+_NOTHING: Expected[None] = Expected("None", lambda value: value is None)
+_FLAG: Expected[bool] = Expected("True or False", lambda value: isinstance(value, bool))
+_TEXT: Expected[str] = Expected("a string", lambda value: isinstance(value, str))
+_KEY: Expected[str | None] = Expected(
+    "a string or None", lambda value: value is None or isinstance(value, str)
+)
+_NAMES: Expected[tuple[str, ...]] = Expected(
+    "a tuple of strings",
+    lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+)
+_DIFFICULTY: Expected[str] = Expected(
+    f"{_SPELLING}, and not 'none'", lambda value: _spelled("[a-z0-9-]*", value, "none")
+)
+_GROUPS: Expected[tuple[str, ...]] = Expected(
+    f"a tuple of strings, at least one of {_SPELLING}, and not 'all'",
+    lambda value: isinstance(value, tuple) and value and all(_spelled("[a-z0-9-]+", g, "all") for g in value),
+)
+_KINDS: Expected[tuple[KindSpec, ...]] = Expected(
+    "a tuple of KindSpec, at least one, with unlike names, and references to kinds among them", _are_kinds
+)
+_PROMPT: Expected[list[Message]] = Expected(
+    "a list of messages, at least one",
+    lambda value: isinstance(value, list) and value,
+    Expected("a message with 'role' and 'content', two strings that are not empty", _is_message),
+)
+
+ATTRIBUTES: Mapping[str, Expected[Any]] = {
+    "name": Expected(
+        "lower case letters, digits and underscores", lambda value: _spelled("[a-z0-9_]+", value)
+    ),
+    "held_out_version": Expected(
+        "an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+    "checks_repeat": _FLAG,
+    "resolves": _FLAG,
+}
+"""What the attributes of a pack have to be."""
 
 
 class GuardedPack(TaskPack):
@@ -92,162 +218,128 @@ class GuardedPack(TaskPack):
         self._watch = watch
         self._repeat_every = repeat_every
         self._num_calls: Counter[str] = Counter()
-        for attribute, expected in expect.ATTRIBUTES.items():
+        for attribute, expected in ATTRIBUTES.items():
             value = getattr(pack, attribute, None)
-            if fault := expected(value):
-                raise PackError(f"pack {type(pack).__name__}: {attribute} {fault}")
-        # Facts of the instance here, of the class in the contract.
-        self.name = pack.name  # type: ignore[misc]
-        self.held_out_version = pack.held_out_version  # type: ignore[misc]
-        self.checks_repeat = pack.checks_repeat  # type: ignore[misc]
-        self.resolves = pack.resolves
+            if fault := expected.fault(value):
+                raise PackError(f"pack {type(pack).__name__}: {attribute} is {fault}")
+            setattr(self, attribute, value)
 
     def require_available(self) -> None:
-        """See `TaskPack.require_available`."""
-        self._call(
-            "require_available", self._pack.require_available, expect.nothing, allowed=(PackUnavailableError,)
-        )
+        self._call("require_available", _NOTHING, allowed=(PackUnavailableError,))
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
-        """See `TaskPack.kinds`."""
-        return self._call("kinds", lambda: self._pack.kinds, expect.kinds)
+        return self._call("kinds", _KINDS)
 
     def seeds(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.seeds`."""
-        return self._call("seeds", self._pack.seeds, self._records, allowed=BAD_SETTING)
+        return self._call("seeds", self._records(), allowed=BAD_SETTING)
 
     def propose_prompt(
         self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
-        """See `TaskPack.propose_prompt`."""
-        return self._call(
-            "propose_prompt", self._pack.propose_prompt, expect.messages, kind, references, rng, step=step
-        )
+        return self._call("propose_prompt", _PROMPT, kind, references, rng, step=step)
 
     async def accept(
         self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
     ) -> Accepted | Rejected:
-        """See `TaskPack.accept`."""
-        return await self._call_async(
-            "accept", self._pack.accept, expect.accepted(kind), kind, response, references, step=step
-        )
+        return await self._call_async("accept", _answer(kind), kind, response, references, step=step)
 
     async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        """See `TaskPack.resolve`."""
-        return await self._call_async(
-            "resolve", self._pack.resolve, expect.accepted(record.kind), record, responses
-        )
+        return await self._call_async("resolve", _answer(record.kind), record, responses)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """See `TaskPack.feature_names`."""
-        return self._call("feature_names", lambda: self._pack.feature_names, expect.names)
+        return self._call("feature_names", _NAMES)
 
     def features(
         self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
     ) -> dict[str, float]:
-        """See `TaskPack.features`."""
-        return self._call("features", self._pack.features, expect.features(names), record, references, names)
+        return self._call("features", _features(names), record, references, names)
 
     def answer_key(self, record: TaskRecord) -> str | None:
-        """See `TaskPack.answer_key`."""
-        return self._call("answer_key", self._pack.answer_key, expect.optional_text, record)
+        return self._call("answer_key", _KEY, record)
 
     def structure_key(self, record: TaskRecord) -> str | None:
-        """See `TaskPack.structure_key`."""
-        return self._call("structure_key", self._pack.structure_key, expect.optional_text, record)
+        return self._call("structure_key", _KEY, record)
 
     def difficulty(self, record: TaskRecord) -> str:
-        """See `TaskPack.difficulty`."""
-        return self._call("difficulty", self._pack.difficulty, expect.label, record)
+        return self._call("difficulty", _DIFFICULTY, record)
 
     @property
     def measure_names(self) -> tuple[str, ...]:
-        """See `TaskPack.measure_names`."""
-        return self._call("measure_names", lambda: self._pack.measure_names, expect.names)
+        return self._call("measure_names", _NAMES)
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        """See `TaskPack.solve_prompt`."""
-        return self._call("solve_prompt", self._pack.solve_prompt, expect.messages, record)
+        return self._call("solve_prompt", _PROMPT, record)
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
-        """See `TaskPack.judge`."""
-        expected = expect.verdict(self.measure_names)
-        return await self._call_async("judge", self._pack.judge, expected, record, response)
+        return await self._call_async("judge", _verdict(self.measure_names), record, response)
 
     def gold_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_response`."""
-        return self._call("gold_response", self._pack.gold_response, expect.text, record)
+        return self._call("gold_response", _TEXT, record)
 
     def worked_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.worked_response`."""
-        return self._call("worked_response", self._pack.worked_response, expect.text, record)
+        return self._call("worked_response", _TEXT, record)
 
     def gold_proposal(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_proposal`."""
-        return self._call("gold_proposal", self._pack.gold_proposal, expect.text, record)
+        return self._call("gold_proposal", _TEXT, record)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """See `TaskPack.sample_record`."""
-        return self._call("sample_record", self._pack.sample_record, expect.record_of(kind), kind, rng)
+        return self._call("sample_record", _record(kind), kind, rng)
 
     def held_out(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.held_out`."""
-        return self._call("held_out", self._pack.held_out, self._records, allowed=BAD_SETTING)
+        return self._call("held_out", self._records(), allowed=BAD_SETTING)
 
     def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
-        """See `TaskPack.held_out_groups`."""
-        return self._call("held_out_groups", self._pack.held_out_groups, expect.groups, record)
+        return self._call("held_out_groups", _GROUPS, record)
 
     def task_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.task_key`."""
-        return self._call("task_key", self._pack.task_key, expect.text, record)
+        return self._call("task_key", _TEXT, record)
 
-    def _records(self, value: object) -> str:
-        return expect.records([spec.name for spec in self.kinds], value)
+    def _records(self) -> Expected[Sequence[TaskRecord]]:
+        return Expected(
+            "a sequence of TaskRecord",
+            lambda value: isinstance(value, Sequence) and not isinstance(value, str),
+            _record(*(spec.name for spec in self.kinds)),
+        )
 
     def _call(
         self,
         method: str,
-        function: Callable[..., Result],
-        expected: Expect,
+        expected: Expected[Result],
         *arguments: Any,
         allowed: tuple[type[Exception], ...] = (),
         **options: Any,
     ) -> Result:
-        """Call a method, twice where it is due, and check what it returns."""
+        """Call a method or read a property, twice where it is due, and check what comes back."""
         call = partial(_describe, method, arguments, options)
-        due = self._is_due(method)
-        copies = copy.deepcopy(arguments) if due else ()  # a generator is drawn from once
+        copies = self._copies(method, arguments)
 
         def once(given: Sequence[Any]) -> Result:
             with self._named(call, allowed), self._watched(call):
-                return function(*given, **options)
+                member = getattr(self._pack, method)
+                is_property = isinstance(getattr(TaskPack, method), property)
+                result: Result = member if is_property else member(*given, **options)
+                return result
 
         result = once(arguments)
-        self._check(call, expected(result))
-        if due:
-            self._check_untouched(call, copies, arguments)
+        self._check(call, expected, result, arguments, copies)
+        if copies is not None:
             self._compare(call, result, once(copies))
         return result
 
     async def _call_async(
-        self,
-        method: str,
-        function: Callable[..., Awaitable[Result]],
-        expected: Expect,
-        *arguments: Any,
-        **options: Any,
+        self, method: str, expected: Expected[Result], *arguments: Any, **options: Any
     ) -> Result:
         """`_call` for a coroutine, with a deadline."""
         call = partial(_describe, method, arguments, options)
+        copies = self._copies(method, arguments)
 
         async def once() -> Result:
             with self._named(call):
-                started = function(*arguments, **options)
+                started = getattr(self._pack, method)(*arguments, **options)
                 if not isinstance(started, Coroutine):
-                    raise TypeError(f"{method} must be `async def`; it returned {expect.short(started)}")
+                    raise TypeError(f"{method} must be `async def`; it returned {short(started)}")
                 deadline = asyncio.timeout(self._deadline_s)
                 try:
                     async with deadline:
@@ -257,19 +349,17 @@ class GuardedPack(TaskPack):
                         raise
                     raise self._late(call) from None
 
-        due = self._is_due(method)
-        copies = copy.deepcopy(arguments) if due else ()
         result = await once()
-        self._check(call, expected(result))
-        if due:
-            self._check_untouched(call, copies, arguments)
-            if self.checks_repeat:
-                self._compare(call, result, await once())
+        self._check(call, expected, result, arguments, copies)
+        if copies is not None and self.checks_repeat:
+            self._compare(call, result, await once())
         return result
 
-    def _is_due(self, method: str) -> bool:
+    def _copies(self, method: str, arguments: Sequence[Any]) -> Sequence[Any] | None:
+        """The arguments as they were, if this call is to be made twice: a generator is drawn from once."""
         self._num_calls[method] += 1
-        return self._num_calls[method] % self._repeat_every == 0
+        is_due = self._num_calls[method] % self._repeat_every == 0
+        return copy.deepcopy(arguments) if is_due else None
 
     @contextmanager
     def _named(self, call: Call, allowed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
@@ -286,22 +376,28 @@ class GuardedPack(TaskPack):
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # the boundary to code of others
             if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                 raise
-            self._raise(self._error(call, f"raised {expect.short_error(error)}"), error)
+            self._raise(self._error(call, f"raised {short_error(error)}"), error)
 
-    def _check(self, call: Call, fault: str) -> None:
-        if fault:
-            self._raise(self._error(call, fault))
-
-    def _check_untouched(self, call: Call, before: Sequence[Any], after: Sequence[Any]) -> None:
-        for was, found in zip(before, after, strict=True):
+    def _check(
+        self,
+        call: Call,
+        expected: Expected[Result],
+        result: Result,
+        arguments: Sequence[Any],
+        copies: Sequence[Any] | None,
+    ) -> None:
+        """Check a result, and where the call is due, that it left its arguments alone."""
+        if fault := expected.fault(result):
+            self._raise(self._error(call, f"returned {fault}"))
+        for was, found in zip(copies, arguments, strict=True) if copies else ():
             # A generator is there to be drawn from.
             if not isinstance(found, random.Random) and found != was:
-                both = f"{expect.short(was)} and then {expect.short(found)}"
+                both = f"{short(was)} and then {short(found)}"
                 self._raise(self._error(call, f"must leave its arguments as they are; one was {both}"))
 
     def _compare(self, call: Call, first: object, second: object) -> None:
         if first != second:
-            both = f"{expect.short(first)} and then {expect.short(second)}"
+            both = f"{short(first)} and then {short(second)}"
             fault = f"must return the same for the same arguments; it returned {both}"
             self._raise(self._error(call, fault))
 
@@ -314,7 +410,7 @@ class GuardedPack(TaskPack):
     def _error(self, call: Call, fault: str) -> PackError:
         return PackError(f"pack {self.name}: {call()} {fault}")
 
-    def _raise(self, error: PackError, cause: BaseException | None = None) -> None:
+    def _raise(self, error: PackError, cause: BaseException | None = None) -> NoReturn:
         if self._tell is not None:
             self._tell(error)
         raise error from cause
@@ -366,8 +462,8 @@ def _is_being_cancelled() -> bool:
 
 
 def _describe(method: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str:
-    given = [expect.short(argument) for argument in arguments]
-    given += [f"{name}={expect.short(value)}" for name, value in options.items()]
+    given = [short(argument) for argument in arguments]
+    given += [f"{name}={short(value)}" for name, value in options.items()]
     return f"{method}({', '.join(given)})"
 
 

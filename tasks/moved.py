@@ -17,6 +17,7 @@ from types import CodeType, ModuleType
 MOVED = {
     "tasks.conformance": "tasks.check.conformance",
     "tasks.gallery": "tasks.check.gallery",
+    "tasks.guard_types": "tasks.guard",
     "tasks.held_out_file": "tasks.kit.held_out_file",
     "tasks.kinds_pack": "tasks.kit.kinds",
     "tasks.knobs": "tasks.kit.knobs",

@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import tasks
-from tasks.contract import TaskPack
-from tasks.guard import BAD_SETTING, PackError, bad_setting
-from tasks.guard_types import short, short_error
+from tasks.contract import ContractError, TaskPack
+from tasks.guard import BAD_SETTING, PackError, bad_setting, short, short_error
 
 ENTRY_POINT_GROUP = "azr.packs"
 
@@ -33,7 +32,7 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
     Raises:
         ValueError: There is no such pack, or it has no such knob, or a knob has a value it cannot have.
         FileNotFoundError: A knob names a file that is not there.
-        PackError: The class cannot be built for a reason of its own.
+        PackError: The class cannot be imported or built for a reason of its own.
     """
     if isinstance(config, str):
         config = {"_target_": config}
@@ -41,7 +40,10 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
     target = config.get("_target_")
     if not isinstance(target, str):
         raise ValueError(f"pack._target_ must be a class or a pack's name; got {target!r}. {_available()}")
-    pack_class = _find_class(target)
+    try:
+        pack_class = _find_class(target)
+    except ContractError as error:
+        raise PackError(f"pack {target}: importing it raised {short_error(error)}") from error
     known = list(inspect.signature(pack_class).parameters)
     for knob in knobs:
         if knob not in known:

@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 
 from tasks.check.leaks import find_leak
 from tasks.contract import Accepted, KindSpec, Outcome, Rejected, TaskPack, TaskRecord
-from tasks.guard import GuardedPack, PackError
-from tasks.guard_types import short
+from tasks.guard import GuardedPack, PackError, short
 
 Build = Callable[[], TaskPack]
 Check = Callable[[Build], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import pickle
 import random
 import re
@@ -26,8 +27,7 @@ from tasks.contract import (
     TaskRecord,
     Verdict,
 )
-from tasks.guard import GuardedPack, PackError, ThreadWatch
-from tasks.guard_types import ATTRIBUTES
+from tasks.guard import ATTRIBUTES, GuardedPack, PackError, ThreadWatch
 
 RECORD = TaskRecord("deduction", {"a": 7, "op": "+", "b": 1})
 
@@ -45,9 +45,9 @@ def returns(value: object) -> Callable[..., object]:
     return lambda *arguments, **options: value
 
 
-def returns_later(value: object) -> Callable[..., object]:
+def returns_later(make: Callable[[], object]) -> Callable[..., object]:
     async def answer(*arguments: object, **options: object) -> object:
-        return value
+        return make()
 
     return answer
 
@@ -108,8 +108,10 @@ def test_a_guarded_pack_pickles() -> None:
 
 WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("solve_prompt", "Solve it.", "returned 'Solve it.'; it must be a list of messages"),
-    ("solve_prompt", [{"role": "user"}], "it must have 'role' and 'content'"),
-    ("solve_prompt", [{"role": "user", "content": ""}], "strings that are not empty"),
+    ("solve_prompt", [{"role": "user"}], "it must be a message with 'role' and 'content'"),
+    ("solve_prompt", [{"role": "user", "content": ""}], "two strings that are not empty"),
+    ("solve_prompt", [{"role": "user", "content": "8", "name": "x"}], "a message with 'role' and 'content'"),
+    ("solve_prompt", [], "a list of messages, at least one"),
     ("gold_response", 8, "returned 8; it must be a string"),
     ("gold_proposal", None, "returned None; it must be a string"),
     ("task_key", b"8", "it must be a string"),
@@ -118,8 +120,8 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
     ("held_out_groups", ("easy", "all"), "and not 'all'"),
-    ("held_out_groups", ("",), "it must be at least one of lower case letters, digits and hyphens"),
-    ("held_out_groups", (), "it must be at least one of"),
+    ("held_out_groups", ("",), "at least one of lower case letters, digits and hyphens"),
+    ("held_out_groups", (), "it must be a tuple of strings, at least one"),
     ("held_out_groups", "easy", "it must be a tuple of strings"),
 ]
 
@@ -135,58 +137,84 @@ def test_wrong_types_are_named(method: str, value: object, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("make", "said"),
     [
-        (True, "returned True; it must be a Verdict"),
-        (Verdict("correct", ""), "it must be an Outcome"),  # type: ignore[arg-type]
-        (Verdict(Outcome.WRONG, ""), "gave the reason ''"),
-        (Verdict(Outcome.WRONG, "Not right!"), "it must be a slug"),
-        (Verdict(Outcome.CORRECT, "well-done"), "for CORRECT"),
-        (Verdict(Outcome.WRONG, "no", {"size": 1.0}), "numbers by name, of measure_names: distance"),
-        (Verdict(Outcome.WRONG, "no", {"distance": float("nan")}), "measured distance as nan"),
+        (lambda: True, "returned True; it must be a Verdict"),
+        (lambda: Verdict("correct", ""), "Verdict.outcome must be an Outcome; got 'correct'"),  # type: ignore[arg-type]
+        (lambda: Verdict.wrong(""), "Verdict.reason must be a slug such as no-answer; got ''"),
+        (lambda: Verdict.wrong("Not right!"), "Verdict.reason must be a slug such as no-answer"),
+        (lambda: Verdict(Outcome.CORRECT, "well-done"), "Verdict.reason must be empty for CORRECT"),
+        (lambda: Verdict.correct(3), "Verdict.measures must be numbers by name; got 3"),  # type: ignore[arg-type]
+        (lambda: Verdict.wrong("no", {"size": 1.0}), "with measures out of measure_names: distance"),
+        (lambda: Verdict.wrong("no", {"distance": math.nan}), "measures['distance'] must be a finite number"),
+        (lambda: Verdict.wrong("no", {"distance": True}), "measures['distance'] must be a finite number"),
     ],
 )
-def test_wrong_verdicts_are_named(value: object, said: str) -> None:
-    with pytest.raises(PackError, match=re.escape(said)):
-        judge(GuardedPack(faulty("judge", returns_later(value))))
+def test_wrong_verdicts_are_named(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(PackError, match=re.escape(said)) as caught:
+        judge(GuardedPack(faulty("judge", returns_later(make))))
+    assert str(caught.value).startswith("pack arithmetic: judge(TaskRecord(kind='deduction'")
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("make", "said"),
     [
-        (RECORD, "it must be Accepted or Rejected"),
-        (Rejected(Outcome.CORRECT, "fine"), "must be MALFORMED or WRONG"),
-        (Accepted(TaskRecord("induction", {})), "returned a record of the kind 'induction'"),
-        (Accepted(TaskRecord("deduction", {"pair": (1, 2)})), "JSON changes"),
-        (Accepted(TaskRecord("deduction", {"set": {1}})), "no JSON"),  # type: ignore[dict-item]
-        (Accepted(TaskRecord("deduction", {"nan": float("nan")})), "no JSON"),
-        (Accepted(TaskRecord("deduction", "7 + 1")), "it must be a mapping"),  # type: ignore[arg-type]
+        (lambda: RECORD, "it must be Accepted or Rejected"),
+        (lambda: Accepted({}), "Accepted.record must be a TaskRecord"),  # type: ignore[arg-type]
+        (lambda: Rejected(Outcome.CORRECT, "fine"), "Rejected.outcome must be MALFORMED or WRONG"),
+        (lambda: Rejected.wrong("No majority"), "Rejected.reason must be a slug"),
+        (lambda: Accepted(TaskRecord("induction", {})), "with a record of kind deduction"),
+        (lambda: TaskRecord("deduction", {"pair": (1, 2)}), "what JSON does not change"),
+        (lambda: TaskRecord("deduction", {"set": {1}}), "TaskRecord.payload must be JSON"),  # type: ignore[dict-item]
+        (lambda: TaskRecord("deduction", {"nan": math.nan}), "TaskRecord.payload must be JSON"),
+        (lambda: TaskRecord("deduction", "7 + 1"), "TaskRecord.payload must be a mapping"),  # type: ignore[arg-type]
+        (lambda: TaskRecord(7, {}), "TaskRecord.kind must be a string; got 7"),  # type: ignore[arg-type]
     ],
 )
-def test_wrong_answers_to_proposals_are_named(value: object, said: str) -> None:
-    pack = GuardedPack(faulty("accept", returns_later(value)))
-    with pytest.raises(PackError, match=re.escape(said)):
-        asyncio.run(pack.accept("deduction", "7 + 1", []))
+@pytest.mark.parametrize("method", ["accept", "resolve"])
+def test_wrong_answers_to_proposals_are_named(method: str, make: Callable[[], object], said: str) -> None:
+    pack = GuardedPack(faulty(method, returns_later(make)))
+    with pytest.raises(PackError, match=re.escape(said)) as caught:
+        asyncio.run(pack.accept("deduction", "7 + 1", []) if method == "accept" else pack.resolve(RECORD, []))
+    assert str(caught.value).startswith(f"pack arithmetic: {method}(")
 
 
 @pytest.mark.parametrize(
-    ("kinds", "said"),
+    ("make", "said"),
     [
-        ((), "at least one"),
-        ((KindSpec("code_i", (), 0),), "the kind 'code_i'"),
-        ((KindSpec("a", (), 0), KindSpec("a", (), 0)), "a kind twice"),
-        ((KindSpec("a", ("b",), 0),), "shows ('b',) as references of a; they must be of a"),
-        ((KindSpec("a", "a", 0),), "shows 'a' as references of a"),  # type: ignore[arg-type]
-        ((KindSpec("a", ("a",), -1),), "shows -1 references of a"),
+        (lambda: (), "at least one"),
+        (lambda: [KindSpec("a", (), 0)], "must be a tuple of KindSpec"),
+        (lambda: (KindSpec("code_i", (), 0),), "KindSpec.name must be lower case letters"),
+        (lambda: (KindSpec("a", (), 0), KindSpec("a", (), 0)), "with unlike names"),
+        (lambda: (KindSpec("a", ("b",), 0),), "and references to kinds among them"),
+        (lambda: (KindSpec("a", "a", 0),), "KindSpec.reference_kinds must be a tuple of strings; got 'a'"),  # type: ignore[arg-type]
+        (lambda: (KindSpec("a", ("a",), -1),), "KindSpec.num_references must be an integer from 0; got -1"),
+        (lambda: (KindSpec("a", ("a",), True),), "KindSpec.num_references must be an integer from 0"),
     ],
 )
-def test_wrong_kinds_are_named(kinds: tuple[KindSpec, ...], said: str) -> None:
-    with pytest.raises(PackError, match=re.escape(said)):
-        _ = GuardedPack(faulty("kinds", property(returns(kinds)))).kinds  # type: ignore[arg-type]
+def test_wrong_kinds_are_named(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(PackError, match=r"^pack arithmetic: kinds\(\) .*" + re.escape(said)):
+        _ = GuardedPack(faulty("kinds", property(lambda self: make()))).kinds  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["seeds", "held_out"])
+def test_a_wrong_record_among_many_is_named(method: str) -> None:
+    records = [RECORD] * 50 + [TaskRecord("no-kind", {})]
+    said = (
+        rf"{method}\(\) returned TaskRecord\(kind='no-kind', payload={{}}\); it must be a TaskRecord of kind"
+    )
+    with pytest.raises(PackError, match=said):
+        getattr(GuardedPack(faulty(method, returns(records))), method)()
+    # A setting may be wrong there, and is told as one; what the contract does not allow is no setting.
+    with pytest.raises(PackError, match=rf"{method}\(\) raised ContractError: TaskRecord.payload must be"):
+        getattr(GuardedPack(faulty(method, lambda self: [TaskRecord("deduction", None)])), method)()
 
 
 def test_wrong_features_are_named() -> None:
-    for value, said in (({}, "one number for each of size"), ({"size": float("inf")}, "finite number")):
+    for value, said in (
+        ({}, "returned {}; it must be one"),
+        ({"size": math.inf}, "finite number for each of size"),
+    ):
         with pytest.raises(PackError, match=said):
             GuardedPack(faulty("features", returns(value))).features(RECORD, [], ["size"])
 
@@ -207,10 +235,6 @@ def resolve(pack: TaskPack) -> Accepted | Rejected:
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        (returns_later(RECORD), "it must be Accepted or Rejected"),
-        (returns_later(Accepted(TaskRecord("induction", {}))), "returned a record of the kind 'induction'"),
-        (returns_later(Rejected(Outcome.CORRECT, "fine")), "must be MALFORMED or WRONG"),
-        (returns_later(Rejected(Outcome.WRONG, "No majority")), "it must be a slug"),
         (returns(Accepted(RECORD)), "resolve must be `async def`"),
         (raises(KeyError("answer")), "raised KeyError: 'answer'"),
     ],

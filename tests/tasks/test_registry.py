@@ -10,6 +10,7 @@ import pytest
 
 from tasks import registry
 from tasks.arithmetic import ArithmeticPack
+from tasks.guard import PackError
 from tasks.registry import available_packs, load_pack
 
 
@@ -96,3 +97,15 @@ def test_a_pack_that_lacks_a_dependency_says_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         load_pack("broken_pack.Pack")
+
+
+def test_a_pack_that_breaks_the_contract_where_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "early_pack.py").write_text(
+        "from tasks.contract import *\nKINDS = (KindSpec('a_b', (), 0),)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = r"^pack early_pack.Pack: importing it raised ContractError: KindSpec.name must be .*; got 'a_b'$"
+    with pytest.raises(PackError, match=said):
+        load_pack("early_pack.Pack")

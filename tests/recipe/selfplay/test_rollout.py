@@ -361,7 +361,7 @@ def test_attempts_do_not_wait_for_other_proposals(arithmetic: ArithmeticPack) ->
 # ------------------------------ requests as JSON ------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
