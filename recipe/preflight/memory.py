@@ -15,8 +15,8 @@ from enum import StrEnum
 from omegaconf import DictConfig
 
 from recipe.config import ROLLOUT_DTYPES
-from recipe.preflight.model_shape import ModelShape
-from recipe.preflight.problems import Problems, unless
+from recipe.preflight.model import ModelShape
+from recipe.preflight.slots import num_workers
 
 GIB = 2**30
 BYTES = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
@@ -192,7 +192,7 @@ def _model_on_host(config: DictConfig, shape: ModelShape, workers: int, replicas
         Part("logits", workers * _logits(config, shape)),
         Part("weights in vLLM", replicas * weights_of_vllm),
         Part("key-value cache", replicas * config.cpu.kv_cache_gib),
-        Part("weight transfer", workers * _bucket_gib(config)),
+        Part("weight transfer", workers * bucket_gib(config)),
     ]
 
 
@@ -204,24 +204,7 @@ def kv_tokens(config: DictConfig, shape: ModelShape, cache_gib: float) -> int:
     rollout = config.actor_rollout_ref.rollout
     heads = max(1, shape.num_kv_heads // rollout.tensor_model_parallel_size)
     token = 2 * shape.num_layers * heads * shape.head_size * _rollout_bytes(config)
-    return int(cache_gib * GIB / token)
-
-
-def problems_with_types(config: DictConfig) -> Problems:
-    """Number types that have no size here; verl and vLLM refuse most of them much later."""
-    fsdp = config.actor_rollout_ref.actor.fsdp_config
-    mixed = fsdp.get("mixed_precision") or {}
-    types = {"model_dtype": fsdp.model_dtype, **{f"mixed_precision.{name}": mixed[name] for name in mixed}}
-    for name, value in types.items():
-        yield from unless(
-            value in BYTES,
-            f"actor_rollout_ref.actor.fsdp_config.{name} must be one of {', '.join(BYTES)}; got {value!r}",
-        )
-    dtype = config.actor_rollout_ref.rollout.dtype
-    yield from unless(
-        dtype in ROLLOUT_DTYPES,
-        f"actor_rollout_ref.rollout.dtype must be one of {', '.join(ROLLOUT_DTYPES)}; got {dtype!r}",
-    )
+    return max(0, int(cache_gib * GIB / token))
 
 
 def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
@@ -270,7 +253,7 @@ def _activations(config: DictConfig, shape: ModelShape) -> float:
     (arXiv:2205.14135), but packed sequences under sdpa have a T x T mask, of 1 byte and 1 number an entry.
     """
     model = config.actor_rollout_ref.model
-    tokens, compute = _micro_batch_tokens(config), _compute_bytes(config)
+    tokens, compute = micro_batch_tokens(config), _compute_bytes(config)
     rows = 6 * shape.hidden_size + 2 * shape.head_size * (shape.num_heads + shape.num_kv_heads)
     block = tokens * (compute * (rows + 4 * shape.intermediate_size) + 2 * 4 * shape.hidden_size)
     stream = tokens * shape.hidden_size * compute
@@ -291,11 +274,18 @@ def _logits(config: DictConfig, shape: ModelShape) -> float:
         copies += ENTROPY_COPIES
     if rollout.temperature != 1:
         copies += 1  # verl divides by it out of place
-    return copies * _compute_bytes(config) * _micro_batch_tokens(config) * shape.vocab_size / GIB
+    return copies * _compute_bytes(config) * micro_batch_tokens(config) * shape.vocab_size / GIB
 
 
-def _micro_batch_tokens(config: DictConfig) -> int:
+def micro_batch_tokens(config: DictConfig) -> int:
+    """Most tokens of a micro-batch on one worker."""
     tokens: int = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu
+    return tokens
+
+
+def sequence_tokens(config: DictConfig) -> int:
+    """Most tokens of a prompt and its response."""
+    tokens: int = config.data.max_prompt_length + config.data.max_response_length
     return tokens
 
 
@@ -323,13 +313,14 @@ def _has_reference(config: DictConfig) -> bool:
     return bool(wanted and not _rank(config))
 
 
-def _bucket_gib(config: DictConfig) -> float:
+def bucket_gib(config: DictConfig) -> float:
+    """GiB of the bucket through which a worker passes its weights on to vLLM."""
     bucket: float = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
     return bucket / 1024
 
 
 def _sharded_over(config: DictConfig) -> int:
     """Workers that share one copy of the model: all, or as many as `fsdp_size` says."""
-    workers: int = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    workers = num_workers(config)
     size: int = config.actor_rollout_ref.actor.fsdp_config.fsdp_size
     return workers if size < 0 else min(size, workers)

@@ -1,38 +1,111 @@
-"""Rules across fields, checked before Ray or a model is started: cheap failures come before expensive ones.
+"""Every rule that is looked at before Ray or a model is started, and the one collector of what is broken.
 
-One list of rules, two readers: `check` stops at the first that is broken, `find_problems` tells all of them.
-Neither needs verl, Ray or torch.
+`recipe.doctor` asks for all of it (`find_problems`); a run stops at the first rule that refuses (`check`). To
+add a rule, write one function with the decorator `rule`: it yields a line for everything that is wrong, which
+names the key, what it got, and what to do. Rules are asked in the order in which they stand here, cheap ones
+first. They read a `Setup`; none needs verl, and none imports Ray.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from recipe.preflight.memory import problems_with_types
-from recipe.preflight.model_files import problems_with_model
-from recipe.preflight.problems import PreflightError, Problems, unless
-from recipe.preflight.slots import (
-    problems_with_counts,
-    problems_with_parallelism,
-    problems_with_slots,
-    sequence_parallel_size,
-)
+from recipe.config import ROLLOUT_DTYPES, TINY_MODEL
+from recipe.preflight import PreflightError, machine, memory, slots
+from recipe.preflight.cluster import Survey, nearest
+from recipe.preflight.memory import FRAGMENTATION, Phase
+from recipe.preflight.model import cached_file, head_counts, is_on_hub, missing_weights, read_json
+from recipe.preflight.setup import REFUSALS, Setup
 from recipe.run import checkpoint
-from recipe.run.files import SUMMARY
+from recipe.run.files import SUMMARY, check_writable
 from recipe.selfplay.baselines import Baseline, Cells, Scale, Statistics
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.selfplay.curriculum import buffer_keys
-from recipe.selfplay.plan import StepPlan
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile
 from rewards.propose import find_shape
-from tasks.contract import PackUnavailableError, TaskPack
-from tasks.guard import GuardedPack, PackError
-from tasks.registry import load_pack
+from tasks.contract import TaskPack
+
+Find = Callable[[Setup], Iterator[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that has to hold before a start.
+
+    Attributes:
+        find: Yields a line for everything that breaks it.
+        applies: Whether it is about such a run at all.
+        refuses: Whether the run itself looks, and does not start. If not, the rule is an estimate, or about
+            this machine alone, which need not be the one that trains: the doctor says it, a run goes on.
+    """
+
+    find: Find
+    applies: Callable[[DictConfig], bool]
+    refuses: bool
+
+
+RULES: list[Rule] = []
+
+
+def rule(
+    *, applies: Callable[[DictConfig], bool] = lambda _: True, refuses: bool = True
+) -> Callable[[Find], Find]:
+    """Make a function a rule; arguments as of `Rule`."""
+
+    def add(find: Find) -> Find:
+        RULES.append(Rule(find, applies, refuses))
+        return find
+
+    return add
+
+
+def find_problems(setup: Setup, rules: Sequence[Rule] = RULES) -> Iterator[str]:
+    """Everything that is broken, a line each."""
+    said: set[str] = set()  # two rules may stumble over one file
+    for asked in rules:
+        if asked.applies(setup.config):
+            for problem in _found(asked.find, setup):
+                if problem not in said:
+                    said.add(problem)
+                    yield problem
+
+
+def _found(find: Find, setup: Setup) -> Iterator[str]:
+    """What a rule finds, and as the last of it what ended it before its time."""
+    try:
+        yield from find(setup)
+    except REFUSALS as error:
+        yield str(error)
+
+
+def check(config: DictConfig, survey: Survey) -> TaskPack:
+    """Check a composed configuration; return its pack.
+
+    Args:
+        config: The whole of it.
+        survey: Asks the cluster that the run is to join.
+
+    Raises:
+        PreflightError: A rule is broken that refuses.
+    """
+    setup = Setup(config, survey)
+    for problem in find_problems(setup, [asked for asked in RULES if asked.refuses]):
+        raise PreflightError(problem)
+    return setup.pack
+
+
+# ------------------------------ keys, one at a time ------------------------------
+
+FSDP = "actor_rollout_ref.actor.fsdp_config"
+ROLLOUT = "actor_rollout_ref.rollout"
+SEQUENCE_PARALLEL = f"{FSDP}.ulysses_sequence_parallel_size"
+TENSOR_PARALLEL = f"{ROLLOUT}.tensor_model_parallel_size"
 
 # TRR++, and those of verl 0.9.1 that need neither a critic nor a greedy rollout.
 BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
@@ -42,336 +115,606 @@ BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
 # proposal is.
 GROUP_ESTIMATORS = ("reinforce_plus_plus_baseline", "rloo", "grpo_vectorized", "opo", "gpg")
 
-REFUSALS = (ValueError, FileNotFoundError, PackUnavailableError, PackError)
-"""What a mistake in the configuration, or in what it names, is raised as."""
+CHOICES: dict[str, Sequence[str]] = {
+    "azr.solve_on": tuple(SolveOn),
+    "azr.keep_tasks": tuple(KeepTasks),
+    "azr.buffer_sampling": tuple(Sampling),
+    "azr.bonus.combine": tuple(Combine),
+    "algorithm.adv_estimator": BATCH_ESTIMATORS + GROUP_ESTIMATORS,
+    "algorithm.trr.cells": tuple(Cells),
+    "algorithm.trr.baseline": tuple(Baseline),
+    "algorithm.trr.scale": tuple(Scale),
+    "algorithm.trr.statistics": tuple(Statistics),
+    "trainer.resume_mode": ("auto", "disable", "resume_path"),
+}
+"""Keys that have one of these values."""
+
+TYPES: dict[str, Sequence[str]] = {
+    f"{ROLLOUT}.dtype": tuple(ROLLOUT_DTYPES),
+    # Types that have a size here; verl and vLLM refuse most others much later.
+    f"{FSDP}.model_dtype": tuple(memory.BYTES),
+    f"{FSDP}.mixed_precision.param_dtype": tuple(memory.BYTES),
+    f"{FSDP}.mixed_precision.reduce_dtype": tuple(memory.BYTES),
+    f"{FSDP}.mixed_precision.buffer_dtype": tuple(memory.BYTES),
+}
+"""Likewise, of what memory is worked out from."""
+
+MINIMA = {
+    "azr.proposals_per_kind": 1,
+    "azr.attempts_per_record": 1,
+    "azr.buffer_capacity": 1,
+    "azr.replay_per_kind": 0,
+    "azr.held_out_samples": 0,
+    "azr.failures.retries": 0,
+}
+"""Keys that are numbers of at least this size."""
+
+COUNTS = {
+    "trainer.nnodes": 1,
+    "trainer.n_gpus_per_node": 1,
+    TENSOR_PARALLEL: 1,
+    "cpu.threads": 1,
+    "cpu.kv_cache_gib": 1,
+}
+"""Likewise, of what memory and slots are worked out from."""
+
+FIXED: dict[str, tuple[Any, str]] = {
+    "trainer.use_v1": (True, "the recipe is built on verl's V1 trainer"),
+    "trainer.v1.trainer_mode": ("sync", "the recipe extends that one"),
+    f"{ROLLOUT}.name": ("vllm", "the agent loops are written for it"),
+    f"{ROLLOUT}.n": (1, "attempts at a task are azr.attempts_per_record"),
+    f"{ROLLOUT}.val_kwargs.n": (
+        1,
+        "a held-out item counts once in the interval, and further attempts are azr.held_out_samples",
+    ),
+    "algorithm.gamma": (1.0, "a response is one action"),
+    "actor_rollout_ref.actor.checkpoint.async_save": (False, "a checkpoint counts once it is written"),
+}
+"""Keys of verl's that have this value here, each with the reason."""
 
 
-def check(config: DictConfig) -> TaskPack:
-    """Check a composed configuration; return its pack.
-
-    Raises:
-        ValueError: A rule is broken; the message names the key, says why, and what to do.
-        FileNotFoundError: The pack's held-out file is missing.
-        PackUnavailableError: The pack cannot check tasks on this machine.
-        PackError: The pack breaks its contract.
-    """
-    for rule in RULES:
-        for problem in rule(config):
-            raise PreflightError(problem)
-    pack = _open_pack(config)
-    for pack_rule in PACK_RULES:
-        for problem in pack_rule(config, pack):
-            raise PreflightError(problem)
-    return pack
-
-
-def find_problems(config: DictConfig) -> list[str]:
-    """What `check` would stop at, one after the other; empty if it would not."""
-    found: list[str] = []
-    for rule in RULES:
-        found += _told(rule(config))
-    try:
-        pack = _open_pack(config)
-    except REFUSALS as error:
-        return [*found, str(error)]
-    for pack_rule in PACK_RULES:
-        found += _told(pack_rule(config, pack))
-    return list(dict.fromkeys(found))  # two rules may stumble over one file
-
-
-def _told(problems: Problems) -> Iterator[str]:
-    """The problems, and as the last of them what ended the rule before its time."""
-    try:
-        yield from problems
-    except REFUSALS as error:
-        yield str(error)
-
-
-def _open_pack(config: DictConfig) -> TaskPack:
-    pack = GuardedPack(load_pack(config.pack), config.azr.pack_deadline_s)
-    pack.require_available()
-    return pack
-
-
-def _problems_with_sizes(config: DictConfig) -> Problems:
-    azr = config.azr
+@rule()
+def unknown_keys(setup: Setup) -> Iterator[str]:
+    """Hydra refuses them on the command line, and `+azr.name=1` gets past it."""
     known = [field.name for field in fields(AzrConfig)]
-    for name in azr:
-        yield from unless(
-            name in known, f"azr.{name} is no key of the configuration; azr has {', '.join(known)}"
+    for name in setup.config.azr:
+        if name not in known:
+            yield f"azr.{name} is no key of the configuration; azr has {', '.join(known)}"
+
+
+def _wrong(
+    config: DictConfig, choices: Mapping[str, Sequence[str]], minima: Mapping[str, int]
+) -> Iterator[str]:
+    """What keys alone are wrong with. A key that is not there, or null, is not asked for."""
+    for key, known in choices.items():
+        value = OmegaConf.select(config, key)
+        if value not in (None, *known):
+            yield f"{key} must be one of {', '.join(known)}; got {value!r}"
+    for key, least in minima.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and value < least:
+            yield f"{key} must {f'be at least {least}' if least else 'not be negative'}; got {value}"
+
+
+@rule()
+def sizes(setup: Setup) -> Iterator[str]:
+    """What memory and slots are worked out from."""
+    yield from _wrong(setup.config, TYPES, COUNTS)
+    if slots.sequence_parallel_size(setup.config) < 1:
+        yield f"{SEQUENCE_PARALLEL} must be at least 1; got {slots.sequence_parallel_size(setup.config)}"
+    if OmegaConf.select(setup.config, f"{FSDP}.fsdp_size") == 0:
+        yield f"{FSDP}.fsdp_size must be the workers that share one copy of the model, or -1 for all; got 0"
+
+
+@rule()
+def values(setup: Setup) -> Iterator[str]:
+    """What other keys alone are wrong with."""
+    yield from _wrong(setup.config, CHOICES, MINIMA)
+    for key, (fixed, reason) in FIXED.items():
+        value = OmegaConf.select(setup.config, key)
+        if value not in (None, fixed):
+            yield f"{key} must be {str(fixed).lower()}: {reason}; got {value}"
+    keep = setup.config.trainer.max_actor_ckpt_to_keep
+    if keep is not None and keep < 2:
+        yield (
+            "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint "
+            f"before the new one counts; got {keep}"
         )
-    for name, choices in (("solve_on", SolveOn), ("keep_tasks", KeepTasks), ("buffer_sampling", Sampling)):
-        yield from unless(
-            azr[name] in list(choices),
-            f"azr.{name} must be one of {', '.join(choices)}; got {azr[name]!r}",
+    azr = setup.config.azr
+    if not 0 <= azr.failures.max_share < 1:
+        yield f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}"
+    if azr.pack_deadline_s <= 0:
+        yield f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}"
+
+
+# ------------------------------ self-play ------------------------------
+
+
+@rule()
+def oversampling(setup: Setup) -> Iterator[str]:
+    """There is nothing to choose from without proposals."""
+    azr = setup.config.azr
+    if azr.oversample < 1 or (azr.oversample > 1 and not azr.propose):
+        yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
+
+
+@rule()
+def replay(setup: Setup) -> Iterator[str]:
+    """Replay is beside the attempts at proposals, and only there."""
+    azr = setup.config.azr
+    if azr.replay_per_kind and azr.solve_on != SolveOn.ATTEMPTS:
+        yield (
+            f"azr.replay_per_kind={azr.replay_per_kind} is read with azr.solve_on=attempts only; "
+            f"with {azr.solve_on} the buffer tops up the solver's samples anyway. Set it to 0."
         )
-    for name in ("proposals_per_kind", "attempts_per_record", "buffer_capacity"):
-        yield from unless(azr[name] >= 1, f"azr.{name} must be at least 1; got {azr[name]}")
-    yield from unless(
-        azr.oversample == 1 or (azr.oversample > 1 and azr.propose),
-        f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}",
-    )
-    yield from unless(
-        azr.replay_per_kind >= 0, f"azr.replay_per_kind must not be negative; got {azr.replay_per_kind}"
-    )
-    yield from unless(
-        azr.replay_per_kind == 0 or azr.solve_on == SolveOn.ATTEMPTS,
-        f"azr.replay_per_kind={azr.replay_per_kind} is read with azr.solve_on=attempts only; "
-        f"with {azr.solve_on} the buffer tops up the solver's samples anyway. Set it to 0.",
-    )
-    yield from unless(
-        azr.seeding.target <= azr.buffer_capacity,
-        f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; "
-        f"got {azr.seeding.target}",
-    )
-    yield from unless(
-        azr.propose or azr.replay_per_kind == 0,
-        "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
-        f"got {azr.replay_per_kind}",
-    )
-    yield from unless(
-        azr.held_out_samples >= 0, f"azr.held_out_samples must not be negative; got {azr.held_out_samples}"
-    )
-    yield from unless(
-        azr.failures.retries >= 0, f"azr.failures.retries must not be negative; got {azr.failures.retries}"
-    )
-    yield from unless(
-        0 <= azr.failures.max_share < 1,
-        f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}",
-    )
-    yield from unless(
-        azr.pack_deadline_s > 0, f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}"
-    )
-
-
-def _problems_with_plan(config: DictConfig) -> Problems:
-    azr, plan = config.azr, StepPlan.of(config.azr, num_kinds=1)
-    yield from unless(
-        plan.trains_attempts or azr.seeding.target >= azr.proposals_per_kind,
-        f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
-        f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver batch "
-        f"cannot be filled; got {azr.seeding.target}",
-    )
-    yield from unless(
-        not plan.trains_attempts or azr.seeding.target >= azr.replay_per_kind,
-        f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the first step "
-        f"has too few records to replay; got {azr.seeding.target}",
-    )
-
-
-def _problems_with_seeds(config: DictConfig, pack: TaskPack) -> Problems:
-    seeds = [pack.task_key(record) for record in pack.seeds()]
-    twice = len(seeds) - len(set(seeds))
-    yield from unless(
-        not twice, f"the seeds of the pack {pack.name} must differ from each other; {twice} do not"
-    )
-    shared = {pack.task_key(record) for record in pack.held_out()}.intersection(seeds)
-    yield from unless(
-        not shared, f"the pack {pack.name} must hold out no seed; {len(shared)} are, such as {shared}"[:300]
-    )
-
-
-def _problems_with_votes(config: DictConfig, pack: TaskPack) -> Problems:
-    attempts = config.azr.attempts_per_record
-    yield from unless(
-        attempts >= 2 or not pack.resolves,
-        f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts at "
-        f"them resolve; got {attempts}",
-    )
-
-
-def _problems_with_profile(config: DictConfig, pack: TaskPack) -> Problems:
-    prices = load_profile(config.reward_profile, find_shape(**config.azr.learnability)).prices
-    if isinstance(prices, PriceTable) and prices.wrong_grade is not None:
-        measure, known = prices.wrong_grade.measure, pack.measure_names
-        yield from unless(
-            measure in known,
-            f"reward_profile={config.reward_profile} grades wrong attempts by {measure}, which the pack "
-            f"{pack.name} does not measure (it has {', '.join(known) or 'none'})",
+    if azr.replay_per_kind and not azr.propose:
+        yield (
+            "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
+            f"got {azr.replay_per_kind}"
         )
 
 
-def _problems_with_bonus(config: DictConfig, pack: TaskPack) -> Problems:
-    bonus = config.azr.bonus
-    yield from unless(
-        bonus.combine in list(Combine),
-        f"azr.bonus.combine must be one of {', '.join(Combine)}; got {bonus.combine!r}",
-    )
-    known = list(pack.feature_names)
-    for name, key in buffer_keys(pack).items():
-        if all(key(seed) is not None for seed in pack.seeds()):
-            known.append(name)
-    for name in bonus.terms:
-        has = ", ".join(known) or "none"
-        yield from unless(
-            name in known, f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}"
-        )
-
-
-def _problems_with_estimator(config: DictConfig) -> Problems:
-    algorithm = config.algorithm
-    estimator, known_ones = algorithm.adv_estimator, BATCH_ESTIMATORS + GROUP_ESTIMATORS
-    yield from unless(
-        estimator in known_ones,
-        f"algorithm.adv_estimator must be one of {', '.join(known_ones)}; got {estimator!r}",
-    )
-    yield from unless(
-        estimator in BATCH_ESTIMATORS or _has_groups(config),
-        f"algorithm.adv_estimator={estimator} compares the attempts at a proposed record: it needs "
-        f"azr.solve_on=attempts and azr.propose=true; got {config.azr.solve_on} and {config.azr.propose}",
-    )
-    yield from unless(algorithm.gamma == 1.0, f"algorithm.gamma must be 1; got {algorithm.gamma}")
-
-
-def _problems_with_trr(config: DictConfig, pack: TaskPack) -> Problems:
-    trr = config.algorithm.trr
-    choices = {
-        "cells": tuple(Cells),
-        "baseline": tuple(Baseline),
-        "scale": tuple(Scale),
-        "statistics": tuple(Statistics),
-    }
-    for name, known in choices.items():
-        value = trr[name]
-        yield from unless(
-            value in known, f"algorithm.trr.{name} must be one of {', '.join(known)}; got {value!r}"
-        )
-    yield from unless(
-        trr.cells != Cells.ROLE_DIFFICULTY or all(pack.difficulty(seed) for seed in pack.seeds()),
-        "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
-        f"{pack.name} does not",
-    )
-    azr = config.azr
-    yield from unless(
-        trr.cells != Cells.RECORD or (_has_groups(config) and azr.replay_per_kind == 0),
-        "algorithm.trr.cells=record compares the attempts at a proposed record: it needs azr.solve_on="
-        "attempts, azr.propose=true and azr.replay_per_kind=0, since a replayed record has one attempt; "
-        f"got {azr.solve_on}, {azr.propose} and {azr.replay_per_kind}",
-    )
-    # A cell of equal rewards may be far from its running mean, and has no deviation to be divided by.
-    yield from unless(
-        trr.baseline != Baseline.RUNNING_MEAN or (trr.scale == Scale.NONE and trr.cells != Cells.RECORD),
-        "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none, and cells that come again in "
-        f"the next step, which those of record do not; got scale {trr.scale} and cells {trr.cells}",
-    )
-
-
-def _has_groups(config: DictConfig) -> bool:
-    """Whether several attempts at one record are trained on in one step, as one group."""
-    return StepPlan.of(config.azr, num_kinds=1).trains_attempts
-
-
-def _problems_with_verl(config: DictConfig) -> Problems:
-    trainer, rollout = config.trainer, config.actor_rollout_ref.rollout
-    yield from unless(trainer.use_v1, "trainer.use_v1 must be true: the recipe is built on verl's V1 trainer")
-    yield from unless(
-        trainer.v1.trainer_mode == "sync",
-        f"trainer.v1.trainer_mode must be sync, which the recipe extends; got {trainer.v1.trainer_mode}",
-    )
-    yield from unless(
-        rollout.n == 1,
-        f"actor_rollout_ref.rollout.n must be 1; got {rollout.n}. "
-        "Attempts at a task are azr.attempts_per_record.",
-    )
-    yield from unless(
-        trainer.max_actor_ckpt_to_keep is None or trainer.max_actor_ckpt_to_keep >= 2,
-        "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint "
-        f"before the new one counts; got {trainer.max_actor_ckpt_to_keep}",
-    )
-    yield from unless(
-        rollout.name == "vllm",
-        f"actor_rollout_ref.rollout.name must be vllm, as the agent loops are; got {rollout.name}",
-    )
-    yield from unless(
-        rollout.val_kwargs.n == 1,
-        "actor_rollout_ref.rollout.val_kwargs.n must be 1: a held-out item counts once in the interval; "
-        f"got {rollout.val_kwargs.n}. Further attempts are azr.held_out_samples.",
-    )
-    yield from unless(
-        config.cpu is None or min(config.cpu.threads, config.cpu.kv_cache_gib) >= 1,
-        f"cpu.threads and cpu.kv_cache_gib must be at least 1; got {config.cpu}",
-    )
-    yield from unless(
-        not config.actor_rollout_ref.actor.get("checkpoint", {}).get("async_save", False),
-        "actor_rollout_ref.actor.checkpoint.async_save must be false: a checkpoint counts once it is written",
-    )
-
-
-def _problems_with_lengths(config: DictConfig) -> Problems:
-    data, rollout = config.data, config.actor_rollout_ref.rollout
-    whole = data.max_prompt_length + data.max_response_length
-    sum_text = f"data.max_prompt_length + data.max_response_length = {whole}"
-    yield from unless(
-        rollout.max_model_len is None or whole <= rollout.max_model_len,
-        f"{sum_text} must fit actor_rollout_ref.rollout.max_model_len={rollout.max_model_len}",
-    )
-    tokens, spread = config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu, sequence_parallel_size(config)
-    yield from unless(
-        whole <= tokens * spread,
-        f"{sum_text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one micro-batch"
-        + (f", on each of {spread} workers that share a sequence" if spread > 1 else ""),
-    )
-
-
-def _problems_with_resume(config: DictConfig, pack: TaskPack) -> Problems:
-    mode, modes = config.trainer.resume_mode, ("auto", "disable", "resume_path")
-    yield from unless(mode in modes, f"trainer.resume_mode must be one of {', '.join(modes)}; got {mode!r}")
-    if mode == "disable":
-        found = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
-        yield from unless(
-            found is None,
-            f"trainer.resume_mode=disable would write over the run that has {found}; give another run.dir",
-        )
-        return
-    if config.trainer.resume_mode == "resume_path":
-        folder = Path(config.trainer.resume_from_path or "")
-        yield from unless(
-            (folder / "azr" / "manifest.json").exists(),
-            f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {folder}",
-        )
-        # The ledger and the metrics of its run are cut back to where the checkpoint was made.
-        yield from unless(
-            folder.absolute().parent == Path(config.trainer.default_local_dir).absolute(),
-            f"trainer.resume_from_path must be a checkpoint of this run, under "
-            f"{config.trainer.default_local_dir}; got {folder}. Copy that run's directory and give it as "
-            "run.dir.",
-        )
-    else:
-        latest = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
-        if latest is None:
-            summary = Path(config.run.dir) / SUMMARY
-            yield from unless(
-                not summary.exists(),
-                f"run.dir must not hold the result of a run without checkpoints, which a new run would write "
-                f"over; {summary} exists. Give another run.dir.",
+@rule()
+def seeding(setup: Setup) -> Iterator[str]:
+    """The buffer holds what seeding finds, and what the first step draws."""
+    azr, target = setup.config.azr, setup.config.azr.seeding.target
+    if target > azr.buffer_capacity:
+        yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
+    if setup.plan.trains_attempts:
+        if target < azr.replay_per_kind:
+            yield (
+                f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the "
+                f"first step has too few records to replay; got {target}"
             )
-            return
-        folder = latest
+    elif target < azr.proposals_per_kind:
+        yield (
+            f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
+            f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver "
+            f"batch cannot be filled; got {target}"
+        )
+
+
+@rule()
+def groups(setup: Setup) -> Iterator[str]:
+    """Estimators and cells that compare attempts need several attempts at one record in one step."""
+    azr, algorithm = setup.config.azr, setup.config.algorithm
+    trr, has_groups = algorithm.trr, setup.plan.trains_attempts
+    if algorithm.adv_estimator in GROUP_ESTIMATORS and not has_groups:
+        yield (
+            f"algorithm.adv_estimator={algorithm.adv_estimator} compares the attempts at a proposed record: "
+            f"it needs azr.solve_on=attempts and azr.propose=true; got {azr.solve_on} and {azr.propose}"
+        )
+    if trr.cells == Cells.RECORD and not (has_groups and azr.replay_per_kind == 0):
+        yield (
+            "algorithm.trr.cells=record compares the attempts at a proposed record: it needs azr.solve_on="
+            "attempts, azr.propose=true and azr.replay_per_kind=0, since a replayed record has one attempt; "
+            f"got {azr.solve_on}, {azr.propose} and {azr.replay_per_kind}"
+        )
+    # A cell of equal rewards may be far from its running mean, and has no deviation to be divided by.
+    if trr.baseline == Baseline.RUNNING_MEAN and (trr.scale != Scale.NONE or trr.cells == Cells.RECORD):
+        yield (
+            "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none, and cells that come again "
+            f"in the next step, which those of record do not; got scale {trr.scale} and cells {trr.cells}"
+        )
+
+
+# ------------------------------ the model ------------------------------
+
+
+@rule()
+def model_files(setup: Setup) -> Iterator[str]:
+    """A model directory is whole, or a name on the hub."""
+    path = setup.config.actor_rollout_ref.model.path
+    if path is None:
+        yield "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub"
+    elif path != TINY_MODEL and not (folder := Path(path).expanduser()).is_dir():
+        if not is_on_hub(path):
+            yield (
+                f"actor_rollout_ref.model.path must be a model directory or a name on the hub; {path} does "
+                "not exist"
+            )
+    elif path != TINY_MODEL:
+        for name, reason in (
+            ("config.json", "a model directory holds one"),
+            ("tokenizer_config.json", "the tokenizer is needed for the chat template"),
+        ):
+            if not (folder / name).exists():
+                yield f"{folder / name} must exist: {reason}"
+        missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
+        if missing is not None:
+            yield f"{folder / missing} must exist: without it the weights are not whole"
+        tokenizer = folder / "tokenizer_config.json"
+        has_template = (folder / "chat_template.jinja").exists() or (
+            tokenizer.exists() and "chat_template" in read_json(tokenizer)
+        )
+        if not has_template and setup.config.actor_rollout_ref.model.custom_chat_template is None:
+            yield (
+                f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or "
+                "add chat_template.jinja to the directory."
+            )
+
+
+@rule()
+def lengths(setup: Setup) -> Iterator[str]:
+    """A prompt and its response fit in whatever has to hold them."""
+    config = setup.config
+    whole = memory.sequence_tokens(config)
+    text = f"data.max_prompt_length + data.max_response_length = {whole}"
+    limit = config.actor_rollout_ref.rollout.max_model_len
+    if limit is not None and whole > limit:
+        yield f"{text} must fit actor_rollout_ref.rollout.max_model_len={limit}"
+    tokens, spread = memory.micro_batch_tokens(config), slots.sequence_parallel_size(config)
+    if whole > tokens * spread:
+        shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
+        yield (
+            f"{text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one "
+            f"micro-batch{shared}"
+        )
+    window = (setup.model_config or {}).get("max_position_embeddings")
+    if window is not None and whole > window:
+        yield f"{text} must fit the model's context, {window}"
+
+
+@rule()
+def parallelism(setup: Setup) -> Iterator[str]:
+    """What tensor parallelism (vLLM's) and sequence parallelism (the trainer's) have to divide."""
+    if any(sizes(setup)):
+        return
+    reference, per_node = setup.config.actor_rollout_ref, setup.config.trainer.n_gpus_per_node
+    tensor = reference.rollout.tensor_model_parallel_size
+    sequence = slots.sequence_parallel_size(setup.config)
+    if per_node % tensor:
+        yield (
+            f"trainer.n_gpus_per_node must be a multiple of {TENSOR_PARALLEL}={tensor}, the GPUs of one vLLM "
+            f"replica; got {per_node}"
+        )
+    workers = slots.num_workers(setup.config)
+    if workers % sequence:
+        yield (
+            f"{SEQUENCE_PARALLEL} must divide the number of workers, trainer.nnodes * "
+            f"trainer.n_gpus_per_node = {workers}; got {sequence}"
+        )
+    attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
+    if sequence > 1 and attention != "flash_attention_2":
+        yield (
+            f"{SEQUENCE_PARALLEL}={sequence} needs "
+            "actor_rollout_ref.model.override_config.attn_implementation=flash_attention_2, the only one "
+            f"that verl spreads over workers, and the package flash-attn; got {attention}"
+        )
+    counts = head_counts(setup.model_config) if setup.model_config is not None else None
+    if counts is None:
+        return
+    heads, kv_heads = counts
+    for key, size in ((TENSOR_PARALLEL, tensor), (SEQUENCE_PARALLEL, sequence)):
+        if heads % size or (kv_heads % size and size % kv_heads):
+            yield (
+                f"{key} must divide the model's {heads} attention heads, and divide its {kv_heads} key-value "
+                f"heads or be a multiple of them; got {size}"
+            )
+
+
+# ------------------------------ the run's folders ------------------------------
+
+
+@rule()
+def writable(setup: Setup) -> Iterator[str]:
+    """The folders that the run writes to can be made and written to."""
+    for key, folder in machine.folders(setup.config).items():
+        try:
+            check_writable(nearest(folder))
+        except OSError as error:
+            yield f"{key} must be writable; {folder} is not: {error.strerror}"
+
+
+@rule()
+def resuming(setup: Setup) -> Iterator[str]:
+    """A run goes on from its own checkpoint, and never over another's result."""
+    trainer = setup.config.trainer
+    checkpoints = Path(trainer.default_local_dir)
+    latest = checkpoint.latest_checkpoint(checkpoints)
+    if trainer.resume_mode == "disable":
+        if latest is not None:
+            yield f"trainer.resume_mode=disable would write over the run with {latest}; give another run.dir"
+    elif trainer.resume_mode == "resume_path":
+        folder = Path(trainer.resume_from_path or "")
+        if not checkpoint.is_finished(folder):
+            yield f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {folder}"
+        # The ledger and the metrics of its run are cut back to where the checkpoint was made.
+        elif folder.absolute().parent != checkpoints.absolute():
+            yield (
+                f"trainer.resume_from_path must be a checkpoint of this run, under {checkpoints}; got "
+                f"{folder}. Copy that run's directory and give it as run.dir."
+            )
+        else:
+            _check_checkpoint(folder, setup.pack)
+    elif latest is not None:
+        _check_checkpoint(latest, setup.pack)
+    elif (summary := Path(setup.config.run.dir) / SUMMARY).exists():
+        yield (
+            "run.dir must not hold the result of a run without checkpoints, which a new run would write "
+            f"over; {summary} exists. Give another run.dir."
+        )
+
+
+def _check_checkpoint(folder: Path, pack: TaskPack) -> None:
     manifest = checkpoint.read_manifest(folder)
     assert manifest is not None
     checkpoint.check_pack(folder, manifest, pack.name)
 
 
-RULES: tuple[Callable[[DictConfig], Problems], ...] = (
-    _problems_with_sizes,
-    _problems_with_plan,
-    _problems_with_estimator,
-    _problems_with_verl,
-    problems_with_counts,
-    problems_with_types,
-    _problems_with_lengths,
-    problems_with_model,
-    problems_with_parallelism,
-    problems_with_slots,
-)
-"""Rules that the configuration alone is checked for."""
+# ------------------------------ the pack ------------------------------
 
-PACK_RULES: tuple[Callable[[DictConfig, TaskPack], Problems], ...] = (
-    _problems_with_seeds,
-    _problems_with_votes,
-    _problems_with_profile,
-    _problems_with_bonus,
-    _problems_with_trr,
-    _problems_with_resume,
-)
-"""Rules that need the pack."""
+
+@rule()
+def pack_seeds(setup: Setup) -> Iterator[str]:
+    """Seeds differ from each other and from what is held out."""
+    pack = setup.pack
+    seeds = [pack.task_key(record) for record in pack.seeds()]
+    twice = len(seeds) - len(set(seeds))
+    if twice:
+        yield f"the seeds of the pack {pack.name} must differ from each other; {twice} do not"
+    shared = {pack.task_key(record) for record in pack.held_out()}.intersection(seeds)
+    if shared:
+        yield f"the pack {pack.name} must hold out no seed; {len(shared)} are, such as {shared}"[:300]
+
+
+@rule()
+def votes(setup: Setup) -> Iterator[str]:
+    """A vote takes two."""
+    attempts, pack = setup.config.azr.attempts_per_record, setup.pack
+    if attempts < 2 and pack.resolves:
+        yield (
+            f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts "
+            f"at them resolve; got {attempts}"
+        )
+
+
+@rule()
+def prompts_of_a_step(setup: Setup) -> Iterator[str]:
+    """They follow from other keys (`recipe.config.finalize`)."""
+    given, kinds = setup.config.data.train_batch_size, len(setup.pack.kinds)
+    prompts = setup.plan.prompts * kinds
+    if given not in (None, prompts):
+        yield (
+            f"data.train_batch_size must be left alone: {kinds} kinds and azr.proposals_per_kind="
+            f"{setup.config.azr.proposals_per_kind} make {prompts} prompts a step; got {given}"
+        )
+
+
+@rule()
+def reward_profile(setup: Setup) -> Iterator[str]:
+    """There is such a profile, and the pack measures what it grades by."""
+    config, pack = setup.config, setup.pack
+    prices = load_profile(config.reward_profile, find_shape(**config.azr.learnability)).prices
+    grade = prices.wrong_grade if isinstance(prices, PriceTable) else None
+    if grade is not None and grade.measure not in pack.measure_names:
+        yield (
+            f"reward_profile={config.reward_profile} grades wrong attempts by {grade.measure}, which the "
+            f"pack {pack.name} does not measure (it has {', '.join(pack.measure_names) or 'none'})"
+        )
+
+
+@rule()
+def bonus_terms(setup: Setup) -> Iterator[str]:
+    """Extra rewards are for what the pack, or the buffer, measures of a proposal."""
+    pack = setup.pack
+    of_buffer = [
+        name for name, key in buffer_keys(pack).items() if all(key(seed) is not None for seed in pack.seeds())
+    ]
+    known = [*pack.feature_names, *of_buffer]
+    for name in setup.config.azr.bonus.terms:
+        if name not in known:
+            has = ", ".join(known) or "none"
+            yield f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}"
+
+
+@rule(applies=lambda config: bool(config.algorithm.trr.cells == Cells.ROLE_DIFFICULTY))
+def cells_by_difficulty(setup: Setup) -> Iterator[str]:
+    """A pack need not say how hard its tasks are."""
+    if not all(setup.pack.difficulty(seed) for seed in setup.pack.seeds()):
+        yield (
+            "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
+            f"{setup.pack.name} does not"
+        )
+
+
+# ------------------------------ Ray ------------------------------
+
+
+@rule(applies=lambda config: not slots.joins_cluster(config))
+def local_slots(setup: Setup) -> Iterator[str]:
+    """A cluster of the run's own has what verl asks of it."""
+    given, needed = setup.config.ray_kwargs.ray_init.num_cpus, slots.needed_cpus(setup.config)
+    if given is not None and given < needed:
+        yield (
+            f"ray_kwargs.ray_init.num_cpus must be at least {needed}, which verl will ask of Ray (they are "
+            f"logical slots, not cores); got {given}. With fewer, verl waits for ever."
+        )
+
+
+@rule(applies=slots.joins_cluster)
+def cluster_slots(setup: Setup) -> Iterator[str]:
+    """A cluster has the slots, in sum and node by node; verl would wait for ever for those that it lacks."""
+    nodes, trainer = setup.cluster.nodes, setup.config.trainer
+    gpus, cpus = slots.num_workers(setup.config), slots.needed_cpus(setup.config)
+    few = False
+    for name, needed, found in (
+        ("CPU", cpus, sum(node.cpus for node in nodes)),
+        ("GPU", gpus, sum(node.gpus for node in nodes)),
+    ):
+        if found < needed:
+            few = True
+            yield (
+                f"the Ray cluster must have {needed} {name} slots for trainer.nnodes={trainer.nnodes} and "
+                f"trainer.n_gpus_per_node={trainer.n_gpus_per_node}; it has {found}. Add nodes, start them "
+                f"with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
+            )
+    per_node = trainer.n_gpus_per_node
+    if few or per_node < 1:
+        return
+    cpus = slots.CPUS_PER_WORKER * per_node
+    # A node with several times the slots counts as several.
+    if sum(min(node.gpus // per_node, node.cpus // cpus) for node in nodes) < trainer.nnodes:
+        has = ", ".join(f"{node.gpus} and {node.cpus} on {node.address}" for node in nodes)
+        yield (
+            f"the Ray cluster must have {trainer.nnodes} nodes (trainer.nnodes) with {per_node} GPU slots "
+            f"(trainer.n_gpus_per_node) and {cpus} CPU slots each; it has {has}. Add nodes, start them with "
+            "more slots (ray start --num-cpus; they are logical), or ask for fewer on each."
+        )
+
+
+@rule(applies=slots.joins_cluster)
+def shared_folders(setup: Setup) -> Iterator[str]:
+    """Every node sees what the run reads and writes."""
+    for key, path in setup.cluster.marks.items():
+        blind = [node.address for node in setup.cluster.nodes if path in node.unseen]
+        if blind:
+            yield (
+                f"{key} must be on a file system that every node sees; {', '.join(sorted(blind))} does not "
+                f"see {path}, which this node has. Give a directory that is mounted on all of them."
+            )
+
+
+# ------------------------------ this machine ------------------------------
+
+MIN_SHM_GIB = 1.0
+"""Least shared memory: a container has 64 MiB unless told, with which vLLM and NCCL do not start."""
+
+
+def _on_gpus(config: DictConfig) -> bool:
+    return not machine.on_cpu(config)
+
+
+@rule(refuses=False)
+def packages(setup: Setup) -> Iterator[str]:
+    """Installed are the versions that setup.py pins."""
+    install = machine.install_command(setup.config)
+    for package in setup.packages:
+        if package.installed is None:
+            yield f"{package.name} is not installed; run {install}"
+        elif not package.fits:
+            yield f"{package.name} must be {package.wanted}; {package.installed} is installed. Run {install}"
+
+
+@rule(refuses=False)
+def flash_attention(setup: Setup) -> Iterator[str]:
+    """It is not among the locked packages."""
+    attention = setup.config.actor_rollout_ref.model.override_config.get("attn_implementation", "")
+    if attention.startswith("flash_attention") and machine.installed_version("flash-attn") is None:
+        yield (
+            f"attn_implementation={attention} needs the package flash-attn, which is not installed; install "
+            "one built for this torch, or leave "
+            "actor_rollout_ref.model.override_config.attn_implementation=sdpa"
+        )
+
+
+@rule(applies=_on_gpus, refuses=False)
+def gpus_here(setup: Setup) -> Iterator[str]:
+    """This node has the GPUs of a node, with room on them for vLLM."""
+    needed = setup.config.trainer.n_gpus_per_node
+    if len(setup.gpus) < needed:
+        yield (
+            f"torch sees {len(setup.gpus)} of the {needed} GPUs that trainer.n_gpus_per_node={needed} asks "
+            "for on every node; run on a machine that has them, or see the whole of it on a CPU with "
+            "scale=tiny cluster=cpu_1"
+        )
+    share = setup.config.actor_rollout_ref.rollout.gpu_memory_utilization
+    for gpu in setup.gpus[:needed]:
+        wanted = share * gpu.total_gib
+        if gpu.free_gib < wanted:
+            yield (
+                f"vLLM wants {wanted:.1f} GiB free on each GPU, {ROLLOUT}.gpu_memory_utilization={share} of "
+                f"all; {gpu.name} has {gpu.free_gib:.1f}. Stop the other programs on it, or choose other "
+                "GPUs by CUDA_VISIBLE_DEVICES"
+            )
+
+
+def can_estimate(setup: Setup) -> bool:
+    """Whether all is known, and right, that an estimate of memory is worked out from."""
+    return not any(sizes(setup)) and setup.shape is not None
+
+
+@rule(refuses=False)
+def memory_here(setup: Setup) -> Iterator[str]:
+    """This machine has the memory of a node."""
+    if setup.shape is None or not can_estimate(setup):
+        return
+    needed, available = memory.estimate_host(setup.config, setup.shape).peak_gib, setup.memory_gib[0]
+    if needed > available:
+        yield (
+            f"the run will take about {needed:.1f} GiB of this machine's memory, and {available:.1f} are "
+            "available; stop other programs, or ask for fewer workers or a smaller model"
+        )
+
+
+@rule(refuses=False)
+def shared_memory(setup: Setup) -> Iterator[str]:
+    """Without CUDA's own sharing, every worker passes its weights on through a bucket of shared memory."""
+    buckets = setup.config.trainer.n_gpus_per_node * memory.bucket_gib(setup.config)
+    needed = max(MIN_SHM_GIB, buckets if machine.on_cpu(setup.config) else 0.0)
+    free = machine.free_gib(machine.SHARED_MEMORY)
+    if free < needed:
+        yield (
+            f"{machine.SHARED_MEMORY} must have {needed:.1f} GiB free; it has {free:.1f}. In a container "
+            "give --shm-size or --ipc=host"
+        )
+
+
+@rule(refuses=False)
+def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
+    """There is room for as many checkpoints as the run will hold."""
+    if setup.shape is None or not can_estimate(setup):
+        return
+    folder, count = setup.config.trainer.default_local_dir, machine.num_new_checkpoints(setup.config)
+    needed = count * memory.checkpoint_gib(setup.config, setup.shape)
+    free = machine.free_gib(Path(folder))
+    if free < needed:
+        yield (
+            f"{folder} must have {needed:.1f} GiB free for {count} checkpoints of weights and optimizer; it "
+            f"has {free:.1f}. Make room, or give another run.dir"
+        )
+
+
+@rule(refuses=False)
+def cached_model(setup: Setup) -> Iterator[str]:
+    """What the hub's cache has of a model can be read."""
+    path = setup.config.actor_rollout_ref.model.path
+    if path is not None and is_on_hub(path):
+        missing_weights(lambda name: cached_file(path, name))
+    yield from ()
+
+
+@rule(applies=lambda config: config.pack.get("sandbox") is not None, refuses=False)
+def sandbox_layers(setup: Setup) -> Iterator[str]:
+    """The sandbox opens here, and stops every attack of its own test."""
+    for attack, stopped in setup.sandbox.selftest.items():
+        if not stopped:
+            yield f"the sandbox lets `{attack}` through; see docs/sandbox.md"
+
+
+@rule(applies=lambda config: config.cpu is None, refuses=False)
+def memory_of_a_gpu(setup: Setup) -> Iterator[str]:
+    """An update and the generation fit on a GPU, and a whole sequence in the cache."""
+    card = setup.card_gib
+    if setup.shape is None or card is None or not can_estimate(setup):
+        return
+    gpu, usable = memory.estimate_gpu(setup.config, setup.shape, card), card * (1 - FRAGMENTATION)
+    updating, generating = gpu.gib_while(Phase.UPDATING), gpu.gib_while(Phase.GENERATING)
+    if updating > usable:
+        yield (
+            f"an update will take about {updating:.1f} GiB of {usable:.1f} on each GPU; lower "
+            "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, train adapters "
+            "(actor_rollout_ref.model.lora_rank), or use more GPUs"
+        )
+    if generating > usable:
+        yield (
+            f"generation will take about {generating:.1f} GiB of {usable:.1f} on each GPU; lower "
+            f"{ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true"
+        )
+    tokens = memory.kv_tokens(setup.config, setup.shape, gpu.gib_of(memory.VLLM_CACHE))
+    whole = memory.sequence_tokens(setup.config)
+    if tokens < whole:
+        yield (
+            f"a replica's key-value cache must hold one sequence of {whole} tokens; it holds about {tokens}. "
+            f"Raise {ROLLOUT}.gpu_memory_utilization"
+        )

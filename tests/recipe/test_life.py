@@ -17,7 +17,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from recipe.life import locked, make_summary, train
-from recipe.preflight.problems import PreflightError
+from recipe.preflight import PreflightError
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.selfplay import metrics
@@ -192,7 +192,7 @@ def test_one_validation_is_before_and_none_is_neither() -> None:
 # Its last checkpoint does not fit: a worker fails with what torch says of it. The log is on the same disk.
 RUN_THAT_FILLS_ITS_DISK = """
 from pathlib import Path
-from recipe.preflight.problems import PreflightError
+from recipe.preflight import PreflightError
 from recipe.run import checkpoint
 from recipe import life, main_azr
 

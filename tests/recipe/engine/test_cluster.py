@@ -14,7 +14,8 @@ from ray.exceptions import RayActorError
 
 from recipe.config import CONF
 from recipe.engine import cluster
-from recipe.preflight import slots as resources
+from recipe.preflight import PreflightError
+from recipe.preflight.cluster import Node
 
 
 def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True, cpus: int = 24) -> dict[str, Any]:
@@ -28,39 +29,9 @@ def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True, cpus: in
     }
 
 
-def by_id(*rows: dict[str, Any]) -> cluster.Nodes:
-    return {node["NodeID"]: node for node in rows}
-
-
-@pytest.mark.parametrize(
-    ("gpus", "wanted", "per_node"),
-    [((8, 8), 2, 8), ((8,), 2, 4), ((0, 1, 1), 2, 1)],
-    ids=["as many", "one node as two", "a head without GPUs"],
-)
-def test_nodes_that_carry_the_workers_pass(gpus: tuple[int, ...], wanted: int, per_node: int) -> None:
-    nodes = by_id(*(row(f"10.0.0.{i}", found) for i, found in enumerate(gpus)))
-    cluster.check_nodes(nodes, wanted, per_node)
-
-
-def test_slots_that_are_enough_in_sum_only_are_refused() -> None:
-    """Sixteen slots, and no node has the eight that a node's workers need together."""
-    nodes = by_id(*(row(f"10.0.0.{i}", gpus=4) for i in range(4)))
-    with pytest.raises(
-        cluster.ClusterError, match=r"2 nodes .* 8 GPU slots .* 4 and 24 on 10\.0\.0\.0, 4 and"
-    ):
-        cluster.check_nodes(nodes, 2, 8)
-
-
-def test_a_node_without_the_cpus_for_its_workers_is_refused() -> None:
-    # 8 workers on a node take 3 CPUs each, and a head with 128 does not lend the other node any.
-    nodes = by_id(row("10.0.0.1", gpus=8, cpus=128), row("10.0.0.2", gpus=8, cpus=8))
-    with pytest.raises(cluster.ClusterError, match=r"24 CPU slots each; .* 8 and 8 on 10\.0\.0\.2"):
-        cluster.check_nodes(nodes, 2, 8)
-
-
 @pytest.mark.parametrize("address", ["http://10.0.0.1:8265", "ray://10.0.0.1:10001"])
 def test_an_address_that_is_no_heads_is_told(address: str) -> None:
-    with pytest.raises(cluster.ClusterError, match=f"must be HOST:PORT of Ray's head.* got {address}"):
+    with pytest.raises(PreflightError, match=f"must be HOST:PORT of Ray's head.* got {address}"):
         cluster.connect(address)
 
 
@@ -68,13 +39,13 @@ def test_a_head_that_is_not_there_is_told_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     started = time.monotonic()
-    with pytest.raises(cluster.ClusterError, match=f"must listen at {address} .* Start the head"):
+    with pytest.raises(PreflightError, match=f"must listen at {address} .* Start the head"):
         cluster.connect(address)
     assert time.monotonic() - started < 1
 
 
 def test_a_refused_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def init(address: str) -> None:
+    def init(address: str, logging_level: str) -> None:
         cause = RuntimeError(
             "Failed to connect to GCS. Last connection error: RPC error: InvalidAuthToken: ..."
         )
@@ -83,24 +54,25 @@ def test_a_refused_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "init", init)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(
-            cluster.ClusterError, match=f"cluster at {address}, which refuses it. Copy the file"
-        ):
+        with pytest.raises(PreflightError, match=f"cluster at {address}, which refuses it. Copy the file"):
             cluster.connect(address)
 
 
-def test_slots_of_a_cluster_of_its_own_do_not_go_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("init", "shutdown"):
-        monkeypatch.setattr(ray, name, lambda **_: None)
-    monkeypatch.setattr(ray, "nodes", lambda: [row("10.0.0.1")])
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {})
-    monkeypatch.setattr(resources, "check_cluster", lambda config, resources: None)
-    init = {"address": "auto", "num_cpus": 16, "num_gpus": 1, "include_dashboard": False}
-    trainer = {"nnodes": 1, "n_gpus_per_node": 1}
-    config = OmegaConf.create({"ray_kwargs": {"ray_init": init}, "trainer": trainer})
-    OmegaConf.set_struct(config, True)
-    cluster.join(config)
-    assert config.ray_kwargs.ray_init == {"address": "auto", "include_dashboard": False}
+def test_survey_says_what_every_node_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "connect", lambda address: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    rows = [row("10.0.0.2", gpus=0), row("10.0.0.1", cpus=8), row("10.0.0.3", alive=False)]
+    monkeypatch.setattr(ray, "nodes", lambda: rows)
+    assert cluster.survey("10.0.0.1:6379", ()) == (Node("10.0.0.1", 8, 1), Node("10.0.0.2", 24, 0))
+
+
+def test_cluster_of_another_version_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: str) -> None:
+        raise RuntimeError("Version mismatch:\nthe cluster was started with another Ray")
+
+    monkeypatch.setattr(cluster, "connect", refuse)
+    with pytest.raises(PreflightError, match=r"^Version mismatch: the cluster was started with another Ray$"):
+        cluster.survey("10.0.0.1:6379", ())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,28 @@ from recipe.preflight.memory import (
     estimate_host,
     kv_tokens,
 )
-from recipe.preflight.model_shape import QWEN_3B, ModelShape, find_shape
+from recipe.preflight.model import PUBLISHED, ModelShape, find_config, shape_of
 
 ROOT = Path(__file__).parents[3]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 
-# 592 parameters a block, 264 outside, 1448 in all: tests/recipe/preflight/test_model_shape.py.
-SMALL = ModelShape(8, 16, 2, 2, 1, 4, 32, tied=True)
+# 592 parameters a block, 264 outside, 1448 in all: tests/recipe/preflight/test_model.py.
+SMALL = ModelShape(
+    8, 16, 2, 2, 1, 4, 32, tied=True, num_parameters=1448, layer_parameters=592, linear_width=256
+)
 
 
 def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
     for key, value in changes.items():
         OmegaConf.update(config, key, value, force_add=True)
     return config
+
+
+@cache
+def qwen_3b() -> ModelShape:
+    shape = shape_of(PUBLISHED["Qwen/Qwen2.5-3B-Instruct"])
+    assert shape is not None
+    return shape
 
 
 def part_bytes(found: Estimate, name: str) -> int:
@@ -157,9 +167,10 @@ def test_tokens_of_a_cache_by_hand(config: DictConfig) -> None:
     # Qwen2.5-3B: 2 * 36 * 2 * 128 * 2 bytes; with two GPUs a replica each has one of the two heads.
     for name in ("half", "bfloat16"):
         change(config, {f"{ROLLOUT}.dtype": name})
-        assert kv_tokens(config, QWEN_3B, 1.0) == GIB // 36_864
+        assert kv_tokens(config, qwen_3b(), 1.0) == GIB // 36_864
     assert (
-        kv_tokens(change(config, {f"{ROLLOUT}.tensor_model_parallel_size": 2}), QWEN_3B, 1.0) == GIB // 18_432
+        kv_tokens(change(config, {f"{ROLLOUT}.tensor_model_parallel_size": 2}), qwen_3b(), 1.0)
+        == GIB // 18_432
     )
 
 
@@ -172,7 +183,7 @@ def test_more_workers_never_take_more_of_a_gpu_and_more_tokens_never_less(
 
     def found(workers: int, tokens: int) -> Estimate:
         sizes = {"trainer.n_gpus_per_node": workers, f"{ACTOR}.ppo_max_token_len_per_gpu": tokens}
-        return estimate_gpu(change(config, sizes), QWEN_3B, 80.0)
+        return estimate_gpu(change(config, sizes), qwen_3b(), 80.0)
 
     one = found(workers, tokens)
     assert found(workers + 1, tokens).peak_gib <= one.peak_gib
@@ -192,7 +203,8 @@ def test_experiment_fits_the_gpu_that_it_is_for(experiment: str, tmp_path: Path)
     register()
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("azr", [f"experiment={experiment}", f"run.dir={tmp_path}"])
-    shape = find_shape(config.actor_rollout_ref.model.path)
+    known = find_config(config.actor_rollout_ref.model.path)
+    shape = shape_of(known or {})
     assert shape is not None
     # What torch counts of a GPU sold as 24 or 80 GB (L4 and A10G, A100) is less.
     card = 22.0 if "24gb" in experiment else 79.1
@@ -224,6 +236,6 @@ def test_estimate_is_near_what_the_demo_takes(config: DictConfig, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout.splitlines()[-1])["peak_gib"]
-    shape = find_shape("tiny")
+    shape = shape_of(find_config("tiny") or {})
     assert shape is not None
     assert estimate_host(config, shape).peak_gib == pytest.approx(measured, rel=0.3)

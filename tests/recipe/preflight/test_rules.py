@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, register
-from recipe.preflight import rules as preflight
-from recipe.preflight import slots as resources
-from recipe.preflight.problems import PreflightError
+from recipe.preflight import PreflightError, rules, slots
+from recipe.preflight.cluster import Node
+from recipe.preflight.rules import RULES
+from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
 from tasks.arithmetic import ArithmeticPack
-from tasks.contract import TaskRecord
+from tasks.contract import TaskPack, TaskRecord
 from tasks.kit.kinds import KindsPack
 from tasks.registry import available_packs
 
@@ -28,6 +29,7 @@ CONTROLS = sorted(path.stem for path in (CONF / "control").glob("*.yaml"))
 CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
 PACKS = sorted(path.stem for path in (CONF / "pack").glob("*.yaml"))
 MODEL = "actor_rollout_ref.model.path"
+RULES_OF_CLUSTERS = [rule for rule in RULES if rule.find in (rules.cluster_slots, rules.shared_folders)]
 MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
 
 
@@ -37,22 +39,36 @@ def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
     return config
 
 
+def no_cluster(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
+    """Nobody asks for one."""
+    raise AssertionError(address)
+
+
+def check(config: DictConfig) -> TaskPack:
+    return rules.check(config, no_cluster)
+
+
+def find_problems(config: DictConfig) -> list[str]:
+    """Those that a run stops at, one after the other."""
+    return list(rules.find_problems(Setup(config, no_cluster), [rule for rule in RULES if rule.refuses]))
+
+
 def refusal(config: DictConfig, changes: dict[str, Any]) -> str:
     """What `check` says to these changes; it has to be one line."""
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
-        preflight.check(change(config, changes))
+    with pytest.raises(PreflightError) as error:
+        check(change(config, changes))
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def test_demo_passes(config: DictConfig) -> None:
-    assert preflight.check(config).name == "arithmetic"
+    assert check(config).name == "arithmetic"
 
 
 # ------------------------------ rules ------------------------------
 
-RULES: list[tuple[dict[str, Any], str]] = [
+BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
     (
         {"reward_profile": "paper_accuracy"},
@@ -167,7 +183,10 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"trainer.use_v1": False}, "trainer.use_v1 must be true"),
     ({"trainer.v1.trainer_mode": "async"}, "trainer.v1.trainer_mode must be sync.*; got async"),
-    ({"actor_rollout_ref.rollout.n": 8}, "actor_rollout_ref.rollout.n must be 1; got 8.*attempts_per_record"),
+    (
+        {"actor_rollout_ref.rollout.n": 8},
+        "actor_rollout_ref.rollout.n must be 1: .*attempts_per_record; got 8",
+    ),
     (
         {"trainer.max_actor_ckpt_to_keep": 1},
         "trainer.max_actor_ckpt_to_keep must be null or at least 2.*; got 1",
@@ -249,35 +268,53 @@ RULES: list[tuple[dict[str, Any], str]] = [
         {"actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype": "auto"},
         "fsdp_config.mixed_precision.param_dtype must be one of fp32, .*; got 'auto'",
     ),
+    (
+        {"data.train_batch_size": 47},
+        "data.train_batch_size must be left alone: 3 kinds and azr.proposals_per_kind=16 make 48 prompts a "
+        "step; got 47",
+    ),
     ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "message"), RULES)
+@pytest.mark.parametrize(("changes", "message"), BROKEN)
 def test_broken_rule_is_told_in_one_line(config: DictConfig, changes: dict[str, Any], message: str) -> None:
     assert re.search(message, refusal(config, changes))
 
 
 def test_all_broken_rules_are_found_by_the_other_reader(config: DictConfig) -> None:
-    assert preflight.find_problems(config) == []
+    assert find_problems(config) == []
     broken = {
-        # Two of one rule's function, one of another's, and two that need the pack, one of which is raised.
-        "azr.proposals_per_kind": 0,
-        "azr.held_out_samples": -1,
-        "trainer.use_v1": False,
-        "reward_profile": "nope",
+        # Three of one rule, one of another, and two that need the pack, one of which is raised.
         "algorithm.trr.scale": "var",
+        "azr.proposals_per_kind": 0,
+        "trainer.use_v1": False,
+        "azr.oversample": 0.5,
+        "reward_profile": "nope",
+        "azr.bonus.terms": {"beauty": {"coefficient": 1.0, "maximum": 1.0}},
     }
-    found = preflight.find_problems(change(config, broken))
+    found = find_problems(change(config, broken))
     assert len(found) == len(broken)
     assert all(key in problem for key, problem in zip(broken, found, strict=True))
     assert found[0] == refusal(config, {})
-    # Without a pack its rules are not asked, and the others are.
-    found = preflight.find_problems(change(config, {"pack._target_": "nope"}))
-    assert [key for key, problem in zip(broken, found, strict=False) if key in problem] == list(broken)[:3]
-    assert len(found) == 4
+    # Without a pack its rules say so once, and the others are asked.
+    found = find_problems(change(config, {"pack._target_": "nope"}))
+    assert [key for key, problem in zip(broken, found, strict=False) if key in problem] == list(broken)[:4]
+    assert len(found) == 5
     assert "pack must name a task pack" in found[-1]
+
+
+def test_rule_is_one_function(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "RULES", [])
+
+    @rules.rule(applies=lambda config: config.azr.seed == 7)
+    def unlucky(setup: Setup) -> Iterator[str]:
+        """A rule of somebody's own."""
+        yield f"azr.seed must not be {setup.config.azr.seed}"
+
+    check(config)
+    assert refusal(config, {"azr.seed": 7}) == "azr.seed must not be 7"
 
 
 ALLOWED: list[dict[str, Any]] = [
@@ -310,7 +347,7 @@ ALLOWED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", ALLOWED, ids=str)
 def test_values_at_the_edge_are_allowed(config: DictConfig, changes: dict[str, Any]) -> None:
-    preflight.check(change(config, changes))
+    check(change(config, changes))
 
 
 def test_cells_by_difficulty_need_a_pack_that_has_labels(tmp_path: Path) -> None:
@@ -357,13 +394,13 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_complete_model_directory_passes(config: DictConfig, model: Path) -> None:
-    preflight.check(change(config, {MODEL: str(model)}))
+    check(change(config, {MODEL: str(model)}))
 
 
 def test_chat_template_may_be_a_file_of_its_own(config: DictConfig, model: Path) -> None:
     (model / "tokenizer_config.json").write_text("{}")
     (model / "chat_template.jinja").write_text("{{ messages }}")
-    preflight.check(change(config, {MODEL: str(model)}))
+    check(change(config, {MODEL: str(model)}))
 
 
 def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Path) -> None:
@@ -371,7 +408,7 @@ def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Pat
     message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model} must have a chat template")
     # The run may bring one of its own, as experiment=azr_llama_8b does.
-    preflight.check(change(config, {"actor_rollout_ref.model.custom_chat_template": "{{ messages }}"}))
+    check(change(config, {"actor_rollout_ref.model.custom_chat_template": "{{ messages }}"}))
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "model.safetensors"])
@@ -388,7 +425,7 @@ def test_shards_that_an_index_names_have_to_be_there(config: DictConfig, model: 
     (model / "one").touch()
     assert refusal(config, {MODEL: str(model)}).startswith(f"{model / 'two'} must exist")
     (model / "two").touch()
-    preflight.check(config)
+    check(config)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{"])
@@ -401,7 +438,7 @@ def test_file_of_a_model_that_is_no_json_object_is_named(
     (model / file).write_text(content)
     message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model / file} must hold a JSON object")
-    assert preflight.find_problems(config).count(message) == 1
+    assert find_problems(config).count(message) == 1
 
 
 def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:
@@ -427,7 +464,7 @@ def test_path_that_is_not_there_is_refused(config: DictConfig, path: str) -> Non
 
 
 def test_name_on_the_hub_is_left_to_the_hub(config: DictConfig) -> None:
-    preflight.check(change(config, {MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
+    check(change(config, {MODEL: "Qwen/Qwen2.5-0.5B-Instruct"}))
 
 
 # ------------------------------ resuming ------------------------------
@@ -446,7 +483,7 @@ def write_checkpoint(config: DictConfig, folder: Path, **fields: Any) -> Path:
 
 def test_own_checkpoint_is_resumed_from(config: DictConfig, tmp_path: Path) -> None:
     write_checkpoint(config, tmp_path)
-    preflight.check(config)
+    check(config)
 
 
 def test_checkpoint_of_another_pack_is_refused(config: DictConfig, tmp_path: Path) -> None:
@@ -464,7 +501,7 @@ def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, t
     message = refusal(config, changes)
     assert re.search(r"trainer\.resume_from_path must be a finished checkpoint .*; got .*/none$", message)
     found = write_checkpoint(config, tmp_path)
-    preflight.check(change(config, {"trainer.resume_from_path": str(found)}))
+    check(change(config, {"trainer.resume_from_path": str(found)}))
     (found / "azr" / "manifest.json").unlink()
     assert "trainer.resume_from_path" in refusal(config, {})
 
@@ -478,7 +515,7 @@ def test_another_runs_checkpoint_is_not_resumed_from(config: DictConfig, tmp_pat
 
 def test_result_without_checkpoints_is_not_written_over(config: DictConfig, tmp_path: Path) -> None:
     config.run.dir = str(tmp_path)
-    preflight.check(config)
+    check(config)
     (tmp_path / "summary.json").write_text("{}")
     assert "run.dir must not hold the result of a run without checkpoints" in refusal(config, {})
 
@@ -490,31 +527,75 @@ def test_slots_are_counted_as_verl_asks_for_them(config: DictConfig) -> None:
     # 2 nodes with 4 workers of 3 CPUs, 5 storage units, and 1 each for runner, controller and placing actors.
     change(config, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 4})
     change(config, {"transfer_queue.backend.SimpleStorage.num_data_storage_units": 5})
-    assert resources.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
+    assert slots.needed_cpus(config) == 2 * 4 * 3 + 5 + 3 == 32
+
+
+def cluster_problems(config: DictConfig, *nodes: Node) -> list[str]:
+    """What the rules say of a cluster of these nodes."""
+    with open_dict(config):
+        config.ray_kwargs.ray_init.address = "10.0.0.1:6379"
+    return list(rules.find_problems(Setup(config, lambda address, paths: nodes), RULES_OF_CLUSTERS))
 
 
 @pytest.mark.parametrize(("resource", "needed"), [("CPU", 7), ("GPU", 1)])
 def test_cluster_with_too_few_slots_is_refused(config: DictConfig, resource: str, needed: int) -> None:
-    enough = {"CPU": 7.0, "GPU": 1.0}
-    resources.check_cluster(config, enough)
-    with pytest.raises(PreflightError) as error:
-        resources.check_cluster(config, enough | {resource: needed - 1.0})
-    message = str(error.value)
+    enough = {"CPU": 7, "GPU": 1}
+    assert cluster_problems(config, Node("10.0.0.1", enough["CPU"], enough["GPU"])) == []
+    few = enough | {resource: needed - 1}
+    (message,) = cluster_problems(config, Node("10.0.0.1", few["CPU"], few["GPU"]))
     assert "\n" not in message
     assert f"must have {needed} {resource} slots" in message
     assert f"it has {needed - 1}." in message
     assert "trainer.nnodes=1 and trainer.n_gpus_per_node=1" in message
 
 
-def test_cluster_without_any_gpu_is_refused(config: DictConfig) -> None:
-    with pytest.raises(PreflightError, match=r"must have 1 GPU slots .*; it has 0\."):
-        resources.check_cluster(config, {"CPU": 100.0})
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "per_node"),
+    [((8, 8), 2, 8), ((8,), 2, 4), ((0, 1, 1), 2, 1)],
+    ids=["as many", "one node as two", "a head without GPUs"],
+)
+def test_nodes_that_carry_the_workers_pass(
+    config: DictConfig, gpus: tuple[int, ...], wanted: int, per_node: int
+) -> None:
+    change(config, {"trainer.nnodes": wanted, "trainer.n_gpus_per_node": per_node})
+    assert cluster_problems(config, *(Node(f"10.0.0.{i}", 100, found) for i, found in enumerate(gpus))) == []
+
+
+def test_slots_that_are_enough_in_sum_only_are_refused(config: DictConfig) -> None:
+    """Sixteen slots, and no node has the eight that a node's workers need together."""
+    change(config, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 8})
+    (message,) = cluster_problems(config, *(Node(f"10.0.0.{i}", 24, 4) for i in range(4)))
+    assert re.search(r"2 nodes .* 8 GPU slots .* 4 and 24 on 10\.0\.0\.0, 4 and", message)
+    # 8 workers on a node take 3 CPUs each, and a head with 128 does not lend the other node any.
+    (message,) = cluster_problems(config, Node("10.0.0.1", 128, 8), Node("10.0.0.2", 8, 8))
+    assert re.search(r"24 CPU slots each; .* 8 and 8 on 10\.0\.0\.2", message)
+
+
+def test_folder_that_a_node_does_not_see_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    change(config, {"trainer.nnodes": 2, "run.dir": str(tmp_path / "runs" / "mine"), MODEL: str(tmp_path)})
+    asked: list[Path] = []
+
+    def survey(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
+        assert all(path.exists() for path in paths)
+        asked.extend(paths)
+        return (Node("10.0.0.1", 24, 1), Node("10.0.0.2", 24, 1, unseen=(paths[0],)))
+
+    with open_dict(config):
+        config.ray_kwargs.ray_init.address = "10.0.0.1:6379"
+    (message,) = rules.find_problems(Setup(config, survey), RULES_OF_CLUSTERS)
+    assert message.startswith("run.dir must be on a file system that every node sees; 10.0.0.2 does not see ")
+    # Of folders that are not there yet, the nearest that is; what is left in it is taken away again.
+    assert [path.parent for path in asked] == [tmp_path, tmp_path, tmp_path.parent]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_running_cluster_is_not_asked_for_local_slots(config: DictConfig) -> None:
     with open_dict(config):
         config.ray_kwargs.ray_init.address = "auto"
-    preflight.check(change(config, {"ray_kwargs.ray_init.num_cpus": 1}))
+    change(config, {"ray_kwargs.ray_init.num_cpus": 1})
+    rules.check(config, lambda address, paths: (Node("10.0.0.1", 7, 1),))
+    slots.fill_slots(config)
+    assert not config.ray_kwargs.ray_init.keys() & {"num_cpus", "num_gpus"}
 
 
 # ------------------------------ files ------------------------------
@@ -526,21 +607,21 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
         return compose("azr", [f"run.dir={folder}", *overrides])
 
 
-@pytest.mark.parametrize(("cores", "slots"), [(2, 35), (64, 64)])
+@pytest.mark.parametrize(("cores", "expected"), [(2, 35), (64, 64)])
 def test_node_of_eight_gpus_has_the_slots_that_verl_asks_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, slots: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B")
-    preflight.check(config)
+    check(config)
     # 3 for each of 8 workers, 8 storage units (verl's default), and 3.
-    resources.fill_slots(config)
-    assert config.ray_kwargs.ray_init.num_cpus == slots
+    slots.fill_slots(config)
+    assert config.ray_kwargs.ray_init.num_cpus == expected
 
 
 def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    resources.fill_slots(config)
+    slots.fill_slots(config)
     assert config.ray_kwargs.ray_init.num_cpus == 16
 
 
@@ -548,14 +629,14 @@ def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
     config = composed(tmp_path, f"experiment={experiment}")
-    preflight.check(config)
+    check(config)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
     config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
-    preflight.check(config)
+    check(config)
     assert config.actor_rollout_ref.model.path == "tiny"
     assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
 
@@ -568,15 +649,15 @@ def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, cont
     if experiment == "sqlm_mult3" and control == "seeds_only":
         # Its cells are the attempts at one record, which are asked for one by one then.
         overrides.append("algorithm.trr.cells=role-kind")
-    preflight.check(composed(tmp_path, *overrides))
+    check(composed(tmp_path, *overrides))
 
 
 def test_a_vote_takes_two_attempts(config: DictConfig) -> None:
     config.pack = {"_target_": "math_word", "verify": "majority"}
     said = refusal(config, {"azr.attempts_per_record": 1})
     assert "azr.attempts_per_record must be at least 2 with the pack math_word" in said
-    preflight.check(change(config, {"azr.attempts_per_record": 2}))
-    preflight.check(change(config, {"pack.verify": "claimed", "azr.attempts_per_record": 1}))
+    check(change(config, {"azr.attempts_per_record": 2}))
+    check(change(config, {"pack.verify": "claimed", "azr.attempts_per_record": 1}))
 
 
 @pytest.mark.parametrize(
@@ -594,7 +675,7 @@ def test_seeds_that_are_equal_or_held_out_are_refused(
     monkeypatch.setattr(ArithmeticPack, "seeds", lambda self: planted)
     monkeypatch.setattr(ArithmeticPack, "held_out", KindsPack.held_out)
     with pytest.raises(PreflightError, match=said):
-        preflight.check(config)
+        check(config)
 
 
 @pytest.mark.parametrize(
@@ -621,13 +702,13 @@ def test_starting_afresh_over_a_finished_checkpoint_is_refused(config: DictConfi
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
     lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
-    preflight.check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
+    check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", PACKS)
 def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
-    assert preflight.check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
+    assert check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
 
 
 def test_every_pack_has_a_file() -> None:

@@ -1,0 +1,223 @@
+"""The model that a run starts from, looked at without loading it and without the network: files and sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipe.config import TINY_MODEL
+from recipe.preflight import PreflightError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What transformers loads; in place of either, an index (its name with `.index.json`) and its shards."""
+
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
+
+TINY_VOCABULARY = 259
+"""The 256 bytes, and the three marks of the tiny model's tokenizer."""
+
+ModelConfig = dict[str, Any]
+"""What a model's config.json holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """A dense decoder with gated feed-forward blocks and grouped-query attention.
+
+    Attributes:
+        hidden_size: Width of the residual stream.
+        intermediate_size: Width inside a feed-forward block.
+        num_layers: Blocks.
+        num_heads: Query heads of a block.
+        num_kv_heads: Key and value heads of a block.
+        head_size: Width of a head.
+        vocab_size: Rows of the embedding.
+        tied: Whether the output layer is the embedding.
+        num_parameters: All parameters.
+        layer_parameters: Those of one block.
+        linear_width: Inputs and outputs of all linear layers of all blocks, summed.
+    """
+
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    vocab_size: int
+    tied: bool
+    num_parameters: int
+    layer_parameters: int
+    linear_width: int
+
+    @property
+    def outer_parameters(self) -> int:
+        """Parameters outside the blocks: embedding, last norm, and the output layer unless it is tied."""
+        return self.num_parameters - self.num_layers * self.layer_parameters
+
+    def lora_parameters(self, rank: int) -> int:
+        """Parameters of adapters on all linear layers of the blocks: rank * (in + out) (arXiv:2106.09685)."""
+        return rank * self.linear_width
+
+
+def _qwen2(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, *, tied: bool) -> ModelConfig:
+    vocabulary = 151936 if tied else 152064
+    return _config("qwen2", hidden, inner, layers, heads, kv_heads, vocabulary, tied=tied)
+
+
+def _config(
+    kind: str, hidden: int, inner: int, layers: int, heads: int, kv_heads: int, vocabulary: int, *, tied: bool
+) -> ModelConfig:
+    return {
+        "model_type": kind,
+        **dict(zip(SIZES, (hidden, inner, layers, heads, vocabulary), strict=True)),
+        "num_key_value_heads": kv_heads,
+        "tie_word_embeddings": tied,
+    }
+
+
+# From the models' own config.json, so that a run can be planned before a model is downloaded.
+_QWEN_05B = _qwen2(896, 4864, 24, 14, 2, tied=True)
+_QWEN_15B = _qwen2(1536, 8960, 28, 12, 2, tied=True)
+_QWEN_3B = _qwen2(2048, 11008, 36, 16, 2, tied=True)
+_QWEN_7B = _qwen2(3584, 18944, 28, 28, 4, tied=False)
+PUBLISHED = {
+    "Qwen/Qwen2-0.5B-Instruct": _QWEN_05B,
+    "Qwen/Qwen2.5-0.5B-Instruct": _QWEN_05B,
+    "Qwen/Qwen2.5-1.5B-Instruct": _QWEN_15B,
+    "Qwen/Qwen2.5-3B-Instruct": _QWEN_3B,
+    "Qwen/Qwen2.5-Coder-1.5B-Instruct": _QWEN_15B,
+    "Qwen/Qwen2.5-Coder-3B": _QWEN_3B,
+    "Qwen/Qwen2.5-Coder-3B-Instruct": _QWEN_3B,
+    "Qwen/Qwen2.5-7B": _QWEN_7B,
+    "Qwen/Qwen2.5-Coder-7B": _QWEN_7B,
+    "Qwen/Qwen2.5-Coder-14B": _qwen2(5120, 13824, 48, 40, 8, tied=False),
+    "Qwen/Qwen3-0.6B": _config("qwen3", 1024, 3072, 28, 16, 8, 151936, tied=True) | {"head_dim": 128},
+    "meta-llama/Llama-3.1-8B": _config("llama", 4096, 14336, 32, 32, 8, 128256, tied=False),
+}
+
+
+def find_config(path: str) -> ModelConfig | None:
+    """What config.json says of `actor_rollout_ref.model.path`; None where it is nowhere on this machine.
+
+    It comes from a model directory, from the hub's cache, or from `PUBLISHED`, in this order.
+
+    Raises:
+        PreflightError: It holds no JSON object.
+    """
+    if path == TINY_MODEL:
+        return _tiny_config()
+    folder = Path(path).expanduser()
+    found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
+    if found is not None and found.exists():
+        return read_json(found)
+    return PUBLISHED.get(path)
+
+
+def _tiny_config() -> ModelConfig:
+    from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig  # torch comes with it
+
+    tiny = TinyModelConfig()
+    heads = tiny.hidden_size // HEAD_SIZE
+    sizes = (tiny.hidden_size, tiny.intermediate_size, tiny.num_layers, heads, heads, TINY_VOCABULARY)
+    return _config("qwen2", *sizes, tied=True) | {"max_position_embeddings": tiny.max_positions}
+
+
+def head_counts(config: ModelConfig) -> tuple[int, int] | None:
+    """Query heads, and key and value heads, of a block; None if it is not the config.json of a decoder."""
+    heads = config.get("num_attention_heads")
+    return None if heads is None else (heads, config.get("num_key_value_heads") or heads)
+
+
+def shape_of(config: ModelConfig) -> ModelShape | None:
+    """The sizes of a model, counted on a model without storage.
+
+    Returns:
+        None if transformers knows no such decoder, or if its blocks hold experts.
+    """
+    if not config.keys() >= set(SIZES) or config.keys() & OF_EXPERTS:
+        return None
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        known = AutoConfig.for_model(**config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(known)
+    except Exception:  # the boundary to transformers: whatever it makes of a config, the run is not over yet
+        return None
+
+    def count(module: Any) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    blocks = max((m for m in model.modules() if isinstance(m, torch.nn.ModuleList)), key=count)
+    linear = [layer for layer in blocks.modules() if isinstance(layer, torch.nn.Linear)]
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    return ModelShape(
+        hidden_size=hidden,
+        intermediate_size=config["intermediate_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=heads,
+        num_kv_heads=config.get("num_key_value_heads") or heads,
+        head_size=getattr(known, "head_dim", None) or hidden // heads,
+        vocab_size=config["vocab_size"],
+        tied=known.tie_word_embeddings,
+        num_parameters=count(model),
+        layer_parameters=count(blocks[0]),
+        linear_width=sum(layer.in_features + layer.out_features for layer in linear),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        PreflightError: It holds none; an interrupted download leaves such files.
+    """
+    try:
+        values: Any = json.loads(path.read_text())
+    except ValueError:  # no JSON, or no text
+        values = None
+    if not isinstance(values, dict):
+        raise PreflightError(f"{path} must hold a JSON object, and holds none; fetch the model again")
+    return values
+
+
+def cached_file(name: str, file: str) -> Path | None:
+    """A file of a model of the hub in this machine's cache; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, file)
+    except HFValidationError:  # no name on the hub; the rules on the model say so
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def missing_weights(find: Callable[[str], Path | None]) -> str | None:
+    """A file of weights that is not there; None if they are whole, in one file or in an index's shards.
+
+    Args:
+        find: A file of the model by its name; None if it is not there.
+
+    Raises:
+        PreflightError: The index holds no JSON object.
+    """
+    for name in WEIGHTS:
+        if find(name) is not None:
+            return None
+        index = find(f"{name}.index.json")
+        if index is not None:
+            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            return next((shard for shard in shards if find(shard) is None), None)
+    return WEIGHTS[0]
+
+
+def is_on_hub(path: str) -> bool:
+    """Whether a path that is no directory can be the name of a model on the hub, which has one slash."""
+    return not (Path(path).expanduser().is_absolute() or path.startswith((".", "~")) or path.count("/") != 1)

@@ -1,0 +1,108 @@
+"""What a run is to be started with, as the rules look at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from omegaconf import DictConfig
+
+from recipe.preflight import PreflightError, machine
+from recipe.preflight.cluster import Cluster, Survey, survey_cluster
+from recipe.preflight.machine import Gpu, Package
+from recipe.preflight.model import ModelConfig, ModelShape, find_config, shape_of
+from recipe.selfplay.plan import StepPlan
+from tasks.contract import PackUnavailableError, TaskPack
+from tasks.guard import GuardedPack, PackError
+from tasks.registry import load_pack
+from tasks.sandbox import Capabilities, SandboxConfig, SandboxUnavailable, open_sandbox
+
+REFUSALS = (ValueError, OSError, PackUnavailableError, PackError)
+"""What a mistake in the configuration, or in what it names, is raised as."""
+
+
+@dataclass
+class Setup:
+    """A configuration, and what it names. Whatever takes time is looked at once, when a rule asks for it.
+
+    A property raises one of `REFUSALS` where it cannot be had; the message says what to do.
+
+    Attributes:
+        config: The composed configuration.
+        survey: Asks a Ray cluster for its nodes.
+        gpu_gib: Memory of a GPU, where this machine has none.
+    """
+
+    config: DictConfig
+    survey: Survey
+    gpu_gib: float | None = None
+
+    @property
+    def plan(self) -> StepPlan:
+        """What follows from `azr.*` for a step of one kind."""
+        return StepPlan.of(self.config.azr, num_kinds=1)
+
+    @property
+    def pack(self) -> TaskPack:
+        """The pack, held to its contract and available here."""
+        if isinstance(self._pack, Exception):
+            raise self._pack
+        return self._pack
+
+    @cached_property
+    def _pack(self) -> TaskPack | Exception:
+        """A pack that cannot be had is not waited for again."""
+        try:
+            pack = GuardedPack(load_pack(self.config.pack), self.config.azr.pack_deadline_s)
+            pack.require_available()
+        except REFUSALS as error:
+            return error
+        return pack
+
+    @cached_property
+    def model_config(self) -> ModelConfig | None:
+        """What the model's config.json says; None where it is nowhere on this machine."""
+        path = self.config.actor_rollout_ref.model.path
+        return None if path is None else find_config(path)
+
+    @cached_property
+    def shape(self) -> ModelShape | None:
+        """The model's sizes; None where they are not known."""
+        try:
+            return None if self.model_config is None else shape_of(self.model_config)
+        except PreflightError:  # another rule says so
+            return None
+
+    @cached_property
+    def packages(self) -> list[Package]:
+        """The packages that the run needs."""
+        return machine.find_packages(self.config)
+
+    @cached_property
+    def gpus(self) -> list[Gpu]:
+        """The GPUs of this machine."""
+        return machine.find_gpus()
+
+    @property
+    def card_gib(self) -> float | None:
+        """Memory of the smallest GPU here, or what was given for one; None if that is not known."""
+        return min((gpu.total_gib for gpu in self.gpus), default=self.gpu_gib)
+
+    @cached_property
+    def memory_gib(self) -> tuple[float, float]:
+        """Memory of this machine: available, and all of it."""
+        return machine.available_gib()
+
+    @cached_property
+    def sandbox(self) -> Capabilities:
+        """The layers around untrusted programs, for a pack that runs any."""
+        try:
+            with open_sandbox(SandboxConfig(**self.config.pack.sandbox)) as opened:
+                return opened.capabilities()
+        except (SandboxUnavailable, ValueError) as error:
+            raise PreflightError(" ".join(str(error).split())) from error
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The Ray cluster that the run is to join."""
+        return survey_cluster(self.config, self.survey)
