@@ -47,9 +47,6 @@ REPEAT_EVERY = 64
 Watch = Callable[[Callable[[], "PackError"]], AbstractContextManager[None]]
 """Keeps an eye on code that may never come back; its argument makes the error to report then."""
 
-Call = Callable[[], str]
-"""Describes a call in words: made when they are needed, since most calls have no fault."""
-
 Result = TypeVar("Result")
 
 BAD_SETTING = (ValueError, FileNotFoundError)
@@ -80,29 +77,29 @@ class PackError(RuntimeError):
     """A pack broke its contract. One line: the pack, the method, the arguments, and what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Expected(Generic[Result]):
-    """What a member of a pack has to be or to return.
+    """What a member of a pack has to be or to return, as far as the contract's own values do not see to it.
 
-    Its type is in the contract, but a pack of somebody else may have been checked by nobody; and what its
-    parts have to be, as far as `KindSpec`, `TaskRecord`, `Rejected` and `Verdict` cannot see it themselves.
+    Attributes:
+        wanted: It in words.
+        holds: Whether a value is that.
+        each: What every part of it has to be.
     """
 
     wanted: str
     holds: Callable[[Any], object]
     each: Expected[Any] | None = None
 
-    def fault(self, value: object) -> str:
+    def fault(self, value: Any) -> str:
         """What is wrong with a value, in words; "" if nothing is."""
         if not self.holds(value):
             return f"{short(value)}; it must be {self.wanted}"
-        if self.each is None or not isinstance(value, Sequence):
-            return ""
-        return next((fault for part in value if (fault := self.each.fault(part))), "")
+        return next((fault for part in value if (fault := self.each.fault(part))), "") if self.each else ""
 
 
-def _spelled(pattern: str, value: object, *taken: str) -> bool:
-    return isinstance(value, str) and re.fullmatch(pattern, value) is not None and value not in taken
+def _spelled(pattern: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
 def _is_message(value: object) -> bool:
@@ -117,77 +114,80 @@ def _are_kinds(value: object) -> bool:
     return len(set(names)) == len(names) and all(set(spec.reference_kinds) <= set(names) for spec in value)
 
 
-def _is_record(value: object, kinds: Sequence[str]) -> bool:
-    return isinstance(value, TaskRecord) and value.kind in kinds
-
-
 def _record(*kinds: str) -> Expected[TaskRecord]:
-    return Expected(f"a TaskRecord of kind {' or '.join(kinds)}", partial(_is_record, kinds=kinds))
+    wanted = f"a TaskRecord of kind {' or '.join(kinds)}"
+    return Expected(wanted, lambda value: isinstance(value, TaskRecord) and value.kind in kinds)
 
 
 def _answer(kind: str) -> Expected[Accepted | Rejected]:
-    return Expected(
-        f"Accepted or Rejected, with a record of kind {kind}",
-        lambda value: (
-            _is_record(value.record, [kind]) if isinstance(value, Accepted) else isinstance(value, Rejected)
-        ),
-    )
+    def holds(value: object) -> bool:
+        return value.record.kind == kind if isinstance(value, Accepted) else isinstance(value, Rejected)
+
+    return Expected(f"Accepted or Rejected, with a record of kind {kind}", holds)
 
 
-def _verdict(measure_names: Sequence[str]) -> Expected[Verdict]:
-    return Expected(
-        f"a Verdict with measures out of measure_names: {', '.join(measure_names) or 'none'}",
-        lambda value: isinstance(value, Verdict) and set(value.measures) <= set(measure_names),
-    )
+def _verdict(names: Sequence[str]) -> Expected[Verdict]:
+    wanted = f"a Verdict with measures out of measure_names: {', '.join(names) or 'none'}"
+    return Expected(wanted, lambda value: isinstance(value, Verdict) and set(value.measures) <= set(names))
 
 
-def _features(asked: Sequence[str]) -> Expected[dict[str, float]]:
-    return Expected(
-        f"one finite number for each of {', '.join(asked)}",
-        lambda value: (
-            isinstance(value, Mapping) and set(value) == set(asked) and all(map(is_number, value.values()))
-        ),
-    )
+def _features(names: Sequence[str]) -> Expected[dict[str, float]]:
+    def holds(value: Any) -> bool:
+        is_whole = isinstance(value, Mapping) and set(value) == set(names)
+        return is_whole and all(map(is_number, value.values()))
+
+    return Expected(f"one finite number for each of {', '.join(names)}", holds)
 
 
-_SPELLING = "lower case letters, digits and hyphens"
-_NOTHING: Expected[None] = Expected("None", lambda value: value is None)
-_FLAG: Expected[bool] = Expected("True or False", lambda value: isinstance(value, bool))
-_TEXT: Expected[str] = Expected("a string", lambda value: isinstance(value, str))
-_KEY: Expected[str | None] = Expected(
-    "a string or None", lambda value: value is None or isinstance(value, str)
+_NOTHING = Expected[None]("None", lambda value: value is None)
+_FLAG = Expected[bool]("True or False", lambda value: isinstance(value, bool))
+_INTEGER = Expected[int]("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool))
+_TEXT = Expected[str]("a string", lambda value: isinstance(value, str))
+_KEY = Expected[str | None]("a string or None", lambda value: value is None or isinstance(value, str))
+_PACK_NAME = Expected[str]("lower case letters, digits and underscores", _spelled("[a-z0-9_]+"))
+_LABEL = "lower case letters, digits and hyphens, and not"
+_DIFFICULTY = Expected[str](f"{_LABEL} 'none'", _spelled(r"(?!none\Z)[a-z0-9-]*"))
+_NAMES = Expected[tuple[str, ...]]("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
+_GROUPS = Expected[tuple[str, ...]](
+    "a tuple of strings, at least one",
+    lambda value: isinstance(value, tuple) and value,
+    Expected(f"{_LABEL} 'all'", _spelled(r"(?!all\Z)[a-z0-9-]+")),
 )
-_NAMES: Expected[tuple[str, ...]] = Expected(
-    "a tuple of strings",
-    lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
-)
-_DIFFICULTY: Expected[str] = Expected(
-    f"{_SPELLING}, and not 'none'", lambda value: _spelled("[a-z0-9-]*", value, "none")
-)
-_GROUPS: Expected[tuple[str, ...]] = Expected(
-    f"a tuple of strings, at least one of {_SPELLING}, and not 'all'",
-    lambda value: isinstance(value, tuple) and value and all(_spelled("[a-z0-9-]+", g, "all") for g in value),
-)
-_KINDS: Expected[tuple[KindSpec, ...]] = Expected(
-    "a tuple of KindSpec, at least one, with unlike names, and references to kinds among them", _are_kinds
-)
-_PROMPT: Expected[list[Message]] = Expected(
+_PROMPT = Expected[list[Message]](
     "a list of messages, at least one",
     lambda value: isinstance(value, list) and value,
     Expected("a message with 'role' and 'content', two strings that are not empty", _is_message),
 )
+_KINDS = Expected[tuple[KindSpec, ...]](
+    "a tuple of KindSpec, at least one, with unlike names, and references to kinds among them", _are_kinds
+)
 
 ATTRIBUTES: Mapping[str, Expected[Any]] = {
-    "name": Expected(
-        "lower case letters, digits and underscores", lambda value: _spelled("[a-z0-9_]+", value)
-    ),
-    "held_out_version": Expected(
-        "an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)
-    ),
+    "name": _PACK_NAME,
+    "held_out_version": _INTEGER,
     "checks_repeat": _FLAG,
     "resolves": _FLAG,
 }
 """What the attributes of a pack have to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of a method; in words, where a fault is told.
+
+    Attributes:
+        copies: The arguments as they were, if it is made twice: a generator is drawn from once.
+    """
+
+    method: str
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+    copies: tuple[Any, ...] | None
+
+    def __str__(self) -> str:
+        given = [short(argument) for argument in self.arguments]
+        given += [f"{name}={short(value)}" for name, value in self.options.items()]
+        return f"{self.method}({', '.join(given)})"
 
 
 class GuardedPack(TaskPack):
@@ -312,10 +312,9 @@ class GuardedPack(TaskPack):
         **options: Any,
     ) -> Result:
         """Call a method or read a property, twice where it is due, and check what comes back."""
-        call = partial(_describe, method, arguments, options)
-        copies = self._copies(method, arguments)
+        call = self._begin(method, arguments, options)
 
-        def once(given: Sequence[Any]) -> Result:
+        def once(given: tuple[Any, ...]) -> Result:
             with self._named(call, allowed), self._watched(call):
                 member = getattr(self._pack, method)
                 is_property = isinstance(getattr(TaskPack, method), property)
@@ -323,17 +322,16 @@ class GuardedPack(TaskPack):
                 return result
 
         result = once(arguments)
-        self._check(call, expected, result, arguments, copies)
-        if copies is not None:
-            self._compare(call, result, once(copies))
+        self._check(call, expected, result)
+        if call.copies is not None:
+            self._compare(call, result, once(call.copies))
         return result
 
     async def _call_async(
         self, method: str, expected: Expected[Result], *arguments: Any, **options: Any
     ) -> Result:
         """`_call` for a coroutine, with a deadline."""
-        call = partial(_describe, method, arguments, options)
-        copies = self._copies(method, arguments)
+        call = self._begin(method, arguments, options)
 
         async def once() -> Result:
             with self._named(call):
@@ -350,19 +348,18 @@ class GuardedPack(TaskPack):
                     raise self._late(call) from None
 
         result = await once()
-        self._check(call, expected, result, arguments, copies)
-        if copies is not None and self.checks_repeat:
+        self._check(call, expected, result)
+        if call.copies is not None and self.checks_repeat:
             self._compare(call, result, await once())
         return result
 
-    def _copies(self, method: str, arguments: Sequence[Any]) -> Sequence[Any] | None:
-        """The arguments as they were, if this call is to be made twice: a generator is drawn from once."""
+    def _begin(self, method: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> _Call:
         self._num_calls[method] += 1
         is_due = self._num_calls[method] % self._repeat_every == 0
-        return copy.deepcopy(arguments) if is_due else None
+        return _Call(method, arguments, options, copy.deepcopy(arguments) if is_due else None)
 
     @contextmanager
-    def _named(self, call: Call, allowed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    def _named(self, call: _Call, allowed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Give a name to whatever is raised inside, but for what the contract allows."""
         passing: tuple[type[Exception], ...] = (CheckBrokenError, *allowed)
         try:
@@ -378,37 +375,30 @@ class GuardedPack(TaskPack):
                 raise
             self._raise(self._error(call, f"raised {short_error(error)}"), error)
 
-    def _check(
-        self,
-        call: Call,
-        expected: Expected[Result],
-        result: Result,
-        arguments: Sequence[Any],
-        copies: Sequence[Any] | None,
-    ) -> None:
-        """Check a result, and where the call is due, that it left its arguments alone."""
+    def _check(self, call: _Call, expected: Expected[Result], result: Result) -> None:
+        """Check what a call returned, and if it is made twice, that it left its arguments alone."""
         if fault := expected.fault(result):
             self._raise(self._error(call, f"returned {fault}"))
-        for was, found in zip(copies, arguments, strict=True) if copies else ():
+        for was, found in zip(call.copies or (), call.arguments if call.copies else (), strict=True):
             # A generator is there to be drawn from.
             if not isinstance(found, random.Random) and found != was:
                 both = f"{short(was)} and then {short(found)}"
                 self._raise(self._error(call, f"must leave its arguments as they are; one was {both}"))
 
-    def _compare(self, call: Call, first: object, second: object) -> None:
+    def _compare(self, call: _Call, first: object, second: object) -> None:
         if first != second:
             both = f"{short(first)} and then {short(second)}"
             fault = f"must return the same for the same arguments; it returned {both}"
             self._raise(self._error(call, fault))
 
-    def _watched(self, call: Call) -> AbstractContextManager[None]:
+    def _watched(self, call: _Call) -> AbstractContextManager[None]:
         return nullcontext() if self._watch is None else self._watch(partial(self._late, call))
 
-    def _late(self, call: Call) -> PackError:
+    def _late(self, call: _Call) -> PackError:
         return self._error(call, f"did not return within {self._deadline_s:g} s")
 
-    def _error(self, call: Call, fault: str) -> PackError:
-        return PackError(f"pack {self.name}: {call()} {fault}")
+    def _error(self, call: _Call, fault: str) -> PackError:
+        return PackError(f"pack {self.name}: {call} {fault}")
 
     def _raise(self, error: PackError, cause: BaseException | None = None) -> NoReturn:
         if self._tell is not None:
@@ -459,12 +449,6 @@ def _is_being_cancelled() -> bool:
     except RuntimeError:  # no event loop in this thread
         return False
     return task is not None and task.cancelling() > 0
-
-
-def _describe(method: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str:
-    given = [short(argument) for argument in arguments]
-    given += [f"{name}={short(value)}" for name, value in options.items()]
-    return f"{method}({', '.join(given)})"
 
 
 @types.coroutine

@@ -9,8 +9,8 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from tasks.check.conformance import CHECKS, Build, ConformanceError, guarded
-from tasks.check.samples import sample_texts
+from tasks.check.conformance import CHECKS, Build, ConformanceError, Examined
+from tasks.check.gallery import sample_texts
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack
 from tasks.guard import BAD_SETTING, PackError
 from tasks.registry import load_pack
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return load_pack({"_target_": options.pack, **dict(options.knobs)})
 
     try:
-        guarded(build).require_available()
+        Examined(build).require_available()
     except (*BAD_SETTING, PackUnavailableError) as error:
         parser.error(str(error))
     except PackError as error:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if faults:
         print(f"{options.pack}: {faults} of {len(CHECKS)} checks failed")
         return 1
-    for kind, texts in sample_texts(guarded(build)).items():
+    for kind, texts in sample_texts(Examined(build)).items():
         for title, text in texts.items():
             print(f"--- {kind}: {title}\n{text}\n")
     print(f"{options.pack}: {len(CHECKS)} checks passed")

@@ -120,7 +120,7 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
     ("held_out_groups", ("easy", "all"), "and not 'all'"),
-    ("held_out_groups", ("",), "at least one of lower case letters, digits and hyphens"),
+    ("held_out_groups", ("",), "returned ''; it must be lower case letters, digits and hyphens"),
     ("held_out_groups", (), "it must be a tuple of strings, at least one"),
     ("held_out_groups", "easy", "it must be a tuple of strings"),
 ]
