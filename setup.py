@@ -78,6 +78,8 @@ EXTRAS_REQUIRE = {
 setup(
     name="azr-verl",
     version="0.1.0",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     description="Absolute Zero self-play as a veRL recipe: one model proposes tasks and solves them.",
     python_requires=">=3.11,<3.13",
     # Stated although it is the default: setuptools then makes an editable install by a path entry. Its other
