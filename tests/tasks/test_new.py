@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
 from recipe.config import CONF, register
+from tasks.kit.knobs import knob_defaults
 from tasks.new import render, write
 from tasks.new.__main__ import main
+from tasks.new.template.my_pack.pack import MyPackKnobs
 from tasks.registry import available_packs, installed_conf_folders, load_pack
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +114,9 @@ def test_the_page_shows_the_pack_that_is_written() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert f"```python\n{files['my_pack/pack.py']}```" in page
     assert f"```yaml\n{files['my_pack/conf/pack/my_pack.yaml']}```" in page
+    assert yaml.safe_load(files["my_pack/conf/pack/my_pack.yaml"]) == {
+        "_target_": "my_pack.MyPack", **knob_defaults(MyPackKnobs)
+    }  # fmt: skip
     code = [line for line in files["my_pack/pack.py"].splitlines() if line.strip()]
     assert len(code) <= 60
 

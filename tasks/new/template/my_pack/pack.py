@@ -3,25 +3,33 @@
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from tasks.contract import Accepted, KindSpec, Message, Outcome, Rejected, TaskPack, TaskRecord, Verdict
+from tasks.contract import Accepted, KindSpec, Message, Rejected, TaskPack, TaskRecord, Verdict
+from tasks.kit.form import ask
+from tasks.kit.knobs import check_count, takes_knobs
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import read_int
 
 TASK = {"deduction": re.compile("bin ([0-9]{1,9})"), "abduction": re.compile("dec ([01]{1,30})")}
-BASE = {"deduction": 10, "abduction": 2}
-ANSWER = re.compile("[0-9]{1,30}")
-HELD_OUT = range(20, 60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MyPackKnobs:
+    largest: int = 255
+    """Largest number in a task"""
+
+    def __post_init__(self) -> None:
+        check_count("largest", self.largest, 99, 2**29 - 1)
 
 
 class MyPack(TaskPack):
     name = "my_pack"
     held_out_version = 1
 
-    def __init__(self, *, largest: int = 255) -> None:
-        if not isinstance(largest, int) or not 99 <= largest < 2**29:
-            raise ValueError(f"pack.largest must be an integer from 99 to 2**29 - 1; got {largest!r}")
-        self._largest = largest
+    @takes_knobs(MyPackKnobs)
+    def __init__(self, knobs: MyPackKnobs) -> None:
+        self._largest = knobs.largest
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
@@ -34,28 +42,27 @@ class MyPack(TaskPack):
         self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
         request = f"Write one new task in this form, about a number from 0 to {self._largest}."
-        return _ask(request, *(self.gold_proposal(record) for record in references))
+        return ask("\n".join([request, *map(self.gold_proposal, references)]))
 
     async def accept(
         self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
     ) -> Accepted | Rejected:
         found = TASK[kind].fullmatch(last_line(response))
         if found is None:
-            return Rejected(Outcome.MALFORMED, "no-task")
-        number = int(found[1], BASE[kind])
-        if number > self._largest:
-            return Rejected(Outcome.WRONG, "too-large")
-        return Accepted(TaskRecord(kind, {"number": number}))
+            return Rejected.malformed("no-task")
+        number = int(found[1], 10 if kind == "deduction" else 2)
+        task = TaskRecord(kind, {"number": number})
+        return Accepted(task) if number <= self._largest else Rejected.wrong("too-large")
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        return _ask(self.gold_proposal(record), "Reply with the number in the other notation.")
+        return ask(f"{self.gold_proposal(record)}\nReply with the number in the other notation.")
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
         answer = last_line(response)
-        if not ANSWER.fullmatch(answer):
-            return Verdict(Outcome.MALFORMED, "no-number")
+        if not re.fullmatch("[0-9]{1,30}", answer):
+            return Verdict.malformed("no-number")
         right = int(answer) == int(self.gold_response(record))
-        return Verdict(Outcome.CORRECT, "") if right else Verdict(Outcome.WRONG, "wrong-number")
+        return Verdict.correct() if right else Verdict.wrong("wrong-number")
 
     def gold_response(self, record: TaskRecord) -> str:
         number = read_int(record.payload, "number")
@@ -69,8 +76,4 @@ class MyPack(TaskPack):
         return TaskRecord(self.spec(kind).name, {"number": rng.randint(0, self._largest)})
 
     def held_out(self) -> Sequence[TaskRecord]:
-        return [TaskRecord(kind, {"number": number}) for kind in TASK for number in HELD_OUT]
-
-
-def _ask(*lines: str) -> list[Message]:
-    return [{"role": "user", "content": "\n".join(lines)}]
+        return [TaskRecord(kind, {"number": number}) for kind in TASK for number in range(20, 60)]

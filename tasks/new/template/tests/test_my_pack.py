@@ -22,8 +22,8 @@ def test_pack_keeps_the_contract(pack_check: Check, largest: int) -> None:
     [
         ("deduction", "bin 5", Accepted(TaskRecord("deduction", {"number": 5}))),
         ("abduction", "dec 101", Accepted(TaskRecord("abduction", {"number": 5}))),
-        ("deduction", "bin 256", Rejected(Outcome.WRONG, "too-large")),
-        ("deduction", "dec 101", Rejected(Outcome.MALFORMED, "no-task")),
+        ("deduction", "bin 256", Rejected.wrong("too-large")),
+        ("deduction", "dec 101", Rejected.malformed("no-task")),
     ],
 )
 def test_proposals(kind: str, response: str, expected: Accepted | Rejected) -> None:
