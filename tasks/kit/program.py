@@ -312,16 +312,11 @@ def _defines_only(node: ast.AST) -> bool:
 
 def _segment(text: str, node: ast.stmt) -> str:
     """The source of a statement, with the decorators that belong to it."""
-    decorators = node.decorator_list if isinstance(node, Function | ast.ClassDef) else []
-    if not decorators:
-        return ast.get_source_segment(text, node) or ""
-    # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No other
-    # line between the two can begin with one.
-    lines = re.split("\r\n|\r|\n", text)
-    first = decorators[0].lineno
-    while not lines[first - 1].lstrip().startswith("@"):
-        first -= 1
-    end = node.end_lineno or first
-    # The columns are of bytes.
-    last = lines[end - 1].encode()[: node.end_col_offset].decode()
-    return "\n".join([*lines[first - 1 : end - 1], last])
+    if isinstance(node, Function | ast.ClassDef) and node.decorator_list:
+        # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No
+        # other line between the two can begin with one.
+        lines = re.split("\r\n|\r|\n", text)
+        node.lineno, node.col_offset = node.decorator_list[0].lineno, 0
+        while not lines[node.lineno - 1].lstrip().startswith("@"):
+            node.lineno -= 1
+    return ast.get_source_segment(text, node) or ""

@@ -61,12 +61,11 @@ def cut_answer(response: str, tags: Tags) -> str | Unread:
     if len(response) > MAX_CHARS:
         return Unread("response-too-big")
     if tags is Tags.NONE:
-        return response[_after(response, THINK_END) :]
+        return response.rpartition(THINK_END)[2]
     if tags is Tags.THINK_ANSWER:
-        thought_end = response.find(THINK_END)
-        if thought_end < 0:
+        _, mark, response = response.partition(THINK_END)
+        if not mark:
             return Unread("no-think-tags")
-        response = response[thought_end + len(THINK_END) :]
     end = response.rfind(ANSWER_END)
     start = response.rfind(ANSWER, 0, end) if end >= 0 else -1
     if start < 0:
@@ -85,11 +84,6 @@ def wrap(answer: str, tags: Tags, thought: str) -> str:
 def block(label: str, text: str) -> str:
     """A fenced block."""
     return f"{FENCE}{label}\n{text}\n{FENCE}"
-
-
-def _after(text: str, mark: str) -> int:
-    place = text.rfind(mark)
-    return 0 if place < 0 else place + len(mark)
 
 
 def _cut_blocks(answer: str) -> list[Block] | Unread:

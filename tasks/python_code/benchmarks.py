@@ -43,11 +43,7 @@ def load_benchmark(path: Path, kinds: Sequence[str] = TRIPLET_KINDS) -> list[Tas
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("must be an object")
-            program, arguments = _read_call(row)
-            example = Example(arguments, render_literal(parse_literal(read_str(row, "output"))))
+            program, example = _read_row(json.loads(line))
         except ValueError as error:
             raise ValueError(f"{path}:{number} is no line of a known benchmark: {error}") from error
         records += [to_record(kind, program, [example]) for kind in kinds]
@@ -75,17 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_call(row: dict[str, object]) -> tuple[str, str]:
-    """The program, with a function `f`, and its arguments in canonical form."""
-    code, text = row.get("code"), row.get("input")
-    if not isinstance(code, str) or not isinstance(text, str):
-        raise ValueError("must have strings 'code' and 'input'")
+def _read_row(row: object) -> tuple[str, Example]:
+    """The program, with a function `f`, and its arguments and output in canonical form."""
+    if not isinstance(row, dict):
+        raise ValueError("must be an object")
+    code, text, output = (read_str(row, field) for field in ("code", "input", "output"))
     name = row.get("function_name", ENTRY)
     function = _find_function(code, name)
     if "function_name" in row:
         code = code if name == ENTRY else f"{code.rstrip()}\n\n{ENTRY} = {name}"
         text = _order_arguments(function, text)
-    return code, render_arguments(parse_arguments(text))
+    return code, Example(render_arguments(parse_arguments(text)), render_literal(parse_literal(output)))
 
 
 def _find_function(code: str, name: object) -> ast.FunctionDef:

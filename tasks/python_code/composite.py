@@ -10,58 +10,40 @@ import ast
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
 from tasks.kit.program import ENTRY, Refusal, bound_names, canonical_program, parse_program
 from tasks.kit.syntax import parse
-from tasks.python_code.records import read_program
+from tasks.python_code.knobs import PythonCodeKnobs
+from tasks.python_code.records import INDUCTION, read_program
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How composites come in as a run goes on: their share and their size grow together, step by step.
+def ramp(knobs: PythonCodeKnobs, step: int) -> float:
+    """How far composites have come in at `step`, in [0, 1]: their share and their size grow together.
 
-    Both are nothing before `from_step`, grow in a straight line, and are as given from `until_step` on. The
-    official code of Absolute Zero raises the two by stairs of their own; one ramp stands for both here.
-
-    Attributes:
-        share: Share of the proposals with references that have to call some of them, in [0, 1].
-        maximum: Most functions that such a proposal has to call.
-        from_step: Training step at which the ramp begins.
-        until_step: Training step at which it ends, not before it begins. In a ramp without length that step
-            has all of them.
+    The official code of Absolute Zero raises the two by stairs of their own; one straight line stands for
+    both here. In a ramp without length its step has all of them.
     """
-
-    share: float
-    maximum: int
-    from_step: int
-    until_step: int
-
-    def grown(self, step: int) -> float:
-        """How far the ramp is up at `step`, in [0, 1]."""
-        if step >= self.until_step:
-            return 1.0
-        if step <= self.from_step:
-            return 0.0
-        return (step - self.from_step) / (self.until_step - self.from_step)
+    first, last = knobs.composite_from_step, knobs.composite_until_step
+    if step >= last:
+        return 1.0
+    return (step - first) / (last - first) if step > first else 0.0
 
 
-def choose_given(references: Sequence[TaskRecord], schedule: Schedule, step: int) -> list[str]:
-    """Return the programs that a proposal with these references has to call; none outside the share.
-
-    Args:
-        references: The records in the prompt.
-        schedule: How many proposals have to call any, and how many programs they call.
-        step: The training step of the prompt.
-    """
-    grown = schedule.grown(step)
-    programs = list(dict.fromkeys(canonical_program(read_program(record)) for record in references))
-    programs = [program for program in programs if _can_be_given(program)]
-    rng = random.Random("composite " + "\n".join(programs))
-    if not programs or rng.random() >= grown * schedule.share:
+def choose_given(kind: str, references: Sequence[TaskRecord], knobs: PythonCodeKnobs, step: int) -> list[str]:
+    """Return the programs that a proposal with these references has to call; none outside the share."""
+    if kind == INDUCTION or knobs.composite_share == 0:
         return []
-    maximum = math.ceil(grown * schedule.maximum)
+    grown = ramp(knobs, step)
+    programs = list(dict.fromkeys(canonical_program(read_program(record)) for record in references))
+    # Inside a function, `global` no longer names what stands beside it.
+    programs = [
+        each for each in programs if not any(isinstance(node, ast.Global) for node in ast.walk(parse(each)))
+    ]
+    rng = random.Random("composite " + "\n".join(programs))
+    if not programs or rng.random() >= grown * knobs.composite_share:
+        return []
+    maximum = math.ceil(grown * knobs.composite_max)
     return rng.sample(programs, rng.randint(1, min(maximum, len(programs))))
 
 
@@ -90,11 +72,6 @@ def compose(program: str, given: Sequence[str], max_chars: int) -> str | Refusal
     if len(composite) > max_chars or isinstance(parse_program(composite), str):
         return Refusal("composite-too-big", False)
     return composite
-
-
-def _can_be_given(program: str) -> bool:
-    # Inside a function, `global` no longer names what stands beside it.
-    return not any(isinstance(node, ast.Global) for node in ast.walk(parse(program)))
 
 
 def _define(name: str, program: str) -> str:

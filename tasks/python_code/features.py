@@ -14,17 +14,12 @@ from tasks.contract import TaskRecord
 from tasks.kit.syntax import PARSING, parse
 from tasks.python_code.records import read_program
 
-COMPLEXITY_SCALE = 15.0
-EFFORT_SCALE = 10_000.0
-CYCLOMATIC_SCALE = 10.0
-VOLUME_SCALE = 500.0
-
 
 def complexity(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
     """Cognitive complexity of the program (complexipy) / 15, from 0 up."""
     from complexipy import code_complexity
 
-    return code_complexity(read_program(record)).complexity / COMPLEXITY_SCALE
+    return code_complexity(read_program(record)).complexity / 15
 
 
 def halstead(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
@@ -40,11 +35,7 @@ def halstead(record: TaskRecord, references: Sequence[TaskRecord]) -> float:
         sizes = h_visit(program).total
         cyclomatic: int = sum(block.complexity for block in cc_visit(program))
     effort, volume = float(sizes.effort), float(sizes.volume)
-    return (
-        0.5 * min(effort / EFFORT_SCALE, 1.0)
-        + 0.3 * min(cyclomatic / CYCLOMATIC_SCALE, 1.0)
-        + 0.2 * min(volume / VOLUME_SCALE, 1.0)
-    )
+    return 0.5 * min(effort / 10_000, 1.0) + 0.3 * min(cyclomatic / 10, 1.0) + 0.2 * min(volume / 500, 1.0)
 
 
 def edit_distance(record: TaskRecord, references: Sequence[TaskRecord]) -> float:

@@ -27,12 +27,7 @@ _RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=True, keep_globals=True)
 
 
 class Grader:
-    """Compares answers with tasks. Blocks while programs run.
-
-    Args:
-        strict: Tell `1`, `1.0` and `True` apart.
-        runner: Runs the programs.
-    """
+    """Compares answers with tasks; `strict` tells `1`, `1.0` and `True` apart. Blocks while `runner` runs."""
 
     def __init__(self, strict: bool, runner: Runner) -> None:
         self._strict = strict

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tasks.contract import TaskRecord
 from tasks.execution import Runner, error_class, fault
-from tasks.python_code.records import ERROR, INDUCTION, Example, to_record
+from tasks.python_code.records import ERROR, INDUCTION, Draft, Example, to_record
 from tasks.sandbox.literals import render
 
 DOMAINS = ("text", "numbers", "words", "table", "number")
@@ -132,14 +132,6 @@ MIN_DISTINCT_OUTPUTS = 3
 """Among the examples of a drawn induction task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A program of the grammar and what it does, in words."""
-
-    program: str
-    message: str
-
-
 def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, runner: Runner) -> TaskRecord:
     """Draw one task about a program whose parameter is of type `domain`.
 
@@ -147,47 +139,47 @@ def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, run
         SandboxBroken: The sandbox itself failed.
     """
     while True:
-        drawn = draw_program(domain, rng, raises=kind == ERROR)
-        inputs = [draw_input(domain, rng) for _ in range(num_inputs if kind == INDUCTION else 1)]
-        if len(set(inputs)) < len(inputs):
+        draft = draw_draft(kind, domain, num_inputs, rng)
+        if len(set(draft.inputs)) < len(draft.inputs):
             continue
-        calls = runner.run(drawn.program, inputs)
+        calls = runner.run(draft.program, draft.inputs)
         if kind == ERROR:
             outputs = [error_class(call) for call in calls if fault(call) == "raises"]
         else:
             outputs = [call.literal for call in calls if call.literal is not None]
         if len(outputs) == len(calls) and _is_telling(kind, outputs):
-            return to_record(kind, drawn.program, list(map(Example, inputs, outputs)), drawn.message)
+            return to_record(kind, draft.program, list(map(Example, draft.inputs, outputs)), draft.message)
 
 
-def draw_program(domain: str, rng: random.Random, raises: bool = False) -> Drawn:
-    """Draw a program with a parameter of type `domain`; with `raises`, one that ends in an exception."""
-    kind = domain
+def draw_draft(kind: str, domain: str, num_inputs: int, rng: random.Random) -> Draft:
+    """Draw a program with a parameter of type `domain`, and inputs; for an error task, one that raises."""
+    found = domain
     variables = [domain if domain != "number" else "value"]
     lines: list[str] = []
     said: list[str] = []
     num_moves = rng.randint(2, 4)
     cut = rng.randint(1, num_moves - 1)
     for number in range(num_moves):
-        move = rng.choice(MOVES[kind])
+        move = rng.choice(MOVES[found])
         code, words = _fill([move.code, move.words], variables[-1], "abcd"[number], rng)
-        kind = move.target
+        found = move.target
         variables.append("abcd"[number])
         lines += code.split("\n")
         said.append(words)
         if number + 1 == cut:
-            first_part = len(lines)
-    end = variables[-1]
-    if raises:
-        end = _fill([rng.choice(ERROR_TAILS[kind])], variables[-1], "", rng)[0]
+            num_first = len(lines)
+    helper, end = "", variables[-1]
+    if kind == ERROR:
+        end = _fill([rng.choice(ERROR_TAILS[found])], variables[-1], "", rng)[0]
     elif rng.random() < 0.2:
         end = f"{variables[-1]}, {variables[-2]}"
         said.append("return that and what stood before it")
     elif rng.random() < 0.25:
-        helper = _define("step", variables[0], lines[:first_part], variables[cut])
-        body = [f"{variables[cut]} = step({variables[0]})", *lines[first_part:]]
-        return Drawn(f"{helper}\n\n{_define('f', variables[0], body, end)}", _sentence(domain, said))
-    return Drawn(_define("f", variables[0], lines, end), _sentence(domain, said))
+        helper = _define("step", variables[0], lines[:num_first], variables[cut]) + "\n\n"
+        lines = [f"{variables[cut]} = step({variables[0]})", *lines[num_first:]]
+    program = helper + _define("f", variables[0], lines, end)
+    inputs = tuple(draw_input(domain, rng) for _ in range(num_inputs if kind == INDUCTION else 1))
+    return Draft(program, inputs, f"It takes one argument ({domain}). Steps: {'; '.join(said)}.")
 
 
 def draw_input(domain: str, rng: random.Random) -> str:
@@ -228,7 +220,3 @@ def _fill(texts: list[str], source: str, target: str, rng: random.Random) -> lis
 
 def _define(name: str, parameter: str, lines: list[str], end: str) -> str:
     return "\n    ".join([f"def {name}({parameter}):", *lines, f"return {end}"])
-
-
-def _sentence(domain: str, said: list[str]) -> str:
-    return f"It takes one argument ({domain}). Steps: {'; '.join(said)}."

@@ -15,9 +15,9 @@ from tasks.execution import Runner
 from tasks.kit.form import TERSE_REFERENCES, FormPack, ask
 from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import check_limits, check_sandbox, takes_knobs
-from tasks.kit.program import Rules, canonical_program, is_same_program
+from tasks.kit.program import canonical_program, is_same_program
 from tasks.python_code import grammar, rules
-from tasks.python_code.composite import Schedule, choose_given, define_given
+from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES
 from tasks.python_code.grading import SHARE, Grader
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
@@ -61,19 +61,9 @@ class PythonCodePack(FormPack[Draft, str]):
         self._knobs = knobs
         self._enabled = tuple(kind for kind in KINDS if kind in knobs.kinds)
         self._form: TaggedForm | TerseForm = TerseForm() if knobs.terse else TaggedForm(knobs)
-        self._composites = Schedule(
-            knobs.composite_share,
-            knobs.composite_max,
-            knobs.composite_from_step,
-            knobs.composite_until_step,
-        )
         limits = check_limits(knobs.time_limit_s, knobs.memory_mb, RESULT_BYTES)
         self._runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
-        # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
-        kept = Rules(
-            knobs.max_program_chars, knobs.keep_comments or knobs.terse, knobs.keep_globals or knobs.terse
-        )
-        self._validator = Validator(kept, knobs.max_literal_chars, knobs.strict_equality, self._runner)
+        self._validator = Validator(knobs, self._runner)
         self._grader = Grader(knobs.strict_equality, self._runner)
 
     def require_available(self) -> None:
@@ -105,7 +95,7 @@ class PythonCodePack(FormPack[Draft, str]):
         if not references and (self._knobs.terse or kind == INDUCTION):
             # Terse prompts say by their reference of which kind a task is wanted.
             references = [built_in_seed(kind, self._form.num_inputs)]
-        given = define_given(self._given(kind, references, step))
+        given = define_given(choose_given(kind, references, self._knobs, step))
         return ask(self._form.request(kind, references, given))
 
     async def admit(
@@ -116,7 +106,7 @@ class PythonCodePack(FormPack[Draft, str]):
             if isinstance(of_reference, Rejected):
                 return of_reference
             draft = of_reference
-        given = self._given(kind, references, step)
+        given = choose_given(kind, references, self._knobs, step)
         record = await self._runner.in_thread(self._validator.validate, kind, draft, given)
         return record if isinstance(record, Rejected) else Accepted(record)
 
@@ -187,12 +177,6 @@ class PythonCodePack(FormPack[Draft, str]):
             programs = tuple(each for each in self._enabled if each in (DEDUCTION, ABDUCTION))
             return KindSpec(kind, programs or (INDUCTION,), 1)
         return KindSpec(kind, (kind,), self._knobs.num_references)
-
-    def _given(self, kind: str, references: Sequence[TaskRecord], step: int) -> list[str]:
-        """Programs that a proposal has to call."""
-        if kind == INDUCTION or self._composites.share == 0:
-            return []
-        return choose_given(references, self._composites, step)
 
     @property
     def _domains(self) -> Sequence[str]:

@@ -49,16 +49,16 @@ class Task:
     Attributes:
         kind: The kind of task.
         program: The program.
-        examples: One, or for induction several.
+        shown: One example, or for induction those that the solver sees.
+        hidden: The examples that an induction program is checked by.
         message: What the program does, in words; "" but for induction.
-        num_shown: Of an induction task, how many of its examples the solver sees.
     """
 
     kind: str
     program: str
-    examples: tuple[Example, ...]
-    message: str
-    num_shown: int
+    shown: tuple[Example, ...]
+    hidden: tuple[Example, ...] = ()
+    message: str = ""
 
     @classmethod
     def read(cls, record: TaskRecord) -> Task:
@@ -67,47 +67,37 @@ class Task:
         Raises:
             ValueError: The payload is no task's of that kind.
         """
-        payload, program = record.payload, read_program(record)
-        if record.kind != INDUCTION:
-            example = Example(read_str(payload, "input"), read_str(payload, output_label(record.kind)))
-            return cls(record.kind, program, (example,), "", 0)
+        kind, payload, program = record.kind, record.payload, read_program(record)
+        if kind != INDUCTION:
+            example = Example(read_str(payload, "input"), read_str(payload, output_label(kind)))
+            return cls(kind, program, (example,))
         inputs, outputs = _read_texts(payload, "inputs"), _read_texts(payload, "outputs")
         if len(inputs) != len(outputs):
-            raise ValueError(
-                f"payload must have an output for every input; got {len(inputs)}, {len(outputs)}"
-            )
-        examples = tuple(map(Example, inputs, outputs))
-        return cls(INDUCTION, program, examples, read_str(payload, "message"), read_int(payload, "num_shown"))
+            raise ValueError(f"payload must have an output for every input; got {outputs!r}, {inputs!r}")
+        examples, num_shown = tuple(map(Example, inputs, outputs)), read_int(payload, "num_shown")
+        return cls(kind, program, examples[:num_shown], examples[num_shown:], read_str(payload, "message"))
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """All of them."""
+        return self.shown + self.hidden
 
     @property
     def input(self) -> str:
         """The input of a task with one."""
-        return self.examples[0].input
+        return self.shown[0].input
 
     @property
     def output(self) -> str:
         """The output of a task with one."""
-        return self.examples[0].output
-
-    @property
-    def shown(self) -> tuple[Example, ...]:
-        """The examples that a solver of an induction task sees."""
-        return self.examples[: self.num_shown]
-
-    @property
-    def hidden(self) -> tuple[Example, ...]:
-        """The examples that its program is checked by."""
-        return self.examples[self.num_shown :]
+        return self.shown[0].output
 
     @property
     def answer(self) -> str:
         """A right answer: the one that the record holds."""
-        return {ABDUCTION: self.input, INDUCTION: self.program}.get(self.kind, self.output)
-
-    @property
-    def draft(self) -> Draft:
-        """The draft that validation turns into this task."""
-        return Draft(self.program, tuple(example.input for example in self.examples), self.message)
+        if self.kind == INDUCTION:
+            return self.program
+        return self.input if self.kind == ABDUCTION else self.output
 
 
 def to_record(kind: str, program: str, examples: Sequence[Example], message: str = "") -> TaskRecord:
@@ -137,7 +127,4 @@ def _read_texts(payload: Payload, field: str) -> list[str]:
     value = payload.get(field)
     if not isinstance(value, list):
         raise ValueError(f"payload field {field!r} must be a list; got {value!r}")
-    texts = [item for item in value if isinstance(item, str)]
-    if len(texts) < len(value):
-        raise ValueError(f"payload field {field!r} must hold strings only; got {value!r}")
-    return texts
+    return [read_str({field: item}, field) for item in value]

@@ -73,13 +73,13 @@ class Rule(ABC):
     def invert(self, output: object) -> object:
         """An input for `output`, always the same one; None if this finds none."""
 
-    @abstractmethod
     def steps_back(self, output: object) -> list[str]:
-        """Steps from an output that `invert` can invert to its input."""
+        """Steps from an output that `invert` can invert to its input; none where there is nothing to undo."""
+        return []
 
-    @abstractmethod
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        """Steps from examples to the rule; none where nothing is simpler than the rule itself."""
+        """Steps from examples to the rule: those of the first example, unless a rule has better ones."""
+        return self.steps(examples[0][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +171,6 @@ class Rearrangement(Rule):
         """What undoing every operation but the last one leaves."""
         return [compact(stage) for stage in self._stages_back(output)[1:-1]]
 
-    def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        """The stages of the first example."""
-        return self.steps(examples[0][0])
-
     def _stages(self, value: object) -> list[object]:
         """The input and what every operation leaves of it; nothing if the rule does not fit."""
         if not self._fits(value):
@@ -245,12 +241,6 @@ class Summary(Rule):
             return [0] * output if 0 < output <= MAX_INVERTED_LENGTH else None
         return [output]
 
-    def steps_back(self, output: object) -> list[str]:
-        return []
-
-    def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
-        return self.steps(examples[0][0])
-
 
 def parse_rule(text: str) -> Rule | None:
     """Read an expression; None if it is no rule."""
@@ -291,7 +281,7 @@ def draw_record(kind: str, domain: str, rng: random.Random) -> TaskRecord:
         return _draw_error(rng)
     while True:
         rule = _draw_rule(domain, rng)
-        values = _draw_inputs(rule, domain, rng) if kind == INDUCTION else [_draw_input(rule, domain, rng)]
+        values = _draw_inputs(kind, domain, rule, rng)
         outputs = [rule.apply(value) for value in values]
         examples = [Example(render(x), render(y)) for x, y in zip(values, outputs, strict=True)]
         if any(type(output) is int and output < 0 for output in outputs):
@@ -316,7 +306,7 @@ def _draw_rule(domain: str, rng: random.Random) -> Rule:
             return rule
 
 
-def _draw_input(rule: Rule, domain: str, rng: random.Random) -> object:
+def _draw_input(domain: str, rule: Rule, rng: random.Random) -> object:
     if isinstance(rule, Line):
         return rng.randint(0, MAX_NUMBER[rule.factor == 1])
     if domain == "strings":
@@ -324,12 +314,12 @@ def _draw_input(rule: Rule, domain: str, rng: random.Random) -> object:
     return [rng.randint(0, MAX_DIGIT) for _ in range(rng.randint(2, 3))]
 
 
-def _draw_inputs(rule: Rule, domain: str, rng: random.Random) -> list[object]:
-    if domain != "numbers":
-        return [_draw_input(rule, domain, rng) for _ in range(TERSE_INPUTS)]
-    # The first two side by side: their difference is the factor.
-    first = rng.randint(0, 8)
-    return [first, first + 1, *(rng.randint(0, 9) for _ in range(TERSE_INPUTS - 2))]
+def _draw_inputs(kind: str, domain: str, rule: Rule, rng: random.Random) -> list[object]:
+    if kind == INDUCTION and isinstance(rule, Line):
+        # The first two side by side: their difference is the factor.
+        first = rng.randint(0, 8)
+        return [first, first + 1, *(rng.randint(0, 9) for _ in range(TERSE_INPUTS - 2))]
+    return [_draw_input(domain, rule, rng) for _ in range(TERSE_INPUTS if kind == INDUCTION else 1)]
 
 
 def _is_telling(examples: Sequence[Example], pairs: Sequence[tuple[object, object]], domain: str) -> bool:

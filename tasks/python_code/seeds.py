@@ -16,17 +16,8 @@ from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KI
 
 IDENTITY = "def f(x): return x"
 INPUTS = (
-    "'Hello world'",
-    "7",
-    "[3, 1, 2]",
-    "{'a': 1}",
-    "True",
-    "-2.5",
-    "('b', None)",
-    "''",
-    "[[], [0]]",
-    "{4}",
-)
+    "'Hello world'", "7", "[3, 1, 2]", "{'a': 1}", "True", "-2.5", "('b', None)", "''", "[[], [0]]", "{4}",
+)  # fmt: skip
 RAISING = "def f(x): return 1/x"
 MESSAGE = "It returns what it is given."
 
@@ -92,16 +83,13 @@ def _read_line(line: str, num_inputs: int) -> list[tuple[str, Draft]]:
     kind = row.get("kind", INDUCTION if is_induction else None)
     if kind is not None and (kind not in KINDS or (kind == INDUCTION) != is_induction):
         raise ValueError(f"must have a kind that fits its fields; got {kind!r}")
-    if is_induction:
-        inputs = row["inputs"]
-        if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
-            raise ValueError("must have a list of strings as 'inputs'")
-        if len(inputs) != num_inputs:
-            raise ValueError(f"must have {num_inputs} inputs; got {len(inputs)}")
-        if not isinstance(row.get("message"), str):
-            raise ValueError("must have a string 'message'")
-        return [(INDUCTION, Draft(row["program"], tuple(inputs), row["message"]))]
-    if not isinstance(row.get("input"), str):
+    inputs = row["inputs"] if is_induction else [row.get("input")]
+    if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
         raise ValueError("must have a string 'input', or a list of strings 'inputs'")
-    draft = Draft(row["program"], (row["input"],))
+    if is_induction and len(inputs) != num_inputs:
+        raise ValueError(f"must have {num_inputs} inputs; got {len(inputs)}")
+    message = row.get("message") if is_induction else ""
+    if not isinstance(message, str):
+        raise ValueError("must have a string 'message'")
+    draft = Draft(row["program"], tuple(inputs), message)
     return [(each, draft) for each in ((DEDUCTION, ABDUCTION) if kind is None else (kind,))]

@@ -77,10 +77,10 @@ class TaggedForm(Form[Draft, str]):
         return Draft(programs[0], tuple(inputs))
 
     def proposal(self, record: TaskRecord) -> str:
-        draft = Task.read(record).draft
-        parts = [block(PROGRAM, draft.program), *(block(INPUT, text) for text in draft.inputs)]
-        if record.kind == INDUCTION:
-            parts.append(block(MESSAGE, draft.message))
+        task = Task.read(record)
+        parts = [block(PROGRAM, task.program), *(block(INPUT, each.input) for each in task.examples)]
+        if task.kind == INDUCTION:
+            parts.append(block(MESSAGE, task.message))
         return wrap("\n".join(parts), self._tags, prompts.GOLD_THOUGHT)
 
     def question(self, record: TaskRecord) -> str:

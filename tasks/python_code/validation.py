@@ -14,6 +14,7 @@ from tasks.contract import Rejected, TaskRecord
 from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
 from tasks.kit.program import Refusal, Rules, bound_names, check_program
 from tasks.python_code.composite import compose
+from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import ERROR, INDUCTION, Draft, Example, to_record
 from tasks.sandbox import Call, CallStatus
 from tasks.sandbox.literals import LiteralError, equal, parse_arguments, render_arguments
@@ -28,19 +29,16 @@ MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
 
 
 class Validator:
-    """Checks drafts. Blocks while programs run.
+    """Checks drafts by the sizes and rules of `knobs`. Blocks while `runner` runs their programs."""
 
-    Args:
-        rules: What programs may be.
-        max_literal_chars: Longest input and output.
-        strict: Tell `1`, `1.0` and `True` apart, as the grader of the tasks does.
-        runner: Runs the programs.
-    """
-
-    def __init__(self, rules: Rules, max_literal_chars: int, strict: bool, runner: Runner) -> None:
-        self._rules = rules
-        self._max_literal_chars = max_literal_chars
-        self._strict = strict
+    def __init__(self, knobs: PythonCodeKnobs, runner: Runner) -> None:
+        self._knobs = knobs
+        # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
+        self._rules = Rules(
+            knobs.max_program_chars,
+            keep_comments=knobs.keep_comments or knobs.terse,
+            keep_globals=knobs.keep_globals or knobs.terse,
+        )
         self._runner = runner
 
     def validate(self, kind: str, draft: Draft, given: Sequence[str] = ()) -> TaskRecord | Rejected:
@@ -64,7 +62,7 @@ class Validator:
             return Rejected.wrong("error-redefined")
         inputs = []
         for text in draft.inputs:
-            arguments = read_input(text, self._max_literal_chars)
+            arguments = read_input(text, self._knobs.max_literal_chars)
             if isinstance(arguments, Refusal):
                 return Rejected(arguments.outcome, arguments.reason)
             inputs.append(arguments)
@@ -84,12 +82,12 @@ class Validator:
     def _repeat_fault(self, inputs: Sequence[str]) -> str:
         """Why a hidden example would be a shown one; "" if it is none."""
         pairs = itertools.combinations(map(parse_arguments, inputs), 2)
-        return "repeated-input" if any(equal(*pair, self._strict) for pair in pairs) else ""
+        return "repeated-input" if any(equal(*pair, self._knobs.strict_equality) for pair in pairs) else ""
 
     def _call_fault(self, kind: str, call: Call) -> str:
         """Why what a call did makes no task; "" if it does."""
         if kind != ERROR:
-            is_too_big = len(call.literal or "") > self._max_literal_chars
+            is_too_big = len(call.literal or "") > self._knobs.max_literal_chars
             return fault(call) or ("output-too-big" if is_too_big else "")
         if call.status is CallStatus.OK:
             return "no-error"

@@ -15,7 +15,7 @@ from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.kit.knobs import knob_defaults
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
-from tasks.python_code.composite import Schedule, choose_given, define_given
+from tasks.python_code.composite import choose_given, define_given, ramp
 from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import Example, to_record
 from tasks.registry import load_pack
@@ -167,7 +167,7 @@ def test_sizes_are_limits_and_nothing_is_cut() -> None:
     assert ask("def f(x): return x", "'" + "\N{SNOWMAN}" * 14 + "'") == "'" + "\N{SNOWMAN}" * 14 + "'"
 
 
-ALL = Schedule(share=1.0, maximum=2, from_step=0, until_step=0)
+ALL = PythonCodeKnobs(composite_share=1.0)
 TWO = [
     deduction("def f(x):\n    return x + 1"),
     deduction("K = 2\ndef f(x):\n    return h(x)\ndef h(x):\n    return x * K"),
@@ -189,7 +189,7 @@ def test_composite_proposals_call_all_that_they_are_given() -> None:
     references = next(
         [*TWO, deduction(f"def f(x):\n    return x - {n}")]
         for n in range(50)
-        if len(choose_given([*TWO, deduction(f"def f(x):\n    return x - {n}")], ALL, 1)) == 2
+        if len(choose_given("abduction", [*TWO, deduction(f"def f(x):\n    return x - {n}")], ALL, 1)) == 2
     )
     text = prompt(pack, "abduction", references)
     assert "must call every one of them" in text and "def g_1(" in text and "def g_2(" not in text
@@ -231,14 +231,14 @@ def test_composites_of_deep_programs_have_a_key_or_are_refused(depth: int) -> No
 def test_share_of_composites_is_drawn_from_the_references() -> None:
     groups = [[deduction(f"def f(x):\n    return x + {n}")] for n in range(200)]
     for share, low, high in ((0.0, 0, 0), (0.3, 35, 85), (1.0, 200, 200)):
-        schedule = Schedule(share, 2, 0, 0)
-        drawn = [bool(choose_given(group, schedule, 1)) for group in groups]
+        knobs = PythonCodeKnobs(composite_share=share)
+        drawn = [bool(choose_given("deduction", group, knobs, 1)) for group in groups]
         assert low <= sum(drawn) <= high
-        assert drawn == [bool(choose_given(group, schedule, 1)) for group in groups]
+        assert drawn == [bool(choose_given("deduction", group, knobs, 1)) for group in groups]
     assert "must call" not in prompt(PythonCodePack(), "deduction", TWO)
     assert "must call" not in prompt(PythonCodePack(composite_share=1.0), "induction", TWO)
     with_global = [deduction("n = 0\ndef f(x):\n    global n\n    return x")]
-    assert choose_given(with_global, ALL, 1) == []
+    assert choose_given("deduction", with_global, ALL, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -253,10 +253,14 @@ def test_share_of_composites_is_drawn_from_the_references() -> None:
     ],
 )
 def test_composites_grow_in_a_straight_line(step: int, share: float, maximum: int) -> None:
-    schedule = Schedule(share=1.0, maximum=3, from_step=100, until_step=200)
-    assert schedule.grown(step) == pytest.approx(share)
+    knobs = PythonCodeKnobs(
+        composite_share=1.0, composite_max=3, composite_from_step=100, composite_until_step=200
+    )
+    assert ramp(knobs, step) == pytest.approx(share)
     chosen = [
-        choose_given([deduction(f"def f(x):\n    return x + {n + i}") for i in range(3)], schedule, step)
+        choose_given(
+            "deduction", [deduction(f"def f(x):\n    return x + {n + i}") for i in range(3)], knobs, step
+        )
         for n in range(400)
     ]
     assert max(map(len, chosen)) == maximum
@@ -264,8 +268,8 @@ def test_composites_grow_in_a_straight_line(step: int, share: float, maximum: in
 
 
 def test_ramp_of_no_length_is_a_start() -> None:
-    schedule = Schedule(share=1.0, maximum=3, from_step=10, until_step=10)
-    assert [schedule.grown(step) for step in (0, 9, 10, 11)] == [0.0, 0.0, 1.0, 1.0]
+    knobs = PythonCodeKnobs(composite_share=1.0, composite_from_step=10, composite_until_step=10)
+    assert [ramp(knobs, step) for step in (0, 9, 10, 11)] == [0.0, 0.0, 1.0, 1.0]
     with pytest.raises(ValueError, match="composite_until_step must be an integer from 10 to"):
         PythonCodePack(composite_share=0.5, composite_from_step=10, composite_until_step=9)
 

@@ -48,7 +48,7 @@ def test_a_file_gives_a_record_a_kind_and_misses_none(tmp_path: Path) -> None:
         ({**GOOD, "kind": "induction"}, "must have a kind that fits"),
         ({**INDUCTION, "kind": "deduction"}, "must have a kind that fits"),
         ({**INDUCTION, "inputs": ["1"]}, "must have 3 inputs; got 1"),
-        ({**INDUCTION, "inputs": "123"}, "must have a list of strings"),
+        ({**INDUCTION, "inputs": "123"}, "or a list of strings 'inputs'"),
         ({**INDUCTION, "message": None}, "must have a string 'message'"),
         ({**GOOD, "input": "x"}, "is no deduction task: input-not-a-literal"),
         ({**GOOD, "input": "'a'"}, "is no deduction task: raises"),
