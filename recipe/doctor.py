@@ -31,6 +31,16 @@ SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-
 """Packages whose versions are shown even where they are as they should be."""
 
 
+def diagnose(setup: Setup) -> int:
+    """Print what is there, what the run will need, and what will fail; the exit status."""
+    describe(setup)
+    problems = list(find_problems(setup))
+    print(f"\n{len(problems)} problems" if problems else "\nall is well")
+    for problem in problems:
+        print(f"- {problem}")
+    return 1 if problems else 0
+
+
 def describe(setup: Setup) -> None:
     """Print what is there and what the run will need."""
     sections: dict[str, list[Callable[[Setup], list[str]]]] = {
@@ -163,16 +173,11 @@ def main() -> int:
     register()
     try:
         with initialize_config_dir(str(CONF), version_base=None):
-            setup = Setup(compose("azr", arguments.overrides), survey_nodes, arguments.gpu_gib)
-        describe(setup)
-        problems = list(find_problems(setup))
+            config = compose("azr", arguments.overrides)
+        return diagnose(Setup(config, survey_nodes, arguments.gpu_gib))
     except (HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
-    print(f"\n{len(problems)} problems" if problems else "\nall is well")
-    for problem in problems:
-        print(f"- {problem}")
-    return 1 if problems else 0
 
 
 if __name__ == "__main__":
