@@ -72,10 +72,9 @@ class KindSpec:
     def __post_init__(self) -> None:
         named = isinstance(self.name, str) and re.fullmatch("[a-z0-9-]+", self.name)
         _require(named, "KindSpec.name", "lower case letters, digits and hyphens", self.name)
-        shown = self.reference_kinds
+        shown, count = self.reference_kinds, self.num_references
         are_names = isinstance(shown, tuple) and all(isinstance(kind, str) for kind in shown)
         _require(are_names, "KindSpec.reference_kinds", "a tuple of strings", shown)
-        count = self.num_references
         counts = isinstance(count, int) and not isinstance(count, bool) and count >= 0
         _require(counts, "KindSpec.num_references", "an integer from 0", count)
 
@@ -93,16 +92,15 @@ class TaskRecord:
     payload: Mapping[str, Json]
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.kind, str), "TaskRecord.kind", "a string", self.kind)
         payload = self.payload
+        _require(isinstance(self.kind, str), "TaskRecord.kind", "a string", self.kind)
         _require(isinstance(payload, Mapping), "TaskRecord.payload", "a mapping", payload)
         try:
             # `nan` is written and read, but is no JSON, and equals nothing.
             back = json.loads(json.dumps(dict(payload), allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
-            raise ContractError(
-                f"TaskRecord.payload must be JSON; got {reprlib.repr(payload)}: {error}"
-            ) from error
+            words = f"TaskRecord.payload must be JSON; got {reprlib.repr(payload)}: {error}"
+            raise ContractError(words) from error
         _require(back == payload, "TaskRecord.payload", "what JSON does not change (no tuples, say)", payload)
 
 

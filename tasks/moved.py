@@ -9,7 +9,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import CodeType, ModuleType
@@ -34,14 +34,14 @@ MOVED = {
 """Old name -> new name."""
 
 
-class _Loader(InspectLoader):
-    """Loads a module that moved: by importing it, or, for `python -m`, by giving its code."""
+class _Loader(Loader):
+    """Loads a module by importing it under its new name; for `python -m`, gives its code."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         self._spec = spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        self._warn(spec.name)
+        warnings.warn(f"{spec.name} is now {self._spec.name}", DeprecationWarning, stacklevel=2)
         return importlib.import_module(self._spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -49,16 +49,8 @@ class _Loader(InspectLoader):
         module.__spec__ = self._spec
 
     def get_code(self, fullname: str) -> CodeType | None:
-        self._warn(fullname)
         assert isinstance(self._spec.loader, InspectLoader)
         return self._spec.loader.get_code(self._spec.name)
-
-    def get_source(self, fullname: str) -> str | None:
-        assert isinstance(self._spec.loader, InspectLoader)
-        return self._spec.loader.get_source(self._spec.name)
-
-    def _warn(self, old: str) -> None:
-        warnings.warn(f"{old} is now {self._spec.name}", DeprecationWarning, stacklevel=3)
 
 
 class _Finder(MetaPathFinder):
@@ -71,5 +63,4 @@ class _Finder(MetaPathFinder):
 
 def install() -> None:
     """Have the old names found, by whoever imports them in this process."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+    sys.meta_path.append(_Finder())

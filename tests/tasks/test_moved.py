@@ -62,6 +62,8 @@ def test_a_former_pack_is_found_and_passes_every_check(
 
 
 def test_its_own_tests_pass(installed: Path) -> None:
+    latter = 'pytest_plugins = ["tasks.check.pytest_plugin"]\ndef test_check(pack_check): assert pack_check\n'
+    (installed / "tests" / "test_of_another_pack.py").write_text(latter)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=installed,
@@ -70,7 +72,7 @@ def test_its_own_tests_pass(installed: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    assert "35 passed" in done.stdout
+    assert "49 passed" in done.stdout  # 14 of the other pack
     assert "tasks.pytest_plugin is now tasks.check.pytest_plugin" in done.stdout
 
 
