@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-fast test-slurm lint format lock lock-gpu clean
+.PHONY: help env demo test test-fast test-all test-slurm lint format lock lock-gpu clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -27,15 +27,22 @@ $(VENV)/installed: $(LOCKS) setup.py requirements/install.sh
 demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
 	$(PYTHON) -m recipe.main_azr experiment=$(EXPERIMENT)$(if $(PACK), pack=$(PACK))$(if $(RUN), run.dir=$(RUN))
 
-test: env  ## Run all tests, the fast ones first
-	$(PYTHON) -m pytest -m "not slow and not gpu"
-	$(PYTHON) -m pytest -m "slow and not gpu and not slurm"
+# Which tests are in which: docs/testing.md. Two processes for the fast ones; a start of the stack has both cores.
+FAST := -n 2 --dist worksteal
+
+test: env  ## Run the fast tests, then four starts of the real stack: 12 minutes on 2 cores
+	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
+	$(PYTHON) -m pytest -m "e2e and not slow" tests/e2e
 
 test-fast: env  ## Run the tests that start neither Ray nor vLLM
-	$(PYTHON) -m pytest -m "not slow and not gpu"
+	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
+
+test-all: env  ## Run the rest, but for Slurm: 35 minutes more
+	$(PYTHON) -m pytest $(FAST) -m "slow and not gpu and not slurm" --ignore tests/e2e
+	$(PYTHON) -m pytest -m slow tests/e2e
 
 test-slurm: env  ## Run a job on a Slurm of its own (apt-get install slurm-wlm munge; minutes)
-	$(PYTHON) -m pytest -m slurm
+	$(PYTHON) -m pytest -m slurm tests/launch
 
 lint: env  ## Check style, formatting and types
 	$(PYTHON) -m ruff check .

@@ -239,21 +239,42 @@ def dry_run(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "target",
-    ["env", "demo", "test", "test-fast", "test-slurm", "lint", "format", "lock", "lock-gpu", "clean", "help"],
+    [
+        "env",
+        "demo",
+        "test",
+        "test-fast",
+        "test-all",
+        "test-slurm",
+        "lint",
+        "format",
+        "lock",
+        "lock-gpu",
+        "clean",
+        "help",
+    ],
 )
 def test_make_knows_the_target(target):
     dry_run(target)
 
 
-def test_make_test_runs_the_fast_tests_and_then_the_slow_ones():
-    assert [line.partition(" -m pytest ")[2] for line in dry_run("test") if "pytest" in line] == [
-        '-m "not slow and not gpu"',
-        '-m "slow and not gpu and not slurm"',
+def pytest_arguments(target: str) -> list[str]:
+    """What a target gives to each pytest that it runs."""
+    return [line.partition(" -m pytest ")[2] for line in dry_run(target) if " -m pytest " in line]
+
+
+def test_the_tiers_leave_no_test_out():
+    """Fast, four starts, the rest, Slurm: together every test that needs no GPU, and none twice."""
+    fast = '-n 2 --dist worksteal -m "not e2e and not slow and not gpu"'
+    assert pytest_arguments("test-fast") == [fast]
+    assert pytest_arguments("test") == [fast, '-m "e2e and not slow" tests/e2e']
+    assert pytest_arguments("test-all") == [
+        '-n 2 --dist worksteal -m "slow and not gpu and not slurm" --ignore tests/e2e',
+        "-m slow tests/e2e",
     ]
-
-
-def test_make_test_slurm_runs_what_make_test_leaves_out():
-    assert dry_run("test-slurm")[-1].endswith("-m pytest -m slurm")
+    assert pytest_arguments("test-slurm") == ["-m slurm tests/launch"]
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "mark.e2e" in path.read_text()}
+    assert {path.parent.name for path in marked - {Path(__file__)}} == {"e2e"}
 
 
 def test_make_demo_passes_on_pack_experiment_and_run():

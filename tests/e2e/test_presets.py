@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import CONF, register
-from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
-from tasks.registry import load_pack
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 600
 SMALL = (
     "scale=tiny",
     "cluster=cpu_1",
@@ -32,6 +27,22 @@ SMALL = (
     "trainer.save_freq=2",
 )
 
+STARTED = [
+    "arithmetic_rich",
+    "lora_0.5b_24gb",
+    "math_word",
+    "minazr",
+    "prime_inversion_3b",
+    "sqlm_mult3",
+]
+"""Experiments that are started here."""
+
+THE_SAME = ["azr_base_7b", "azr_coder_14b", "azr_coder_3b", "azr_llama_8b"]
+"""At the tiny model's scale they are `azr_coder_7b`, which tests/e2e/test_real_stack.py starts."""
+
+OTHER_SIZES = ["full_1.5b_80gb", "lora_3b_24gb", "lora_3b_80gb"]
+"""They differ from one that is started in sizes alone; tests/recipe/preflight composes and checks them."""
+
 
 def composed(*overrides: str) -> DictConfig:
     """The configuration of a run."""
@@ -40,35 +51,27 @@ def composed(*overrides: str) -> DictConfig:
         return compose("azr", list(overrides))
 
 
-# They differ from one that is run here in sizes alone; tests/recipe/preflight/test_rules.py composes them.
-SIZES_OF_OTHERS = {"full_1.5b_80gb", "lora_3b_24gb", "lora_3b_80gb"}
+@pytest.mark.parametrize("experiment", STARTED)
+def test_two_steps(experiment: str, tmp_path: Path, make_run: Any, model_of: Callable[..., Path]) -> None:
+    # A model that is warmed up for the pack's own knobs will do.
+    model = model_of(composed(f"experiment={experiment}").pack._target_, terse=True)
+    overrides = (f"experiment={experiment}", *SMALL, f"actor_rollout_ref.model.path={model}")
+    run = make_run(tmp_path, overrides).finish()
+    assert run.summary["steps"] == 2
+    assert run.summary["held_out"]["after"]["n"] == 12
+    assert all(line["training/rollout_probs_diff_max"] < 1e-4 for line in run.metrics if line["step"] > 0)
 
 
-def for_gpus() -> list[str]:
-    """Names of the experiments whose own machine has GPUs, one of those that differ in sizes alone."""
-    names = sorted({path.stem for path in (CONF / "experiment").glob("*.yaml")} - SIZES_OF_OTHERS)
-    return [name for name in names if composed(f"experiment={name}").trainer.device == "cuda"]
-
-
-@pytest.mark.parametrize("experiment", for_gpus())
-def test_two_steps(experiment: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    overrides = [f"experiment={experiment}", *SMALL]
-    pack = load_pack(composed(*overrides).pack)
-    # One barely warmed-up model a pack, shared by its experiments.
-    cache = tmp_path_factory.getbasetemp() / "tiny-models"
-    model = ensure_tiny_model(pack, TinyModelConfig(steps=60, batch_size=32), cache)
-    overrides += [f"run.dir={tmp_path}", f"actor_rollout_ref.model.path={model}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "recipe.main_azr", *overrides],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
+@pytest.mark.parametrize("experiment", THE_SAME)
+def test_it_is_the_one_that_is_started(experiment: str) -> None:
+    started, found = (
+        OmegaConf.to_yaml(composed(f"experiment={name}", *SMALL, "run.dir=same"), resolve=True)
+        for name in ("azr_coder_7b", experiment)
     )
-    log = tmp_path / "log.txt"
-    assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-5000:] if log.exists() else "")
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["steps"] == 2
-    assert summary["held_out"]["after"]["n"] == 12
-    steps = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["training/rollout_probs_diff_max"] < 1e-4 for line in steps if line["step"] > 0)
+    assert found == started
+
+
+def test_every_experiment_for_gpus_is_listed() -> None:
+    names = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    for_gpus = [name for name in names if composed(f"experiment={name}").trainer.device == "cuda"]
+    assert for_gpus == sorted([*STARTED, "azr_coder_7b", *THE_SAME, *OTHER_SIZES])

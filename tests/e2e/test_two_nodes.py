@@ -24,9 +24,6 @@ from typing import Any
 import psutil
 import pytest
 
-from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
-from tasks.registry import load_pack
-
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -192,10 +189,9 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(model_of: Callable[..., Path]) -> Path:
     """A barely warmed-up tiny model."""
-    pack = load_pack({"_target_": "arithmetic", "terse": True})
-    return ensure_tiny_model(pack, TinyModelConfig(steps=60, batch_size=32), tmp_path_factory.mktemp("tiny"))
+    return model_of("arithmetic", terse=True)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
