@@ -174,16 +174,37 @@ def make_run() -> type[Run]:
 
 @pytest.fixture(scope="session")
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A barely warmed-up tiny model for a pack, one a pack and session: it need not be good at anything."""
+    """A tiny model for a pack, one a pack and session, barely warmed up: it need not be good at anything."""
     cache = tmp_path_factory.mktemp("tiny-models")
 
-    def build(pack: str, **knobs: object) -> Path:
+    def build(pack: str, steps: int = 60, **knobs: object) -> Path:
         from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
 
-        config = TinyModelConfig(steps=60, batch_size=32)
+        config = TinyModelConfig(steps=steps, batch_size=32)
         return ensure_tiny_model(load_pack({"_target_": pack, **knobs}), config, cache)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def estimated_gib() -> Callable[..., float]:
+    """What `recipe.doctor` estimates for the memory of one node."""
+
+    def estimate(*overrides: str) -> float:
+        from hydra import compose, initialize_config_dir
+
+        from recipe.config import CONF, register
+        from recipe.preflight.memory import estimate_host
+        from recipe.preflight.model import find_config, shape_of
+
+        register()
+        with initialize_config_dir(str(CONF), version_base=None):
+            config = compose("azr", list(overrides))
+        shape = shape_of(find_config("tiny") or {})
+        assert shape is not None
+        return estimate_host(config, shape).peak_gib
+
+    return estimate
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One worker against two, the memory that one takes, another estimator, and the official code's order of waves."""
+"""One worker against two, the memory that one takes, another estimator, the official order of waves."""
 
 from __future__ import annotations
 
@@ -51,19 +51,8 @@ def two(make_run: Any, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return make_run(tmp_path_factory.mktemp("two") / "run", (*overrides, "cluster=cpu_2")).finish()
 
 
-def test_estimate_is_near_what_the_demo_takes(one: Any) -> None:
-    from hydra import compose, initialize_config_dir
-
-    from recipe.config import CONF, register
-    from recipe.preflight.memory import estimate_host
-    from recipe.preflight.model_shape import find_shape
-
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("azr", ["experiment=demo"])
-    shape = find_shape("tiny")
-    assert shape is not None
-    assert estimate_host(config, shape).peak_gib == pytest.approx(one.peak_gib, rel=0.3)
+def test_estimate_is_near_what_the_demo_takes(one: Any, estimated_gib: Callable[..., float]) -> None:
+    assert estimated_gib("experiment=demo") == pytest.approx(one.peak_gib, rel=0.3)
 
 
 def test_two_workers_shard_the_model(one: Any, two: Any) -> None:
