@@ -22,7 +22,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
 from tasks.registry import load_pack
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
@@ -207,6 +206,8 @@ def slurm() -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that has learnt nothing: it need not be good at anything here."""
+    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+
     pack = load_pack({"_target_": "arithmetic", "terse": True})
     config = TinyModelConfig(steps=1, batch_size=2, num_processes=1)
     return ensure_tiny_model(pack, config, tmp_path_factory.mktemp("tiny-models"))

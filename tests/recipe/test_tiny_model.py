@@ -10,34 +10,44 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recipe.tiny_model import TinyModelConfig, cache, ensure_tiny_model
-from recipe.tiny_model.__main__ import main
-from recipe.tiny_model.cache import MANIFEST, model_path
-from recipe.tiny_model.tokenizer import build_tokenizer
-from recipe.tiny_model.transcripts import Transcript, stream_transcripts, stream_warmup
-from recipe.tiny_model.warmup import (
-    IGNORED,
-    MICROBATCH_TOKENS,
-    Example,
-    average_gradients,
-    build_model,
-    collate,
-    deterministic_torch,
-    encode,
-    learning_rate_scale,
-    microbatches,
-    summed_loss,
-    warm_up,
-)
 from tasks.contract import Role, TaskPack
 from tasks.registry import load_pack
 
-SMALL = TinyModelConfig(
-    hidden_size=32, intermediate_size=32, num_layers=1, steps=3, batch_size=4, num_processes=1
-)
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> None:
+    """Import torch when a test runs: it takes seconds, and every pytest collects this file."""
+    global torch, AutoModelForCausalLM, AutoTokenizer, TinyModelConfig, cache, ensure_tiny_model, main, SMALL
+    global MANIFEST, model_path, build_tokenizer, Transcript, stream_transcripts, stream_warmup
+    global IGNORED, MICROBATCH_TOKENS, Example, average_gradients, build_model, collate, deterministic_torch
+    global encode, learning_rate_scale, microbatches, summed_loss, warm_up
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipe.tiny_model import TinyModelConfig, cache, ensure_tiny_model
+    from recipe.tiny_model.__main__ import main
+    from recipe.tiny_model.cache import MANIFEST, model_path
+    from recipe.tiny_model.tokenizer import build_tokenizer
+    from recipe.tiny_model.transcripts import Transcript, stream_transcripts, stream_warmup
+    from recipe.tiny_model.warmup import (
+        IGNORED,
+        MICROBATCH_TOKENS,
+        Example,
+        average_gradients,
+        build_model,
+        collate,
+        deterministic_torch,
+        encode,
+        learning_rate_scale,
+        microbatches,
+        summed_loss,
+        warm_up,
+    )
+
+    SMALL = TinyModelConfig(
+        hidden_size=32, intermediate_size=32, num_layers=1, steps=3, batch_size=4, num_processes=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -321,13 +331,12 @@ def test_a_build_that_loses_the_race_uses_the_winners_model(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(TinyModelConfig)])
-def test_every_field_of_the_config_is_part_of_the_name(pack: TaskPack, tmp_path: Path, field: str) -> None:
-    value = getattr(SMALL, field)
-    changed = replace(
-        SMALL, **{field: value / 2 if isinstance(value, float) else value * 2 + (field == "seed")}
-    )
-    assert model_path(pack, changed, tmp_path) != model_path(pack, SMALL, tmp_path)
+def test_every_field_of_the_config_is_part_of_the_name(pack: TaskPack, tmp_path: Path) -> None:
+    for field in fields(TinyModelConfig):
+        value = getattr(SMALL, field.name)
+        other = value / 2 if isinstance(value, float) else value * 2 + (field.name == "seed")
+        changed = replace(SMALL, **{field.name: other})
+        assert model_path(pack, changed, tmp_path) != model_path(pack, SMALL, tmp_path), field.name
 
 
 def test_knobs_and_held_out_set_of_the_pack_are_part_of_the_name(

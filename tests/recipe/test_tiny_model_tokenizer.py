@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config
 
-from recipe.tiny_model.tokenizer import build_tokenizer
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> None:
+    """Import transformers when a test runs: it takes seconds, and every pytest collects this file."""
+    global AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, build_tokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config
+
+    from recipe.tiny_model.tokenizer import build_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+import pytest
 
-from recipe.cpu import device
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> None:
+    """Import torch when a test runs: it takes seconds, and every pytest collects this file."""
+    global torch, device
+    import torch
+
+    from recipe.cpu import device
 
 
 def test_memory_is_that_of_this_process_and_machine() -> None:

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from recipe.engine import replay_buffer
-from recipe.engine.replay_buffer import AzrReplayBuffer, report_pack_error
 from tasks.guard import PackError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> None:
+    """Import verl when a test runs: it takes seconds, and every pytest collects this file."""
+    global replay_buffer, AzrReplayBuffer, report_pack_error
+    from recipe.engine import replay_buffer
+    from recipe.engine.replay_buffer import AzrReplayBuffer, report_pack_error
 
 
 @pytest.fixture
