@@ -20,6 +20,10 @@ LAST_STEP = 1_000_000
 class PythonCodeKnobs(ProgramKnobs):
     """Knobs of `PythonCodePack`."""
 
+    time_limit_s: float = 1.0
+    """CPU seconds of one call, 0.05 to 60. All calls of an attempt together have four times that, a proposal's
+    calls half of it."""
+
     kinds: Sequence[str] = (DEDUCTION, ABDUCTION, INDUCTION)
     """Kinds of task that are on, of deduction, abduction, induction and error."""
 

@@ -36,6 +36,8 @@ def build(name: str) -> TaskPack:
     """Build a pack from its file, as the recipe does, with or without terse prompts."""
     path = ROOT / "conf" / "pack" / f"{name.removesuffix(TERSE)}.yaml"
     file = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # Hydra's: where programs run, which is the sandbox's own default.
+    file.pop("defaults", None)
     config = OmegaConf.create({"pack": file, "terse_prompts": name.endswith(TERSE)})
     return load_pack(config.pack)
 

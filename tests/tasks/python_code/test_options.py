@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
-import yaml
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from recipe.config import CONF, register
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
-from tasks.kit.knobs import knob_defaults
+from tasks.kit.knobs import knob_defaults, knob_table
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.composite import choose_given, define_given, ramp
@@ -20,8 +20,6 @@ from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import Example, to_record
 from tasks.registry import load_pack
 from tasks.sandbox import SandboxConfig
-
-ROOT = Path(__file__).parents[3]
 
 
 def deduction(program: str, argument: str = "2", output: str = "2") -> TaskRecord:
@@ -39,13 +37,15 @@ def prompt(pack: PythonCodePack, kind: str, references: list[TaskRecord]) -> str
     return pack.propose_prompt(kind, references, random.Random(0))[0]["content"]
 
 
-def test_defaults_are_those_of_the_file() -> None:
-    text = (ROOT / "conf" / "pack" / "python_code.yaml").read_text(encoding="utf-8")
-    whole = OmegaConf.create({"pack": yaml.safe_load(text), "terse_prompts": False})
-    config = OmegaConf.to_container(whole.pack, resolve=True)
+def test_file_and_docs_are_those_of_the_knobs() -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = OmegaConf.to_container(compose("azr", ["pack=python_code"]).pack, resolve=True)
     assert isinstance(config, dict)
     assert config.pop("_target_") == "tasks.python_code.PythonCodePack"
     assert config == knob_defaults(PythonCodeKnobs) | {"sandbox": asdict(SandboxConfig())}
+    page = CONF.parent / "docs" / "python_code.md"
+    assert knob_table(PythonCodeKnobs) in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
