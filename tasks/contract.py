@@ -379,7 +379,7 @@ class TaskPack(ABC):
         """
 
     def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
-        """The parts of the held-out set that a task is in, by which results are told beside the whole.
+        """The parts of the held-out set that a task is in, by which results are reported beside the whole.
 
         Its kind, unless a pack says otherwise. At least one; of lower case letters, digits and hyphens, not
         "all".

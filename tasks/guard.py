@@ -173,7 +173,7 @@ ATTRIBUTES: Mapping[str, Expected[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of a method; in words, where a fault is told.
+    """A call of a method; in words, where a fault is reported.
 
     Attributes:
         copies: The arguments as they were, if it is made twice: a generator is drawn from once.
@@ -196,7 +196,7 @@ class GuardedPack(TaskPack):
     Args:
         pack: The pack.
         deadline_s: Seconds that a call may take.
-        tell: Called with every error before it is raised, where raising alone stops nothing.
+        report: Called with every error before it is raised, where raising alone stops nothing.
         watch: Put around everything that runs without giving way to the event loop.
         repeat_every: Of so many calls of a method, one is made twice and has to give the same.
 
@@ -208,13 +208,13 @@ class GuardedPack(TaskPack):
         self,
         pack: TaskPack,
         deadline_s: float = DEADLINE_S,
-        tell: Callable[[PackError], None] | None = None,
+        report: Callable[[PackError], None] | None = None,
         watch: Watch | None = None,
         repeat_every: int = REPEAT_EVERY,
     ) -> None:
         self._pack = pack
         self._deadline_s = deadline_s
-        self._tell = tell
+        self._report = report
         self._watch = watch
         self._repeat_every = repeat_every
         self._num_calls: Counter[str] = Counter()
@@ -401,24 +401,24 @@ class GuardedPack(TaskPack):
         return PackError(f"pack {self.name}: {call} {fault}")
 
     def _raise(self, error: PackError, cause: BaseException | None = None) -> NoReturn:
-        if self._tell is not None:
-            self._tell(error)
+        if self._report is not None:
+            self._report(error)
         raise error from cause
 
 
 class ThreadWatch:
-    """A watch that tells from a thread of its own, since the one that runs the pack does not come back.
+    """A watch that reports from a thread of its own, since the one that runs the pack does not come back.
 
     In each thread there is one call under way at any moment.
 
     Args:
-        deadline_s: Seconds after which it tells.
-        tell: Called once, in the other thread.
+        deadline_s: Seconds after which it reports.
+        report: Called once, in the other thread.
     """
 
-    def __init__(self, deadline_s: float, tell: Callable[[PackError], None]) -> None:
+    def __init__(self, deadline_s: float, report: Callable[[PackError], None]) -> None:
         self._deadline_s = deadline_s
-        self._tell = tell
+        self._report = report
         self._under_way: dict[int, tuple[float, Callable[[], PackError]]] = {}
         # Not a timer a call: starting a thread costs more than most checks.
         threading.Thread(target=self._look, name="pack-watch", daemon=True).start()
@@ -438,7 +438,7 @@ class ThreadWatch:
             time.sleep(min(self._deadline_s / 2, 1.0))
             for since, late in list(self._under_way.values()):
                 if time.monotonic() - since > self._deadline_s:
-                    self._tell(late())
+                    self._report(late())
                     return
 
 

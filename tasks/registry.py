@@ -55,9 +55,8 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
         given = "" if "pack." in str(error) else f" (it was given {short(knobs)})"
         raise bad_setting(f"{name}{given}", error) from error
     except Exception as error:  # the boundary to code that others wrote
-        raise PackError(
-            f"pack {target}: {pack_class.__name__}(**{knobs}) raised {short_error(error)}"
-        ) from error
+        call = f"{pack_class.__name__}(**{knobs})"
+        raise PackError(f"pack {target}: {call} raised {short_error(error)}") from error
 
 
 def available_packs() -> list[str]:
@@ -107,13 +106,9 @@ def _attribute(module_name: str, attribute: str) -> object:
 
 def _exported_class(module_name: str) -> type[TaskPack] | None:
     """Return the task pack that a package exports by `__all__`, if it exports one."""
-    exported = _attribute(module_name, "__all__")
-    if isinstance(exported, list | tuple):
-        for name in exported:
-            found = _attribute(module_name, name)
-            if isinstance(found, type) and issubclass(found, TaskPack):
-                return found
-    return None
+    names = _attribute(module_name, "__all__")
+    exported = [_attribute(module_name, name) for name in names] if isinstance(names, list | tuple) else []
+    return next((each for each in exported if isinstance(each, type) and issubclass(each, TaskPack)), None)
 
 
 def _available() -> str:

@@ -21,7 +21,7 @@ from types import FrameType
 
 from tasks.check.leaks import find_leak
 from tasks.contract import Accepted, KindSpec, Outcome, Rejected, TaskPack, TaskRecord, Verdict
-from tasks.guard import GuardedPack, PackError, short
+from tasks.guard import GuardedPack, PackError, short, short_error
 
 Build = Callable[[], TaskPack]
 Check = Callable[[Build], None]
@@ -274,9 +274,7 @@ def check_pickles(build: Build) -> None:
     try:
         back: TaskPack = pickle.loads(pickle.dumps(built))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise ConformanceError(
-            f"pack {pack.name}: it must pickle; {type(error).__name__}: {error}"
-        ) from error
+        raise ConformanceError(f"pack {pack.name}: it must pickle; {short_error(error)}") from error
     again = Examined(lambda: back)
     same = again.kinds == pack.kinds and again.samples() == pack.samples()
     pack.require(same, "it comes back from a pickle as another pack")

@@ -69,15 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 if `--check` finds a page that differs.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m tasks.check.gallery", description="Write docs/gallery.md."
-    )
+    program = "python -m tasks.check.gallery"
+    parser = argparse.ArgumentParser(prog=program, description="Write docs/gallery.md.")
     parser.add_argument("--check", action="store_true", help="compare with the page and write nothing")
     options = parser.parse_args(arguments)
     text = render()
     if options.check:
         same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
-        print(f"{PAGE}: {'current' if same else 'differs; run `python -m tasks.check.gallery`'}")
+        print(f"{PAGE}:", "current" if same else f"differs; run `{program}`")
         return 0 if same else 1
     PAGE.write_text(text, encoding="utf-8")
     print(PAGE)

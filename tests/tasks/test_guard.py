@@ -265,7 +265,7 @@ def test_a_vote_that_never_ends_is_late_and_one_that_depends_on_more_is_found() 
 @pytest.mark.parametrize("error", [KeyError("op"), ZeroDivisionError(), SystemExit(3), TimeoutError("busy")])
 def test_whatever_a_method_raises_gets_the_packs_name(error: BaseException) -> None:
     told: list[PackError] = []
-    pack = GuardedPack(faulty("judge", raises(error)), tell=told.append)
+    pack = GuardedPack(faulty("judge", raises(error)), report=told.append)
     with pytest.raises(PackError, match=rf"pack arithmetic: judge\(.*, '8'\) raised {type(error).__name__}"):
         judge(pack)
     assert len(told) == 1
