@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import CONF, register
 from recipe.preflight import memory
 from recipe.preflight.memory import (
     ALL,
@@ -23,7 +21,7 @@ from recipe.preflight.memory import (
     estimate_host,
     kv_tokens,
 )
-from recipe.preflight.model import PUBLISHED, ModelShape, find_config, shape_of
+from recipe.preflight.model import PUBLISHED, ModelShape, shape_of
 
 ROOT = Path(__file__).parents[3]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -186,26 +184,3 @@ def test_more_workers_never_take_more_of_a_gpu_and_more_tokens_never_less(
     assert found(workers + 1, tokens).peak_gib <= one.peak_gib
     assert found(workers, tokens + 1).gib_while(Phase.UPDATING) > one.gib_while(Phase.UPDATING)
     assert all(part.gib >= 0 for part in one.parts if part.name != memory.VLLM_CACHE)
-
-
-def for_gpus() -> list[str]:
-    """Experiments whose header says which GPU they are for."""
-    files = sorted((CONF / "experiment").glob("*.yaml"))
-    return [path.stem for path in files if " GB" in path.read_text().split("\ndefaults")[0]]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", for_gpus())
-def test_experiment_fits_the_gpu_that_it_is_for(experiment: str, tmp_path: Path) -> None:
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("azr", [f"experiment={experiment}", f"run.dir={tmp_path}"])
-    known = find_config(config.actor_rollout_ref.model.path)
-    shape = shape_of(known or {})
-    assert shape is not None
-    # What torch counts of a GPU sold as 24 or 80 GB (L4 and A10G, A100) is less.
-    card = 22.0 if "24gb" in experiment else 79.1
-    found = estimate_gpu(config, shape, card)
-    assert found.peak_gib <= card * (1 - memory.FRAGMENTATION)
-    whole = config.data.max_prompt_length + config.data.max_response_length
-    assert kv_tokens(config, shape, found.gib_of(memory.VLLM_CACHE)) > 8 * whole

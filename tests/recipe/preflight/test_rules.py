@@ -22,12 +22,7 @@ from recipe.run import checkpoint
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import TaskPack, TaskRecord
 from tasks.kit.kinds import KindsPack
-from tasks.registry import available_packs
 
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-CONTROLS = sorted(path.stem for path in (CONF / "control").glob("*.yaml"))
-CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
-PACKS = sorted(path.stem for path in (CONF / "pack").glob("*.yaml"))
 MODEL = "actor_rollout_ref.model.path"
 RULES_OF_CLUSTERS = [rule for rule in RULES if rule.find in (rules.cluster_slots, rules.shared_folders)]
 MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
@@ -625,33 +620,6 @@ def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.Monke
     assert config.ray_kwargs.ray_init.num_cpus == 16
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiment_passes(tmp_path: Path, experiment: str) -> None:
-    config = composed(tmp_path, f"experiment={experiment}")
-    check(config)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
-    config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
-    check(config)
-    assert config.actor_rollout_ref.model.path == "tiny"
-    assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("control", CONTROLS)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_control_passes_with_an_experiment(tmp_path: Path, experiment: str, control: str) -> None:
-    overrides = [f"experiment={experiment}", f"control={control}"]
-    if experiment == "sqlm_mult3" and control == "seeds_only":
-        # Its cells are the attempts at one record, which are asked for one by one then.
-        overrides.append("algorithm.trr.cells=role-kind")
-    check(composed(tmp_path, *overrides))
-
-
 def test_a_vote_takes_two_attempts(config: DictConfig) -> None:
     config.pack = {"_target_": "math_word", "verify": "majority"}
     said = refusal(config, {"azr.attempts_per_record": 1})
@@ -697,20 +665,3 @@ def test_what_would_fail_late_is_refused_by_its_key(config: DictConfig, key: str
 def test_starting_afresh_over_a_finished_checkpoint_is_refused(config: DictConfig, tmp_path: Path) -> None:
     write_checkpoint(config, tmp_path / "run")
     assert "another run.dir" in refusal(config, {"trainer.resume_mode": "disable"})
-
-
-@pytest.mark.parametrize("cluster", CLUSTERS)
-def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
-    lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
-    check(composed(tmp_path, f"cluster={cluster}", f"{MODEL}=tiny", *lengths))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("pack", PACKS)
-def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
-    assert check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
-
-
-def test_every_pack_has_a_file() -> None:
-    # Packs of somebody else, which entry points name, bring their own.
-    assert [pack for pack in available_packs() if (CONF.parent / "tasks" / pack).is_dir()] == PACKS

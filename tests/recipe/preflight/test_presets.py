@@ -1,0 +1,87 @@
+"""Every file of `conf/` passes the checks before a start, alone and with the others that it is made for.
+
+To compose is slow, so each experiment is composed once for all that is asked of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from recipe.config import CONF, register
+from recipe.preflight import memory, rules
+from recipe.preflight.model import find_config, shape_of
+from tasks.contract import TaskPack
+from tasks.registry import available_packs
+
+
+def names(group: str) -> list[str]:
+    """Files of one folder of `conf/`."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("azr", [f"run.dir={folder}", *overrides])
+
+
+def check(config: DictConfig) -> TaskPack:
+    return rules.check(config, lambda address, paths: pytest.fail(f"no cluster at {address} is asked"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_experiment_passes_with_every_control_and_fits_its_gpu(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}")
+    check(config)
+    for control in names("control"):
+        # They are plain values, as tests/recipe/test_config.py sees, so this is what Hydra makes of both.
+        controlled = OmegaConf.merge(config, OmegaConf.load(CONF / "control" / f"{control}.yaml"))
+        if experiment == "sqlm_mult3" and control == "seeds_only":
+            # Its cells are the attempts at one record, which are asked for one by one then.
+            controlled.algorithm.trr.cells = "role-kind"
+        check(controlled)
+    header = (CONF / "experiment" / f"{experiment}.yaml").read_text().split("\ndefaults")[0]
+    if " GB" in header:
+        assert_fits(config, 22.0 if "24gb" in experiment else 79.1)
+
+
+def assert_fits(config: DictConfig, card: float) -> None:
+    """The estimate fits what torch counts of a GPU sold as 24 or 80 GB (L4 and A10G, A100), in GiB."""
+    shape = shape_of(find_config(config.actor_rollout_ref.model.path) or {})
+    assert shape is not None
+    found = memory.estimate_gpu(config, shape, card)
+    assert found.peak_gib <= card * (1 - memory.FRAGMENTATION)
+    whole = config.data.max_prompt_length + config.data.max_response_length
+    assert memory.kv_tokens(config, shape, found.gib_of(memory.VLLM_CACHE)) > 8 * whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", names("experiment"))
+def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: str) -> None:
+    config = composed(tmp_path, f"experiment={experiment}", "scale=tiny", "cluster=cpu_1")
+    check(config)
+    assert config.actor_rollout_ref.model.path == "tiny"
+    assert (config.trainer.device, config.trainer.nnodes, config.trainer.n_gpus_per_node) == ("cpu", 1, 1)
+
+
+@pytest.mark.parametrize("cluster", names("cluster"))
+def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
+    lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
+    check(composed(tmp_path, f"cluster={cluster}", "actor_rollout_ref.model.path=tiny", *lengths))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", names("pack"))
+def test_pack_passes_with_the_demo(tmp_path: Path, pack: str) -> None:
+    assert check(composed(tmp_path, "experiment=demo", f"pack={pack}")).name == pack
+
+
+def test_every_pack_has_a_file() -> None:
+    # Packs of somebody else, which entry points name, bring their own.
+    own = [pack for pack in available_packs() if (CONF.parent / "tasks" / pack).is_dir()]
+    assert own == names("pack")
