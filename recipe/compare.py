@@ -16,7 +16,7 @@ from typing import Any
 
 from recipe.run.files import SUMMARY
 from recipe.selfplay.intervals import newcombe, wilson
-from recipe.selfplay.metrics import ALL_KINDS
+from recipe.selfplay.metrics import by_kind
 
 NOT_MEASURED = "-"
 ROWS = ("before", "after", "change")
@@ -70,7 +70,7 @@ def _measured(numbers: Mapping[str, Any] | None) -> dict[str, Measured]:
     """An evaluation in a summary, whose accuracy is a number of correct answers over n."""
     if numbers is None:
         return {}
-    found = {ALL_KINDS: numbers, **numbers["by_kind"]}
+    found = by_kind(numbers)
     return {kind: Measured(round(of["accuracy"] * of["n"]), of["n"]) for kind, of in found.items()}
 
 

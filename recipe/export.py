@@ -11,18 +11,58 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe import model_card
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.selfplay.metrics import held_out_of
+from recipe.selfplay.metrics import by_kind, held_out_of
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- absolute-zero
+- self-play
+- verl
+---
+
+# {name}, step {step}
+
+A model after {step} steps of self-play on tasks of the pack `{pack}`, without a data set: it invented tasks
+that a program can check, and answered them. Both roles were trained in one update with `{estimator}`. The
+method is *Absolute Zero* ([arXiv:2505.03335](https://arxiv.org/abs/2505.03335)), the program azr-verl.
+
+## Measured
+
+Held-out accuracy: one greedy attempt at each task, with 95 % Wilson intervals.
+
+{held_out}
+
+## How it was made
+
+{facts}
+
+## Use
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+```
+
+It was trained on the pack's prompts, through the chat template that is here. The weights are {dtype}, the
+type that it was sampled and measured in.
+"""
+
+TABLE = ("| kind | before | after |", "|---|---|---|")
 
 
 class ExportError(ValueError):
@@ -59,7 +99,7 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
             f"actor_rollout_ref.rollout.dtype must say in which type the policy was sampled, one of "
             f"{', '.join(ROLLOUT_DTYPES)}; in {saved} it is {dtype!r}"
         )
-    card = model_card.render(_card(run, config, folder, ROLLOUT_DTYPES[dtype]))
+    card = render_card(run, config, folder, ROLLOUT_DTYPES[dtype])
 
     from recipe.engine.merger import merge  # torch and verl: after what is cheap to refuse
 
@@ -127,30 +167,51 @@ def _checkpoints(run: Path, config: DictConfig) -> Path:
     return run / folder.relative_to(then) if folder.is_relative_to(then) else folder
 
 
-def _card(run: Path, config: DictConfig, folder: Path, dtype: str) -> model_card.Card:
-    """The facts of the model card, all of them from the run's files."""
+def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
+    """The README.md of the model in the checkpoint `folder`: what it is, and what was measured of it.
+
+    Args:
+        run: The run's directory, from whose files all of it comes.
+        config: Its configuration.
+        folder: The checkpoint.
+        dtype: Number type of the weights.
+    """
     # A format that can no longer be resumed from has the pack's name here as well, and the same weights.
-    manifest = json.loads((folder / "azr" / "manifest.json").read_text())
-    step = checkpoint.step_of(folder)
-    summary = run / outputs.SUMMARY
+    pack = json.loads((folder / "azr" / "manifest.json").read_text())["pack"]
+    step, path = checkpoint.step_of(folder), run / outputs.SUMMARY
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = outputs.read_metrics(run / outputs.METRICS)
-    return model_card.Card(
+    found = [_evaluated(lines, 0), _evaluated(lines, step)]
+    rows = [
+        f"| {kind} | {' | '.join(_share(of.get(kind)) for of in found)} |"
+        for kind in dict.fromkeys(kind for of in found for kind in of)
+    ]
+    facts = {"base model": f"`{config.actor_rollout_ref.model.path}`", "steps": str(step)}
+    facts |= {name: f"`{summary[name]}`" for name in ("commit", "command") if summary.get(name) is not None}
+    if versions := summary.get("versions"):
+        facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return CARD.format(
         name=run.absolute().name,
         step=step,
-        base=config.actor_rollout_ref.model.path,
-        pack=manifest["pack"],
+        pack=pack,
         estimator=config.algorithm.adv_estimator,
         dtype=dtype,
-        before=_held_out(lines, 0),
-        after=_held_out(lines, step),
-        summary=json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {},
+        held_out="\n".join([*TABLE, *rows] if rows else ["It was not evaluated."]),
+        facts="\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]),
     )
 
 
-def _held_out(lines: Sequence[dict[str, Any]], step: int) -> dict[str, Any] | None:
-    """The evaluation of one step; None if there was none."""
-    found = [held_out_of(line) for line in lines if line["step"] == step]
-    return found[-1] if found else None
+def _evaluated(lines: Sequence[Mapping[str, Any]], step: int) -> dict[str, Mapping[str, Any]]:
+    """The evaluation of one step, by kind; empty if there was none."""
+    found = [of for line in lines if line["step"] == step and (of := held_out_of(line)) is not None]
+    return by_kind(found[-1]) if found else {}
+
+
+def _share(numbers: Mapping[str, Any] | None) -> str:
+    if numbers is None:
+        return "-"
+    low, high = 100 * numbers["low"], 100 * numbers["high"]
+    return f"{numbers['accuracy']:.1%} [{low:.1f}, {high:.1f}] n={numbers['n']}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

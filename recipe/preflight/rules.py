@@ -343,7 +343,10 @@ def lengths(setup: Setup) -> Iterator[str]:
     limit = config.actor_rollout_ref.rollout.max_model_len
     if limit is not None and whole > limit:
         yield f"{text} must fit actor_rollout_ref.rollout.max_model_len={limit}"
-    tokens, spread = memory.micro_batch_tokens(config), slots.sequence_parallel_size(config)
+    tokens, spread = (
+        config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu,
+        slots.sequence_parallel_size(config),
+    )
     if whole > tokens * spread:
         shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
         yield (
