@@ -21,8 +21,8 @@ class PythonCodeKnobs(ProgramKnobs):
     """Knobs of `PythonCodePack`."""
 
     time_limit_s: float = 1.0
-    """CPU seconds of one call, 0.05 to 60. All calls of an attempt together have four times that, a proposal's
-    calls half of it."""
+    """CPU seconds of one call, 0.05 to 60. All calls of an attempt together have four times that, those of a
+    proposal half of it."""
 
     kinds: Sequence[str] = (DEDUCTION, ABDUCTION, INDUCTION)
     """Kinds of task that are on, of deduction, abduction, induction and error."""
