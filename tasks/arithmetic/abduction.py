@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.answer import after_steps, bare
-from tasks.arithmetic.difficulty import TEN, difficulty_of
-from tasks.contract import Json, Outcome, Rejected, Verdict
-from tasks.kit.kinds import Kind, malformed, wrong
+from tasks.arithmetic.kind import TEN, ArithmeticKind, difficulty_of
+from tasks.contract import Json, Rejected, Verdict
+from tasks.kit.form import terse_answer
+from tasks.kit.kinds import Style
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload, read_int, read_pair, read_str
 
@@ -21,15 +21,21 @@ APART = r"(?:[ \t]*([-+*,])[ \t]*|[ \t]+)"
 ANSWER = re.compile(rf"([0-9]{{1,6}}){APART}([0-9]{{1,6}})(?:[ \t]*=[ \t]*(-?[0-9]{{1,9}}))?")
 
 
-class Abduction(Kind):
-    """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds."""
+class Abduction(ArithmeticKind):
+    """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds.
+
+    Args:
+        style: How tasks are worded.
+        maximum: Largest operand of sums and differences.
+        product_maximum: Largest operand of products.
+    """
 
     num_references = 2
     seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 80, "-": 80, "*": 60}
 
-    def __init__(self, maximum: int, product_maximum: int) -> None:
-        """Set the largest operand of sums and differences, and of products."""
+    def __init__(self, style: Style, *, maximum: int, product_maximum: int) -> None:
+        super().__init__(style)
         self._maximum = maximum
         self._product_maximum = product_maximum
         self.request = (
@@ -38,60 +44,53 @@ class Abduction(Kind):
         )
 
     def parse(self, response: str) -> Payload | Rejected:
-        """See `Kind.parse`."""
         found = PROPOSAL.fullmatch(last_line(response))
         if found is None:
-            return malformed("no-task")
+            return Rejected.malformed("no-task")
         op, result = found[1], int(found[2])
         bound = self._bound(op)
         if not self._lowest(op, bound) <= result <= self._highest(op, bound):
-            return malformed("result-out-of-range")
+            return Rejected.malformed("result-out-of-range")
         if next(pairs(op, result, bound), None) is None:
-            return wrong("no-solution")
+            return Rejected.wrong("no-solution")
         return {"op": op, "result": result, "max": bound}
 
     def statement(self, payload: Payload) -> str:
-        """See `Kind.statement`."""
-        return f"Find: {self.terse_statement(payload)}"
-
-    def terse_statement(self, payload: Payload) -> str:
-        """See `Kind.terse_statement`."""
-        return f"? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
+        task = f"? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
+        return task if self._style is Style.TERSE else f"Find: {task}"
 
     def question(self, payload: Payload) -> str:
-        """See `Kind.question`."""
-        bound = read_int(payload, "max")
-        return f"{self.statement(payload)}\nReply with two integers, 0 to {bound}, on the last line."
-
-    def completion(self, payload: Payload) -> str:
-        """See `Kind.completion`."""
-        return f"{self.statement(payload)}\nTwo integers, 0 to {read_int(payload, 'max')}:"
-
-    def terse_question(self, payload: Payload) -> str:
-        """See `Kind.terse_question`."""
-        return self.terse_statement(payload)
+        task = self.statement(payload)
+        match self._style:
+            case Style.CHAT:
+                bound = read_int(payload, "max")
+                return f"{task}\nReply with two integers, 0 to {bound}, on the last line."
+            case Style.BASE:
+                return f"{task}\nTwo integers, 0 to {read_int(payload, 'max')}:"
+            case Style.TERSE:
+                return task
 
     def judge(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge`; the answer is two integers, or the whole equation of this very task."""
+        """The answer is two integers, or the whole equation of this very task."""
         line = last_line(response)
         answer = line[line.rfind(":") + 1 :].strip().removesuffix(".")
         found = ANSWER.fullmatch(answer)
         if found is None:
-            return Verdict(Outcome.MALFORMED, "no-answer")
+            return Verdict.malformed("no-answer")
         op, result, bound = read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max")
         a, separator, b = int(found[1]), found[2], int(found[3])
         other_op = separator not in (None, ",", op)
         other_result = found[4] is not None and int(found[4]) != result
         if other_op or other_result:
-            return Verdict(Outcome.MALFORMED, "other-task")
+            return Verdict.malformed("other-task")
         if max(a, b) > bound:
-            return Verdict(Outcome.MALFORMED, "operand-out-of-range")
+            return Verdict.malformed("operand-out-of-range")
         if {"+": a + b, "-": a - b, "*": a * b}[op] != result:
-            return Verdict(Outcome.WRONG, "wrong-value")
-        return Verdict(Outcome.CORRECT, "")
+            return Verdict.wrong("wrong-value")
+        return Verdict.correct()
 
-    def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`: the pair that it was drawn from; for a proposed task the first that fits."""
+    def answer(self, payload: Payload) -> str:
+        """The pair that it was drawn from; for a proposed task the first that fits."""
         if "drawn_from" in payload:
             a, b = read_pair(payload["drawn_from"])
         else:
@@ -100,27 +99,23 @@ class Abduction(Kind):
         return f"{a} {b}"
 
     def difficulty(self, payload: Payload) -> str:
-        """See `Kind.difficulty`: by the pair that gets along with the smallest operands."""
+        """By the pair that gets along with the smallest operands."""
         op = read_str(payload, "op")
         solutions = pairs(op, read_int(payload, "result"), read_int(payload, "max"))
         return difficulty_of(min(max(pair) for pair in solutions), is_product=op == "*")
 
     def structure(self, payload: Payload) -> str:
-        """See `Kind.structure`: the operation, and the result to within ten."""
+        """The operation, and the result to within ten."""
         return f"{read_str(payload, 'op')} {read_int(payload, 'result') // TEN}"
 
-    def terse_gold(self, payload: Payload) -> str:
-        """See `Kind.terse_gold`."""
-        return bare(self.gold(payload))
-
     def worked(self, payload: Payload) -> str:
-        """See `Kind.worked`: the whole equation, with the first pair that solves it."""
+        """The whole equation, with the first pair that solves it."""
         op, result = read_str(payload, "op"), read_int(payload, "result")
         a, b = next(pairs(op, result, read_int(payload, "max")))
-        return after_steps(f"{a}{op}{b}={result}", f"{a} {b}")
+        return terse_answer(f"{a} {b}", f"{a}{op}{b}={result}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`: evenly by result, and of the pairs that solve it, one with a short operand.
+        """Evenly by result, and of the pairs that solve it, one with a short operand.
 
         Of a product both factors are drawn, so that every result has a solution; 0 is the likeliest then.
         """
@@ -136,7 +131,7 @@ class Abduction(Kind):
         return {"op": variant, "result": result, "max": bound, "drawn_from": list(drawn_from)}
 
     def key(self, payload: Payload) -> str:
-        """See `Kind.key`; the bounds are not part of the task: they only say which of its answers count."""
+        """Without the bounds: they only say which of the task's answers count."""
         return f"abduction {read_str(payload, 'op')} {read_int(payload, 'result')}"
 
     def _bound(self, op: str) -> int:

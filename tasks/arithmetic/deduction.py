@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.answer import after_steps, bare, judge_bare_integer, judge_integer
-from tasks.arithmetic.difficulty import TEN, difficulty_of
-from tasks.contract import Json, Rejected, Verdict
-from tasks.kit.kinds import Kind, malformed, wrong
+from tasks.arithmetic.kind import TEN, IntegerKind, difficulty_of
+from tasks.contract import Json, Rejected
+from tasks.kit.form import terse_answer
+from tasks.kit.kinds import Style
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload, read_int, read_str
 
@@ -25,25 +25,26 @@ SEEDS = (
 """A pack starts from the first four whose operation is on, moved up by the smallest operand."""
 
 
-class Deduction(Kind):
-    """`Calculate: 12 + 5 =`, answered by `17`."""
+class Deduction(IntegerKind):
+    """`Calculate: 12 + 5 =`, answered by `17`.
+
+    Args:
+        style: How tasks are worded.
+        operations: Operations of proposals, out of `OPERATIONS` and in its order. Tasks of the others are
+            stated and judged all the same.
+        minimum: Smallest operand; 0 with `/`.
+        maximum: Largest operand of all operations but *.
+        product_maximum: Largest operand of *.
+    """
 
     num_references = 2
     # There are few products under the default bounds, and self-play needs most of them.
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 150, "-": 200, "*": 30}
 
     def __init__(
-        self, minimum: int, maximum: int, product_maximum: int, operations: Sequence[str] = OPERATIONS[:3]
+        self, style: Style, *, operations: Sequence[str], minimum: int, maximum: int, product_maximum: int
     ) -> None:
-        """Set the bounds and what may be proposed.
-
-        Args:
-            minimum: Smallest operand; 0 with `/`.
-            maximum: Largest operand of all operations but *.
-            product_maximum: Largest operand of *.
-            operations: Operations of proposals, out of `OPERATIONS` and in its order. Tasks of the others are
-                stated and judged all the same.
-        """
+        super().__init__(style)
         self._minimum = minimum
         self._maximum = maximum
         self._product_maximum = product_maximum
@@ -57,65 +58,39 @@ class Deduction(Kind):
         self.seeds = tuple(f"Calculate: {task}" for task in on[:NUM_SEEDS])
 
     def parse(self, response: str) -> Payload | Rejected:
-        """See `Kind.parse`."""
         found = self._proposal.fullmatch(last_line(response))
         if found is None:
-            return malformed("no-task")
+            return Rejected.malformed("no-task")
         a, op, b = int(found[1]), found[2], int(found[3])
         if max(a, b) > self._bound(op) or min(a, b) < self._minimum:
-            return malformed("operand-out-of-range")
+            return Rejected.malformed("operand-out-of-range")
         if op == "/" and (b == 0 or a % b):
-            return wrong("not-exact")
+            return Rejected.wrong("not-exact")
         return {"a": a, "op": op, "b": b}
 
     def statement(self, payload: Payload) -> str:
-        """See `Kind.statement`."""
-        return f"Calculate: {self.terse_statement(payload)}"
-
-    def terse_statement(self, payload: Payload) -> str:
-        """See `Kind.terse_statement`."""
-        return f"{read_int(payload, 'a')} {read_str(payload, 'op')} {read_int(payload, 'b')} ="
+        a, op, b = _read(payload)
+        return f"{a} {op} {b} =" if self._style is Style.TERSE else f"Calculate: {a} {op} {b} ="
 
     def question(self, payload: Payload) -> str:
-        """See `Kind.question`."""
-        return f"{self.statement(payload)}\nReply with one integer, in digits, on the last line."
+        return self.ask(self.statement(payload))
 
-    def completion(self, payload: Payload) -> str:
-        """See `Kind.completion`."""
-        return self.statement(payload)
-
-    def terse_question(self, payload: Payload) -> str:
-        """See `Kind.terse_question`."""
-        return self.terse_statement(payload)
-
-    def judge(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge`."""
-        return judge_integer(response, self._result(payload))
-
-    def judge_terse(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge_terse`."""
-        return judge_bare_integer(response, self._result(payload))
-
-    def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`."""
-        return str(self._result(payload))
+    def result(self, payload: Payload) -> int:
+        a, op, b = _read(payload)
+        return a // b if op == "/" else {"+": a + b, "-": a - b, "*": a * b}[op]
 
     def difficulty(self, payload: Payload) -> str:
-        """See `Kind.difficulty`."""
-        largest = max(read_int(payload, "a"), read_int(payload, "b"))
-        return difficulty_of(largest, is_product=read_str(payload, "op") == "*")
+        a, op, b = _read(payload)
+        return difficulty_of(max(a, b), is_product=op == "*")
 
     def structure(self, payload: Payload) -> str:
-        """See `Kind.structure`: the operation, and the larger operand to within ten."""
-        return f"{read_str(payload, 'op')} {max(read_int(payload, 'a'), read_int(payload, 'b')) // TEN}"
-
-    def terse_gold(self, payload: Payload) -> str:
-        """See `Kind.terse_gold`."""
-        return bare(self.gold(payload))
+        """The operation, and the larger operand to within ten."""
+        a, op, b = _read(payload)
+        return f"{op} {max(a, b) // TEN}"
 
     def worked(self, payload: Payload) -> str | None:
-        """See `Kind.worked`: column by column, the units first; a product or a quotient has no steps."""
-        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
+        """Column by column, the units first; a product or a quotient has no steps."""
+        a, op, b = _read(payload)
         if op in "*/":
             return None
         if op == "+":
@@ -123,33 +98,28 @@ class Deduction(Kind):
             carried = units // 10
             tens = a // 10 + b // 10 + carried
             steps = f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{carried}={tens}"
-            return after_steps(steps, self.gold(payload))
+            return terse_answer(self.answer(payload), steps)
         high, low = max(a, b), min(a, b)
         borrowed = int(high % 10 < low % 10)
         tens = high // 10 - low // 10 - borrowed
         left = high % 10 + 10 * borrowed
         steps = f"{left}-{low % 10}={left - low % 10} {high // 10}-{low // 10}-{borrowed}={tens}"
-        return after_steps(steps, self.gold(payload))
+        return terse_answer(self.answer(payload), steps)
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`."""
         return draw_task(variant, self._minimum, self._bound(variant), rng)
 
     def sample(self, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.sample`: of an operation that is on."""
+        """A task of an operation that is on, drawn evenly."""
         return self.draw(rng.choice(self._operations), rng)
 
     def key(self, payload: Payload) -> str:
-        """See `Kind.key`; the order of a sum's or a product's operands is not part of the task."""
-        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
+        """Without the order of a sum's or a product's operands."""
+        a, op, b = _read(payload)
         return f"deduction {a} {op} {b}" if op in "-/" else f"deduction {min(a, b)} {op} {max(a, b)}"
 
     def _bound(self, op: str) -> int:
         return self._product_maximum if op == "*" else self._maximum
-
-    def _result(self, payload: Payload) -> int:
-        a, op, b = read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")
-        return a // b if op == "/" else {"+": a + b, "-": a - b, "*": a * b}[op]
 
     def _make_request(self) -> str:
         limits = []
@@ -176,3 +146,7 @@ def draw_task(op: str, low: int, high: int, rng: random.Random) -> dict[str, Jso
         b = rng.randint(max(low, 1), high)
         return {"a": b * rng.randint(-(-low // b), high // b), "op": op, "b": b}
     return {"a": rng.randint(low, high), "op": op, "b": rng.randint(low, high)}
+
+
+def _read(payload: Payload) -> tuple[int, str, int]:
+    return read_int(payload, "a"), read_str(payload, "op"), read_int(payload, "b")

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.answer import after_steps, bare, judge_bare_integer, judge_integer
-from tasks.arithmetic.difficulty import TEN, difficulty_of
-from tasks.contract import Json, Rejected, Verdict
-from tasks.kit.kinds import Kind, malformed, wrong
+from tasks.arithmetic.kind import TEN, IntegerKind, difficulty_of
+from tasks.contract import Json, Rejected
+from tasks.kit.form import terse_answer
+from tasks.kit.kinds import Style
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload, read_pair, read_pairs, read_str
 
@@ -49,8 +49,13 @@ Example = tuple[int, int, int]
 """a, b and the rule's value there."""
 
 
-class Induction(Kind):
-    """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`."""
+class Induction(IntegerKind):
+    """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`.
+
+    Args:
+        style: How tasks are worded.
+        maximum: Largest operand.
+    """
 
     num_references = 1
     seeds = (
@@ -62,8 +67,8 @@ class Induction(Kind):
     )
     held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 90)
 
-    def __init__(self, maximum: int) -> None:
-        """Set the largest operand."""
+    def __init__(self, style: Style, *, maximum: int) -> None:
+        super().__init__(style)
         self._maximum = maximum
         self.request = (
             f"Write one new task in the form of this one. Numbers 0 to {maximum}, "
@@ -71,77 +76,55 @@ class Induction(Kind):
         )
 
     def parse(self, response: str) -> Payload | Rejected:
-        """See `Kind.parse`; the last example is hidden, and of the others the first three are shown."""
+        """The last example is hidden, and of the others the first three are shown."""
         examples = read_examples(last_line(response).replace(ARROW, "->"))
         if examples is None:
-            return malformed("no-task")
+            return Rejected.malformed("no-task")
         if not MIN_EXAMPLES <= len(examples) <= MAX_EXAMPLES:
-            return malformed("number-of-examples")
+            return Rejected.malformed("number-of-examples")
         if any(max(a, b) > self._maximum for a, b, _ in examples):
-            return malformed("operand-out-of-range")
+            return Rejected.malformed("operand-out-of-range")
         if not matching_rules(examples):
-            return wrong("no-rule")
+            return Rejected.wrong("no-rule")
         hidden = examples.pop()
         shown = examples[:NUM_SHOWN]
         found = matching_rules(shown)
         if len(found) > 1:
-            return wrong("ambiguous-rule")
+            return Rejected.wrong("ambiguous-rule")
         rule = found[0]
         if len({canonical(rule, a, b) for a, b, _ in [*examples, hidden]}) <= len(examples):
-            return wrong("repeated-example")
+            return Rejected.wrong("repeated-example")
         return {"rule": rule, "shown": [[a, b] for a, b, _ in shown], "query": [hidden[0], hidden[1]]}
 
     def statement(self, payload: Payload) -> str:
-        """See `Kind.statement`."""
-        return f"Pattern: {self._render(payload, self.gold(payload))}"
-
-    def terse_statement(self, payload: Payload) -> str:
-        """See `Kind.terse_statement`: by the rule, whose values are left to the program."""
+        """A terse one by the rule, whose values are left to the program."""
+        if self._style is not Style.TERSE:
+            return f"Pattern: {self._render(payload, self.answer(payload))}"
         asked = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
         return f"{_formula(payload)}: {' '.join(f'{a},{b}' for a, b in asked)}"
 
     def question(self, payload: Payload) -> str:
-        """See `Kind.question`."""
-        return f"Pattern: {self._render(payload, '?')}\nReply with one integer, in digits, on the last line."
-
-    def completion(self, payload: Payload) -> str:
-        """See `Kind.completion`."""
-        return f"Pattern: {self._render(payload, '')}"
-
-    def terse_question(self, payload: Payload) -> str:
-        """See `Kind.terse_question`."""
+        if self._style is not Style.TERSE:
+            return self.ask(f"Pattern: {self._render(payload, '?' if self._style is Style.CHAT else '')}")
         rule = RULES[read_str(payload, "rule")]
         shown = [f"{a},{b}>{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
         a, b = read_pair(payload.get("query"))
         return " ".join([*shown, f"{a},{b}>"])
 
-    def judge(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge`."""
-        return judge_integer(response, int(self.gold(payload)))
-
-    def judge_terse(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge_terse`."""
-        return judge_bare_integer(response, int(self.gold(payload)))
-
-    def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`."""
-        return str(RULES[read_str(payload, "rule")](*read_pair(payload.get("query"))))
+    def result(self, payload: Payload) -> int:
+        return RULES[read_str(payload, "rule")](*read_pair(payload.get("query")))
 
     def difficulty(self, payload: Payload) -> str:
-        """See `Kind.difficulty`: by the operands of all examples, the hidden one included."""
+        """By the operands of all examples, the hidden one included."""
         is_product = read_str(payload, "rule") == "multiplication"
         return difficulty_of(_largest(payload), is_product=is_product)
 
     def structure(self, payload: Payload) -> str:
-        """See `Kind.structure`: the rule, and the largest operand of its examples to within ten."""
+        """The rule, and the largest operand of its examples to within ten."""
         return f"{read_str(payload, 'rule')} {_largest(payload) // TEN}"
 
-    def terse_gold(self, payload: Payload) -> str:
-        """See `Kind.terse_gold`."""
-        return bare(self.gold(payload))
-
     def worked(self, payload: Payload) -> str:
-        """See `Kind.worked`: sum and difference of the first example, as a hint; the rule; its steps."""
+        """Sum and difference of the first example, as a hint; the rule; its steps."""
         formula = _formula(payload)
         first_a, first_b = read_pairs(payload, "shown")[0]
         tried = f"{first_a}+{first_b}={first_a + first_b} {first_a}-{first_b}={first_a - first_b}"
@@ -153,10 +136,10 @@ class Induction(Kind):
             "a+b+1": f"{a}+{b}={a + b}",
             "(a-b)^2": f"{a}-{b}={a - b}",
         }[formula]
-        return after_steps(f"{tried} {formula} {steps}", self.gold(payload))
+        return terse_answer(self.answer(payload), f"{tried} {formula} {steps}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`: three examples that no other rule fits, and a query unlike them."""
+        """Three examples that no other rule fits, and a query unlike them."""
         while True:
             drawn = [(rng.randint(0, self._maximum), rng.randint(0, self._maximum)) for _ in range(4)]
             *shown, query = drawn
@@ -166,7 +149,7 @@ class Induction(Kind):
                 return {"rule": variant, "shown": [[a, b] for a, b in shown], "query": list(query)}
 
     def key(self, payload: Payload) -> str:
-        """See `Kind.key`; no order counts, except of operands where the rule tells them apart."""
+        """No order counts, except of operands where the rule tells them apart."""
         rule = read_str(payload, "rule")
         shown = sorted(canonical(rule, a, b) for a, b in read_pairs(payload, "shown"))
         return f"induction {rule} {shown} {canonical(rule, *read_pair(payload.get('query')))}"

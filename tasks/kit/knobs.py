@@ -90,22 +90,23 @@ def takes_knobs(
 
 
 def knob_meanings(knobs: type[Any]) -> dict[str, str]:
-    """The docstring of every field of a dataclass of knobs, by name and in order.
+    """The docstring of every field of a dataclass of knobs, by name: its own first, then those of its bases.
 
     Raises:
         ValueError: A field has none.
     """
     found: dict[str, str] = {}
-    for each in reversed(knobs.__mro__[:-1]):
+    for each in knobs.__mro__[:-1]:
         body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, text in zip(body.body, body.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                found[ast.unparse(field.target)] = " ".join(ast.literal_eval(text.value).split())
-    silent = [field.name for field in fields(knobs) if field.name not in found]
+                found.setdefault(ast.unparse(field.target), " ".join(ast.literal_eval(text.value).split()))
+    names = [field.name for field in fields(knobs)]
+    silent = [name for name in names if name not in found]
     if silent:
         raise ValueError(f"every field of {knobs.__name__} must have a docstring; {silent[0]} has none")
-    return {field.name: found[field.name] for field in fields(knobs)}
+    return {name: text for name, text in found.items() if name in names}
 
 
 def knob_defaults(knobs: type[Any]) -> dict[str, Any]:

@@ -111,7 +111,6 @@ class TaggedForm(Form):
         self._label = SOLUTIONS.get(verify)
 
     def request(self, references: Sequence[TaskRecord]) -> str:
-        """See `Form.request`."""
         rules = {
             Verify.PROGRAM: prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}"),
             Verify.CLAIMED: prompts.CLAIM_RULES,
@@ -126,7 +125,6 @@ class TaggedForm(Form):
         return "\n\n".join(parts)
 
     def read_proposal(self, response: str) -> Draft | Rejected:
-        """See `Form.read_proposal`."""
         blocks = read_blocks(response, self._tags)
         if isinstance(blocks, Unread):
             return Rejected(Outcome.MALFORMED, blocks.reason)
@@ -140,11 +138,10 @@ class TaggedForm(Form):
         return Draft(parts[0], "".join(parts[1:]))
 
     def proposal(self, record: TaskRecord) -> str:
-        """See `Form.proposal`."""
         return wrap(self._blocks(record), self._tags, prompts.GOLD_THOUGHT)
 
     def question(self, record: TaskRecord) -> str:
-        """See `Form.question`; behind solved problems nothing says how to answer, they show it."""
+        """Behind solved problems nothing says how to answer, they show it."""
         if SHOTS in record.payload:
             return f"{read_str(record.payload, SHOTS)}\n\n{shot(read_str(record.payload, 'question'))}"
         if self._extraction is Extraction.TAGS:
@@ -154,18 +151,15 @@ class TaggedForm(Form):
         return f"{prompts.PROBLEM}\n\n{read_str(record.payload, 'question')}\n\n{how}"
 
     def read_answer(self, response: str) -> str | Verdict:
-        """See `Form.read_answer`."""
         try:
             return self._read_number(response)
         except NumberError as error:
-            return Verdict(Outcome.MALFORMED, str(error))
+            return Verdict.malformed(str(error))
 
     def answer(self, record: TaskRecord) -> str:
-        """See `Form.answer`."""
         return self._wrap_answer(record, prompts.GOLD_THOUGHT)
 
     def worked_answer(self, record: TaskRecord) -> str:
-        """See `Form.worked_answer`."""
         steps = [f"{step} = {value}" for step, value in _steps(record)]
         return self._wrap_answer(record, "\n".join(steps) or prompts.GOLD_THOUGHT)
 
@@ -207,11 +201,10 @@ class TerseForm(Form):
     """One short line each way: `Ann has 5 pens, buys 3. Pens?|5+3`, answered by `:8` or `(5+3=8):8`."""
 
     def request(self, references: Sequence[TaskRecord]) -> str:
-        """See `Form.request`."""
         return "\n".join([prompts.TERSE_REQUEST, *map(self.proposal, references)])
 
     def read_proposal(self, response: str) -> Draft | Rejected:
-        """See `Form.read_proposal`: the last line that is not blank, cut at its last `|`."""
+        """The last line that is not blank, cut at its last `|`."""
         question, mark, solution = last_line(response).rpartition("|")
         if self._verify is Verify.MAJORITY:
             return Draft(question, "") if mark else Rejected(Outcome.MALFORMED, "no-question")
@@ -223,32 +216,30 @@ class TerseForm(Form):
         return Draft(question, solution)
 
     def proposal(self, record: TaskRecord) -> str:
-        """See `Form.proposal`; only in plain arithmetic are blanks no part of the program."""
+        """Only in plain arithmetic are blanks no part of the program."""
         solution = self._solution(record)
         return f"{self.question(record)}|{solution.replace(' ', '') if _steps(record) else solution}"
 
     def question(self, record: TaskRecord) -> str:
-        """See `Form.question`: the bare question, in one line."""
+        """The bare question, in one line."""
         return " ".join(read_str(record.payload, "question").split())
 
     def read_answer(self, response: str) -> str | Verdict:
-        """See `Form.read_answer`: what stands behind the colon, which steps in parentheses may precede."""
+        """What stands behind the colon, which steps in parentheses may precede."""
         line = last_line(response)
         if line.startswith("("):
             line = ":" + line.partition("):")[2]
         if not line.startswith(":"):
-            return Verdict(Outcome.MALFORMED, "no-number")
+            return Verdict.malformed("no-number")
         try:
             return read_number(line[1:])
         except NumberError as error:
-            return Verdict(Outcome.MALFORMED, str(error))
+            return Verdict.malformed(str(error))
 
     def answer(self, record: TaskRecord) -> str:
-        """See `Form.answer`."""
         return f":{read_str(record.payload, 'answer')}"
 
     def worked_answer(self, record: TaskRecord) -> str:
-        """See `Form.worked_answer`."""
         steps = " ".join(f"{step}={value}".replace(" ", "") for step, value in _steps(record))
         return f"({steps}){self.answer(record)}" if steps else self.answer(record)
 

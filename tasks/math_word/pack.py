@@ -119,23 +119,20 @@ class MathWordPack(FilePack):
         self._admission = Admission(self._runner)
 
     def require_available(self) -> None:
-        """See `TaskPack.require_available`; without programs there is nothing to run."""
+        """Without programs there is nothing to run."""
         if self._verify is Verify.PROGRAM:
             self._runner.check()
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
-        """See `TaskPack.kinds`."""
         return (KindSpec(PROBLEM, (PROBLEM,), self._num_references),)
 
     def seeds(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.seeds`."""
         return [self._as_proposed(record) for record in seed_problems(self._terse)]
 
     def propose_prompt(
         self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
-        """See `TaskPack.propose_prompt`."""
         self.spec(kind)
         return [{"role": "user", "content": self._form.request(references)}]
 
@@ -161,7 +158,7 @@ class MathWordPack(FilePack):
         return record if isinstance(record, Rejected) else Accepted(record)
 
     async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        """See `TaskPack.resolve`: with `verify=majority` the answer is what most responses say."""
+        """With `verify=majority` the answer is what most responses say."""
         read = (self._form.read_answer(response) for response in responses)
         answer = find_majority([answer for answer in read if isinstance(answer, str)])
         if answer is None:
@@ -169,15 +166,12 @@ class MathWordPack(FilePack):
         return Accepted(problem(read_str(record.payload, "question"), answer))
 
     def answer_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.answer_key`."""
         return read_str(record.payload, "answer")
 
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        """See `TaskPack.solve_prompt`."""
         return [{"role": "user", "content": self._form.question(record)}]
 
     async def judge(self, record: TaskRecord, response: str) -> Verdict:
-        """See `TaskPack.judge`."""
         if SHOTS in record.payload:
             # A base model goes on with problems of its own.
             response = response.partition(NEXT_SHOT)[0]
@@ -185,28 +179,25 @@ class MathWordPack(FilePack):
         if isinstance(answer, Verdict):
             return answer
         if equal(read_str(record.payload, "answer"), answer):
-            return Verdict(Outcome.CORRECT, "")
-        return Verdict(Outcome.WRONG, "wrong-number")
+            return Verdict.correct()
+        return Verdict.wrong("wrong-number")
 
     def gold_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_response`."""
         return self._form.answer(record)
 
     def worked_response(self, record: TaskRecord) -> str:
-        """See `TaskPack.worked_response`."""
         return self._form.worked_answer(record)
 
     def gold_proposal(self, record: TaskRecord) -> str:
-        """See `TaskPack.gold_proposal`."""
         return self._form.proposal(record)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """See `TaskPack.sample_record`: a problem of any story, the stories evenly."""
+        """A problem of any story, the stories evenly."""
         self.spec(kind)
         return self._as_proposed(draw_story(rng.choice(list(STORIES)), self._terse, rng))
 
     def held_out(self) -> Sequence[TaskRecord]:
-        """See `FilePack.held_out`; it also raises if solved problems would show another form of answer."""
+        """It also raises if solved problems would show another form of answer."""
         records = super().held_out()
         if (self._terse or self._reads_tags) and any(SHOTS in record.payload for record in records):
             raise ValueError(
@@ -216,7 +207,7 @@ class MathWordPack(FilePack):
         return records
 
     def held_out_strata(self) -> Sequence[Stratum]:
-        """See `FilePack.held_out_strata`: one stratum a story."""
+        """One stratum a story."""
 
         def stratum(story: str) -> Stratum:
             return Stratum(story, HELD_OUT_PER_STORY, lambda rng: draw_story(story, self._terse, rng))
@@ -224,7 +215,7 @@ class MathWordPack(FilePack):
         return [stratum(story) for story in STORIES]
 
     def task_key(self, record: TaskRecord) -> str:
-        """See `TaskPack.task_key`: the question, whatever its layout, its capitals and who answers it how."""
+        """The question, whatever its layout, its capitals and who answers it how."""
         return f"{PROBLEM} {' '.join(read_str(record.payload, 'question').casefold().split())}"
 
     def _as_proposed(self, record: TaskRecord) -> TaskRecord:

@@ -6,11 +6,11 @@ import random
 from collections.abc import Sequence
 
 from tasks.contract import Json, Rejected
-from tasks.kit.kinds import malformed, wrong
+from tasks.kit.kinds import Style
 from tasks.kit.payload import Payload, read_int
 from tasks.prime_inversion.grammar import read_congruences
 from tasks.prime_inversion.primes import is_prime
-from tasks.prime_inversion.unknown import Unknown
+from tasks.prime_inversion.unknown import Unknown, in_box
 
 SEEDS = {
     "x": ((4, 7), (3, 11), (5, 13), (6, 17)),
@@ -20,67 +20,65 @@ SEEDS = {
 
 
 class Inverse(Unknown):
-    r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; or the same for y."""
+    r"""`\boxed{x * 4 = 1 (mod 7)}`, answered by `\boxed{2}`; or the same for y.
 
-    def __init__(self, letter: str, max_prime: int, refuse_trivial: bool) -> None:
-        """Ask for `letter`, x or y, modulo primes up to `max_prime`."""
-        super().__init__(max_prime)
+    Args:
+        letter: The unknown, x or y.
+        style: See `Unknown`; so are the others.
+    """
+
+    def __init__(self, letter: str, style: Style, max_prime: int, refuse_trivial: bool) -> None:
+        super().__init__(style, max_prime, refuse_trivial)
         self.letter = letter
         self._known = "y" if letter == "x" else "x"
-        self._refuse_trivial = refuse_trivial
         span = "2 to p-2" if refuse_trivial else "1 to p-1"
         self.request = (
             f"Write one new task in the form of this one, with a prime p <= {max_prime} and a number {span}."
         )
-        self.seeds = tuple(rf"\boxed{{{self._render(number, p)}}}" for number, p in SEEDS[letter])
+        self.seeds = tuple(in_box(self._render(number, p)) for number, p in SEEDS[letter])
 
     def parse(self, response: str) -> Payload | Rejected:
-        """See `Kind.parse`."""
         found = read_congruences(response)
         if found is None or len(found) != 1:
-            return malformed("no-task")
+            return Rejected.malformed("no-task")
         task = found[0]
         unknown, number = (task.x, task.y) if self.letter == "x" else (task.y, task.x)
         if unknown != self.letter or not isinstance(number, int) or not isinstance(task.p, int):
-            return malformed("wrong-slots")
+            return Rejected.malformed("wrong-slots")
         return self._check(number, task.p)
 
     def _check(self, number: int, p: int) -> Payload | Rejected:
         if not 2 <= p <= self._max_prime:
-            return malformed("prime-out-of-range")
+            return Rejected.malformed("prime-out-of-range")
         if not is_prime(p):
-            return wrong("composite-modulus")
+            return Rejected.wrong("composite-modulus")
         if number % p == 0:
-            return wrong("multiple-of-p")
+            return Rejected.wrong("multiple-of-p")
         if number >= p:
-            return malformed("operand-out-of-range")
+            return Rejected.malformed("operand-out-of-range")
         if self._refuse_trivial and number in (1, p - 1):
-            return wrong("trivial-operand")
+            return Rejected.wrong("trivial-operand")
         return {self._known: number, "p": p}
 
     def congruence(self, payload: Payload) -> str:
-        """See `Unknown.congruence`."""
         return self._render(read_int(payload, self._known), read_int(payload, "p"))
 
     def demand(self, payload: Payload) -> str:
-        """See `Unknown.demand`."""
         return self.letter
 
     def is_right(self, payload: Payload, answer: int) -> bool:
-        """See `Unknown.is_right`; any number that is congruent to the inverse is right."""
+        """Any number that is congruent to the inverse is right."""
         return answer * read_int(payload, self._known) % read_int(payload, "p") == 1
 
     def least_answer(self, payload: Payload) -> int:
-        """See `Unknown.least_answer`."""
         return pow(read_int(payload, self._known), -1, read_int(payload, "p"))
 
     def draw_modulo(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
-        """See `Unknown.draw_modulo`."""
         p = rng.choice(primes)
         return {self._known: rng.randint(2, p - 2), "p": p}
 
     def key(self, payload: Payload) -> str:
-        """See `Kind.key`: number and modulus; x * 4 = 1 and 4 * y = 1 (mod 7) ask for the same."""
+        """Number and modulus; x * 4 = 1 and 4 * y = 1 (mod 7) ask for the same."""
         return f"inverse {read_int(payload, self._known)} {read_int(payload, 'p')}"
 
     def _render(self, number: int, p: int) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from tasks.contract import Json, Rejected
-from tasks.kit.kinds import malformed, wrong
+from tasks.kit.kinds import Style
 from tasks.kit.payload import Payload, read_int, read_pairs
 from tasks.prime_inversion.grammar import read_congruences
 from tasks.prime_inversion.primes import is_prime, solving_primes
-from tasks.prime_inversion.unknown import Unknown
+from tasks.prime_inversion.unknown import Unknown, in_box
 
 
 class Unique(StrEnum):
@@ -42,73 +42,71 @@ REQUESTS = {
 
 
 class Modulus(Unknown):
-    r"""`\boxed{3 * 5 = 1 (mod p)}`, answered by `\boxed{7}`."""
+    r"""`\boxed{3 * 5 = 1 (mod p)}`, answered by `\boxed{7}`.
+
+    Args:
+        unique: What makes p unique.
+        style: See `Unknown`; so are the others.
+    """
 
     letter = "p"
 
-    def __init__(self, max_prime: int, unique: Unique, refuse_trivial: bool) -> None:
-        """Ask for primes up to `max_prime`."""
-        super().__init__(max_prime)
+    def __init__(self, unique: Unique, style: Style, max_prime: int, refuse_trivial: bool) -> None:
+        super().__init__(style, max_prime, refuse_trivial)
         self._unique = unique
-        self._refuse_trivial = refuse_trivial
         self._num_pairs = NUM_PAIRS if unique is Unique.N_PAIRS else 1
         wanted = REQUESTS[unique].format(bound=max_prime)
         self.request = f"Write one new task in the form of this one: {wanted}"
-        self.seeds = tuple(rf"\boxed{{{_render(group[: self._num_pairs])}}}" for group in SEEDS)
+        self.seeds = tuple(in_box(_render(group[: self._num_pairs])) for group in SEEDS)
 
     def parse(self, response: str) -> Payload | Rejected:
-        """See `Kind.parse`."""
         found = read_congruences(response)
         if found is None:
-            return malformed("no-task")
+            return Rejected.malformed("no-task")
         if len(found) != self._num_pairs:
-            return malformed("number-of-pairs")
+            return Rejected.malformed("number-of-pairs")
         pairs = []
         for task in found:
             if task.p != self.letter or not isinstance(task.x, int) or not isinstance(task.y, int):
-                return malformed("wrong-slots")
+                return Rejected.malformed("wrong-slots")
             pairs.append((task.x, task.y))
         return self._check(pairs)
 
     def _check(self, pairs: list[tuple[int, int]]) -> Payload | Rejected:
         if not all(1 <= number < self._max_prime for pair in pairs for number in pair):
-            return malformed("operand-out-of-range")
+            return Rejected.malformed("operand-out-of-range")
         if (1, 1) in pairs:
-            return wrong("every-prime")
+            return Rejected.wrong("every-prime")
         if len({(min(pair), max(pair)) for pair in pairs}) < len(pairs):
-            return wrong("repeated-pair")
+            return Rejected.wrong("repeated-pair")
         payload = self._payload(pairs)
         primes = self._primes(payload)
         if not primes:
-            return wrong("no-prime")
+            return Rejected.wrong("no-prime")
         if self._unique is Unique.N_PAIRS and len(primes) > 1:
-            return wrong("ambiguous-prime")
+            return Rejected.wrong("ambiguous-prime")
         if self._refuse_trivial and all(_is_trivial(pairs, p) for p in primes):
-            return wrong("trivial-operand")
+            return Rejected.wrong("trivial-operand")
         return payload
 
     def congruence(self, payload: Payload) -> str:
-        """See `Unknown.congruence`."""
         return _render(read_pairs(payload, "pairs"))
 
     def demand(self, payload: Payload) -> str:
-        """See `Unknown.demand`."""
         if self._above(payload) > 1:
             return f"prime p > {self._above(payload)}"
         return f"prime p <= {read_int(payload, 'limit')}"
 
     def is_right(self, payload: Payload, answer: int) -> bool:
-        """See `Unknown.is_right`; any prime counts that meets the statement and solves all pairs."""
+        """Any prime counts that meets the statement and solves all pairs."""
         if not self._above(payload) < answer <= read_int(payload, "limit") or not is_prime(answer):
             return False
         return all(x * y % answer == 1 for x, y in read_pairs(payload, "pairs"))
 
     def least_answer(self, payload: Payload) -> int:
-        """See `Unknown.least_answer`."""
         return self._primes(payload)[0]
 
     def draw_modulo(self, primes: Sequence[int], rng: random.Random) -> dict[str, Json]:
-        """See `Unknown.draw_modulo`."""
         while True:
             p = rng.choice(primes)
             operands = rng.choices(range(2, p - 1), k=self._num_pairs)
@@ -117,7 +115,7 @@ class Modulus(Unknown):
                 return dict(payload)
 
     def key(self, payload: Payload) -> str:
-        """See `Kind.key`: the pairs without their order; the bounds only say which of the answers count."""
+        """The pairs without their order; the bounds only say which of the answers count."""
         return f"modulus {sorted(sorted(pair) for pair in read_pairs(payload, 'pairs'))}"
 
     def _payload(self, pairs: Sequence[tuple[int, int]]) -> Payload:

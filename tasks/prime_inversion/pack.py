@@ -6,15 +6,38 @@ one that the proposer had in mind.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.kit.kinds import KindsPack
+from tasks.kit.kinds import KindsPack, Style
+from tasks.kit.knobs import Knobs, check_choice, check_count, takes_knobs
 from tasks.prime_inversion.inverse import Inverse
 from tasks.prime_inversion.modulus import Modulus, Unique
 
 SMALLEST_MAX_PRIME = 23
 LARGEST_MAX_PRIME = 9973
 """Range of `max_prime`: the seeds fit under the smallest; the largest keeps a check at milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimeInversionKnobs(Knobs):
+    """How hard the tasks are, and which are refused."""
+
+    max_prime: int = 617
+    """Largest modulus, 23 to 9973."""
+
+    induction_unique: str = Unique.LARGER_THAN_OPERANDS.value
+    """What makes p unique in induction. `larger_than_operands`: the statement says that p is larger than x
+    and y; two such primes would have a product above x * y - 1, so there is one at most. `none`: any prime up
+    to `max_prime` that solves it. `n_pairs`: two pairs for one p, refused if more than one solves both."""
+
+    refuse_trivial: bool = True
+    """Refuse tasks about 1 and p-1, which are their own inverses."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("max_prime", self.max_prime, SMALLEST_MAX_PRIME, LARGEST_MAX_PRIME)
+        check_choice("induction_unique", self.induction_unique, list(Unique))
 
 
 class PrimeInversionPack(KindsPack):
@@ -25,37 +48,12 @@ class PrimeInversionPack(KindsPack):
     held_out_seed = 617
     default_held_out_path = Path(__file__).with_name("held_out.jsonl")
 
-    def __init__(
-        self,
-        *,
-        max_prime: int = 617,
-        induction_unique: str = Unique.LARGER_THAN_OPERANDS.value,
-        refuse_trivial: bool = True,
-        terse: bool = False,
-        held_out_path: str | None = None,
-    ) -> None:
-        """Set the difficulty.
-
-        Args:
-            max_prime: Largest modulus.
-            induction_unique: A `Unique`: none, larger_than_operands or n_pairs.
-            refuse_trivial: Refuse tasks about 1 and p-1, which are their own inverses.
-            terse: Prompts without instructions, for a model that was trained on them.
-            held_out_path: Another held-out set in place of the committed one.
-
-        Raises:
-            ValueError: `max_prime` is no integer from 23 to 9973, or `induction_unique` is none of the three.
-        """
-        if not isinstance(max_prime, int) or not SMALLEST_MAX_PRIME <= max_prime <= LARGEST_MAX_PRIME:
-            span = f"{SMALLEST_MAX_PRIME} to {LARGEST_MAX_PRIME}"
-            raise ValueError(f"pack.max_prime must be an integer from {span}; got {max_prime!r}")
-        if induction_unique not in list(Unique):
-            raise ValueError(
-                f"pack.induction_unique must be one of {', '.join(Unique)}; got {induction_unique!r}"
-            )
+    @takes_knobs(PrimeInversionKnobs)
+    def __init__(self, knobs: PrimeInversionKnobs) -> None:
+        shared = (Style.of(terse=knobs.terse), knobs.max_prime, knobs.refuse_trivial)
         kinds = {
-            "deduction": Inverse("y", max_prime, refuse_trivial),
-            "abduction": Inverse("x", max_prime, refuse_trivial),
-            "induction": Modulus(max_prime, Unique(induction_unique), refuse_trivial),
+            "deduction": Inverse("y", *shared),
+            "abduction": Inverse("x", *shared),
+            "induction": Modulus(Unique(knobs.induction_unique), *shared),
         }
-        super().__init__(kinds, terse, held_out_path)
+        super().__init__(kinds, knobs.terse, knobs.held_out_path)

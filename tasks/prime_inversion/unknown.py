@@ -7,8 +7,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tasks.contract import Json, Outcome, Verdict
-from tasks.kit.kinds import Kind
+from tasks.contract import Json, Verdict
+from tasks.kit.kinds import Kind, Style
 from tasks.kit.payload import Payload
 from tasks.prime_inversion.grammar import read_answer
 from tasks.prime_inversion.primes import primes_between
@@ -18,7 +18,13 @@ BANDS = {"p 5-43": (5, 43), "p 44-199": (44, 199), "p 200-617": (200, 617)}
 
 
 class Unknown(Kind):
-    """A congruence with one number left out, to be found."""
+    """A congruence with one number left out, to be found.
+
+    Args:
+        style: How tasks are worded.
+        max_prime: Largest modulus.
+        refuse_trivial: Refuse tasks about 1 and p-1, which are their own inverses.
+    """
 
     num_references = 1
     # The first band has 240 inverses, which abduction and deduction share, and 120 pairs for induction:
@@ -28,9 +34,10 @@ class Unknown(Kind):
     letter: str
     """The unknown: x, y or p."""
 
-    def __init__(self, max_prime: int) -> None:
-        """Set the largest modulus."""
+    def __init__(self, style: Style, max_prime: int, refuse_trivial: bool) -> None:
+        self._style = style
         self._max_prime = max_prime
+        self._refuse_trivial = refuse_trivial
 
     @abstractmethod
     def congruence(self, payload: Payload) -> str:
@@ -53,43 +60,40 @@ class Unknown(Kind):
         """Draw a task that is not trivial, modulo one of `primes`, which are above 3."""
 
     def statement(self, payload: Payload) -> str:
-        """See `Kind.statement`."""
-        return rf"\boxed{{{self.congruence(payload)}}}"
-
-    def terse_statement(self, payload: Payload) -> str:
-        """See `Kind.terse_statement`."""
-        return self.congruence(payload)
+        return self._box(self.congruence(payload))
 
     def question(self, payload: Payload) -> str:
-        """See `Kind.question`."""
-        task = f"Solve for {self.demand(payload)}: {self.congruence(payload)}"
-        return f"{task}\nAnswer as \\boxed{{{self.letter}}}."
-
-    def terse_question(self, payload: Payload) -> str:
-        """See `Kind.terse_question`."""
-        return self.congruence(payload)
+        task = self.congruence(payload)
+        if self._style is Style.TERSE:
+            return task
+        return f"Solve for {self.demand(payload)}: {task}\nAnswer as \\boxed{{{self.letter}}}."
 
     def judge(self, payload: Payload, response: str) -> Verdict:
-        """See `Kind.judge`."""
         answer = read_answer(response, self.letter)
         if answer is None:
-            return Verdict(Outcome.MALFORMED, "no-answer")
+            return Verdict.malformed("no-answer")
         if not self.is_right(payload, answer):
-            return Verdict(Outcome.WRONG, "wrong-value")
-        return Verdict(Outcome.CORRECT, "")
+            return Verdict.wrong("wrong-value")
+        return Verdict.correct()
 
     def gold(self, payload: Payload) -> str:
-        """See `Kind.gold`."""
-        return rf"\boxed{{{self.least_answer(payload)}}}"
+        return self._box(str(self.least_answer(payload)))
 
-    def terse_gold(self, payload: Payload) -> str:
-        """See `Kind.terse_gold`."""
-        return str(self.least_answer(payload))
+    def answer_key(self, payload: Payload) -> str:
+        return in_box(str(self.least_answer(payload)))
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        """See `Kind.draw`; the variants are the bands of the held-out set, whatever the largest modulus."""
+        """The variants are the bands of the held-out set, whatever the largest modulus."""
         return self.draw_modulo(primes_between(*BANDS[variant]), rng)
 
     def sample(self, rng: random.Random) -> dict[str, Json]:
         """Draw a task with the primes up to the largest modulus drawn evenly."""
         return self.draw_modulo(primes_between(5, self._max_prime), rng)
+
+    def _box(self, text: str) -> str:
+        return text if self._style is Style.TERSE else in_box(text)
+
+
+def in_box(text: str) -> str:
+    """A text as LaTeX frames it."""
+    return rf"\boxed{{{text}}}"

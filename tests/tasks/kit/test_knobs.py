@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from tasks.kit.knobs import Knobs, check_count, knob_defaults, knob_meanings, knob_table, takes_knobs
+from tasks.registry import load_pack
+from tasks.sandbox import SandboxConfig
+
+ROOT = Path(__file__).parents[3]
+
+TABLES = {
+    found[1]: found[2]
+    for page in sorted(ROOT.glob("docs/*.md"))
+    for found in re.finditer(
+        r"<!-- knobs: (\S+) -->\n(.*?)\n<!-- end of knobs -->", page.read_text(encoding="utf-8"), re.DOTALL
+    )
+}
+"""Tables of knobs in docs/, by the dotted name of their dataclass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +87,10 @@ def test_the_table_comes_from_the_fields() -> None:
         "largest": 30,
         "units": ["m", "km"],
     }
-    *_, largest, units = knob_table(SizeKnobs).splitlines()
-    assert largest == "| `largest` | `30` | Largest number, 9 to 99. |"
-    assert units == '| `units` | `["m", "km"]` | Units that are on. |'
+    assert knob_table(SizeKnobs).splitlines()[2:4] == [
+        "| `largest` | `30` | Largest number, 9 to 99. |",
+        '| `units` | `["m", "km"]` | Units that are on. |',
+    ]
 
 
 def test_every_knob_has_a_docstring() -> None:
@@ -81,3 +100,33 @@ def test_every_knob_has_a_docstring() -> None:
 
     with pytest.raises(ValueError, match="every field of Silent must have a docstring; largest has none"):
         knob_meanings(Silent)
+
+
+def find(dataclass_name: str) -> type[Any]:
+    """The dataclass of that dotted name."""
+    module, _, name = dataclass_name.rpartition(".")
+    found: type[Any] = getattr(import_module(module), name)
+    return found
+
+
+def test_tables_are_there() -> None:
+    assert {name.split(".")[1] for name in TABLES} >= {"arithmetic", "prime_inversion"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_docs_have_the_table(name: str) -> None:
+    assert TABLES[name] == knob_table(find(name))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_file_has_the_defaults(name: str) -> None:
+    text = (ROOT / "conf" / "pack" / f"{name.split('.')[1]}.yaml").read_text(encoding="utf-8")
+    whole = OmegaConf.create({"pack": yaml.safe_load(text), "terse_prompts": False})
+    config = OmegaConf.to_container(whole.pack, resolve=True)
+    assert isinstance(config, dict)
+    defaults = knob_defaults(find(name))
+    if "sandbox" in defaults:
+        defaults["sandbox"] = asdict(SandboxConfig())
+    target = config.pop("_target_")
+    assert config == defaults
+    assert set(inspect.signature(type(load_pack(target))).parameters) == set(defaults)

@@ -1,0 +1,117 @@
+"""What the three kinds have in common: how answers look and are judged, and how hard a task is."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+
+from tasks.contract import Verdict
+from tasks.kit.form import terse_answer
+from tasks.kit.kinds import Kind, Style
+from tasks.kit.numbers import NumberError, read_number
+from tasks.kit.parsing import last_line
+from tasks.kit.payload import Payload
+
+INTEGER = re.compile(r"-?[0-9]{1,9}")
+"""ASCII digits only, and few enough that `int` never refuses them."""
+
+MARK = re.compile(r"\\boxed\{|\*\*")
+"""What an instruct model puts in front of the answer that it means, and behind it if it is bold."""
+
+DISPLAY_END = r"\]"
+"""Ends a displayed formula, often on a line of its own."""
+
+DISTANCE = "distance"
+"""Measure of an answer that is one integer: how far it is from the right one."""
+
+TEN = 10
+"""Numbers of the same tens are of one size to `TaskPack.structure_key`."""
+
+
+class ArithmeticKind(Kind):
+    """A kind about small whole numbers.
+
+    Args:
+        style: How tasks are worded. A terse answer begins with a colon, one with steps with a parenthesis.
+    """
+
+    def __init__(self, style: Style) -> None:
+        self._style = style
+
+    @abstractmethod
+    def answer(self, payload: Payload) -> str:
+        """A right answer, bare."""
+
+    def gold(self, payload: Payload) -> str:
+        answer = self.answer(payload)
+        return terse_answer(answer) if self._style is Style.TERSE else answer
+
+    def answer_key(self, payload: Payload) -> str:
+        return self.answer(payload)
+
+
+class IntegerKind(ArithmeticKind):
+    """A kind whose answer is one integer."""
+
+    @abstractmethod
+    def result(self, payload: Payload) -> int:
+        """The right answer."""
+
+    def answer(self, payload: Payload) -> str:
+        return str(self.result(payload))
+
+    def ask(self, task: str) -> str:
+        """The solver's prompt with this task."""
+        reply = "Reply with one integer, in digits, on the last line."
+        return f"{task}\n{reply}" if self._style is Style.CHAT else task
+
+    def judge(self, payload: Payload, response: str) -> Verdict:
+        answer = (_read_bare if self._style is Style.TERSE else _read_marked)(response)
+        if INTEGER.fullmatch(answer) is None:
+            return Verdict.malformed("no-answer")
+        distance = abs(int(answer) - self.result(payload))
+        measures = {DISTANCE: float(distance)}
+        return Verdict.wrong("wrong-value", measures) if distance else Verdict.correct(measures)
+
+
+def difficulty_of(largest: int, *, is_product: bool) -> str:
+    """The label of a task: easy, medium or hard.
+
+    easy      operands to 5, no product
+    medium    operands to 10; to 20 without a product
+    hard      the rest
+
+    The three tiers of the first generation of the arithmetic self-play experiments in morganmcg1/pippa
+    (`absolute_zero/`, June 2025).
+
+    Args:
+        largest: The task's largest operand, at least 0.
+        is_product: Whether its operands are multiplied.
+    """
+    if largest <= 5 and not is_product:
+        return "easy"
+    return "medium" if largest <= (10 if is_product else 20) else "hard"
+
+
+def _read_marked(response: str) -> str:
+    """The integer of a response's last line, as an instruct model may write one; "" if there is none.
+
+    It is what stands behind the line's last `=` or `:`, or the whole line; of that, what the last box or bold
+    mark holds. Words may be around it, but no other number.
+    """
+    answer = _behind_sign(last_line(response.rstrip().removesuffix(DISPLAY_END)))
+    is_cut_off = answer.count("{") > answer.count("}")
+    marked = [part for part in MARK.split(answer) if any(map(str.isdigit, part))]
+    try:
+        return read_number("" if is_cut_off or not marked else marked[-1])
+    except NumberError:
+        return ""
+
+
+def _read_bare(response: str) -> str:
+    """The last line of a terse response: all of it, or what stands behind its last `=` or `:`."""
+    return _behind_sign(last_line(response)).strip().removesuffix(".")
+
+
+def _behind_sign(line: str) -> str:
+    return line[max(line.rfind("="), line.rfind(":")) + 1 :]
