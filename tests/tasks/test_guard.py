@@ -197,6 +197,14 @@ def test_wrong_kinds_are_named(make: Callable[[], object], said: str) -> None:
         _ = GuardedPack(faulty("kinds", property(lambda self: make()))).kinds  # type: ignore[arg-type]
 
 
+def test_named_constructors_say_the_outcome() -> None:
+    assert Rejected.malformed("no-task") == Rejected(Outcome.MALFORMED, "no-task")
+    assert Rejected.wrong("too-large") == Rejected(Outcome.WRONG, "too-large")
+    assert Verdict.correct() == Verdict(Outcome.CORRECT, "", {})
+    assert Verdict.malformed("no-number") == Verdict(Outcome.MALFORMED, "no-number", {})
+    assert Verdict.wrong("far-off", {"distance": 3}) == Verdict(Outcome.WRONG, "far-off", {"distance": 3})
+
+
 @pytest.mark.parametrize("method", ["seeds", "held_out"])
 def test_a_wrong_record_among_many_is_named(method: str) -> None:
     records = [RECORD] * 50 + [TaskRecord("no-kind", {})]
