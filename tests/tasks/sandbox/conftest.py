@@ -177,7 +177,7 @@ def host() -> Iterator[Host]:
     scope="session",
     params=[
         "default",
-        pytest.param("kernel layers alone", marks=pytest.mark.slow),
+        "kernel layers alone",
         pytest.param("wasm", marks=pytest.mark.slow),
     ],
 )
