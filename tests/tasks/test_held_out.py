@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tasks.contract import Outcome
-from tasks.held_out import main
+from tasks import held_out
+from tasks.contract import Outcome, TaskRecord
 from tasks.kit.held_out_file import FilePack, build, render
 from tasks.registry import load_pack
 
@@ -21,7 +22,7 @@ SIZES = {
     "python_code": {"deduction": 225, "abduction": 225, "induction": 225},
 }
 
-# Its set is drawn by running some thousand programs, once a test.
+# Its set is drawn by running some thousand programs.
 SLOW = pytest.param("python_code", marks=pytest.mark.slow)
 
 pytestmark = pytest.mark.parametrize(
@@ -36,6 +37,18 @@ def file_pack(name: str, **knobs: object) -> FilePack:
     return pack
 
 
+@functools.cache
+def drawn(name: str) -> tuple[TaskRecord, ...]:
+    """The set that the seed draws, drawn once for all tests of a pack."""
+    return tuple(build(file_pack(name)))
+
+
+@pytest.fixture
+def drawn_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the program take the set that was drawn."""
+    monkeypatch.setattr(held_out, "build", lambda pack: drawn(name))
+
+
 def test_size_and_kinds(name: str) -> None:
     assert Counter(record.kind for record in file_pack(name).held_out()) == SIZES[name]
 
@@ -48,24 +61,25 @@ def test_tasks_are_distinct_and_no_seeds(name: str) -> None:
 
 def test_regenerated_bit_for_bit(name: str) -> None:
     pack = file_pack(name)
-    assert render(pack, build(pack)).encode() == pack.default_held_out_path.read_bytes()
+    assert render(pack, drawn(name)).encode() == pack.default_held_out_path.read_bytes()
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_program_checks_the_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "--check"]) == 0
+    assert held_out.main([name, "--check"]) == 0
     assert "as drawn" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 def test_program_tells_a_file_that_differs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(type(file_pack(name)), "default_held_out_path", tmp_path / "held_out.jsonl")
-    assert main([name, "--check"]) == 1
-    assert main([name]) == 0
-    assert main([name, "--check"]) == 0
+    assert held_out.main([name, "--check"]) == 1
+    assert held_out.main([name]) == 0
+    assert held_out.main([name, "--check"]) == 0
     (tmp_path / "held_out.jsonl").write_text("")
-    assert main([name, "--check"]) == 1
+    assert held_out.main([name, "--check"]) == 1
     assert "differs" in capsys.readouterr().out
 
 
@@ -93,7 +107,7 @@ def test_missing_file_says_what_to_do(name: str, tmp_path: Path) -> None:
 def test_another_path_is_read(name: str, tmp_path: Path) -> None:
     pack = file_pack(name)
     copy = tmp_path / "copy.jsonl"
-    copy.write_text(render(pack, build(pack)[:7]))
+    copy.write_text(render(pack, drawn(name)[:7]))
     assert list(file_pack(name, held_out_path=str(copy)).held_out()) == list(pack.held_out())[:7]
 
 
@@ -119,7 +133,7 @@ def test_damaged_file_is_refused(name: str, text: str, tmp_path: Path) -> None:
 def test_exhausted_stratum_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = file_pack(name)
     stratum = pack.held_out_strata()[0]
-    first = build(pack)[0]
+    first = drawn(name)[0]
     monkeypatch.setattr(
         type(pack),
         "held_out_strata",
