@@ -1,16 +1,20 @@
-"""Decide whether a draft is a problem, and work out its answer."""
+"""Decide whether a draft is a problem, and work out its answer.
+
+A question has to mention every number that its program uses: else nobody could solve it.
+"""
 
 from __future__ import annotations
 
 import ast
+import math
+import re
 from decimal import Decimal
-from typing import TypeGuard
+from fractions import Fraction
 
-from tasks.contract import Outcome, Rejected, TaskRecord
+from tasks.contract import Rejected, TaskRecord
 from tasks.execution import Runner, fault
 from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.program import Refusal, Rules, check_program, parse_program
-from tasks.math_word.mention import constant_fault
 from tasks.math_word.records import Draft, from_expression, open_problem, problem
 from tasks.sandbox import CallStatus
 from tasks.sandbox.literals import parse_literal
@@ -21,48 +25,51 @@ LARGEST_ANSWER = 10**15
 SMALLEST_ANSWER = 1e-6
 """Bounds of an answer's size, but for 0: of what is smaller, the six compared decimals would be zeros."""
 
+FREE = frozenset(map(Fraction, (0, 1, 2, 100)))
+"""Numbers that a program may use unmentioned: for halves and doubles, for per cent, for counting from one."""
+
+WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+
+_NUMBER = re.compile(r"((?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?)(\s?(?:%|per\s?cent\b))?")
+_FRACTION = re.compile(r"([0-9]+)/0*([1-9][0-9]*)")
+
 # Without comments and layout: what is left of a program is what it computes.
 _RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=False, keep_globals=True)
 
 
-class Admission:
-    """Checks drafts by running their programs in the sandbox. Blocks while they run.
+def admit_program(draft: Draft, runner: Runner) -> TaskRecord | Rejected:
+    """Return the problem that a draft with a program makes, or why it makes none. Blocks while that runs.
 
-    Args:
-        runner: Runs the programs.
+    Raises:
+        SandboxBroken: The sandbox itself failed.
     """
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-
-    def admit(self, draft: Draft) -> TaskRecord | Rejected:
-        """Return the problem that a draft makes, or why it makes none.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
-        question = read_question(draft.question)
-        if isinstance(question, Rejected):
-            return question
-        program = check_program(_as_program(draft.solution), _RULES)
-        if isinstance(program, Refusal):
-            return _malformed(program.reason) if program.is_malformed else _wrong(program.reason)
-        reason = constant_fault(program, question)
-        if reason:
-            return _wrong(reason)
-        calls = self._runner.run(program, [""])
-        (call,) = calls
-        if call.status is CallStatus.UNSUPPORTED_RESULT:
-            return _wrong("answer-not-a-number")
-        reason = fault(call) or self._runner.repeat_fault(program, [""], calls)
-        if reason:
-            return _wrong(reason)
-        value = parse_literal(call.literal or "")
-        if not _is_number(value):
-            return _wrong("answer-not-a-number")
-        if value != 0 and not SMALLEST_ANSWER <= abs(value) < LARGEST_ANSWER:
-            return _wrong("answer-out-of-range")
-        return problem(question, _write(value), program)
+    question = read_question(draft.question)
+    if isinstance(question, Rejected):
+        return question
+    program = check_program(_as_program(draft.solution), _RULES)
+    if isinstance(program, Refusal):
+        refuse = Rejected.malformed if program.is_malformed else Rejected.wrong
+        return refuse(program.reason)
+    reason = constant_fault(program, question)
+    if reason:
+        return Rejected.wrong(reason)
+    calls = runner.run(program, [""])
+    (call,) = calls
+    if call.status is CallStatus.UNSUPPORTED_RESULT:
+        return Rejected.wrong("answer-not-a-number")
+    reason = fault(call) or runner.repeat_fault(program, [""], calls)
+    if reason:
+        return Rejected.wrong(reason)
+    value = parse_literal(call.literal or "")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return Rejected.wrong("answer-not-a-number")
+    if value != 0 and not SMALLEST_ANSWER <= abs(value) < LARGEST_ANSWER:
+        return Rejected.wrong("answer-out-of-range")
+    # In canonical form: no exponent, and no `.0`.
+    written = str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
+    return problem(question, written, program)
 
 
 def admit_claim(draft: Draft) -> TaskRecord | Rejected:
@@ -74,7 +81,7 @@ def admit_claim(draft: Draft) -> TaskRecord | Rejected:
         return problem(question, read_number(draft.solution))
     except NumberError as error:
         # The seed's grammar tells a claim that is no number from a missing one, and prices it apart.
-        return _wrong(str(error))
+        return Rejected.wrong(str(error))
 
 
 def admit_question(draft: Draft) -> TaskRecord | Rejected:
@@ -87,13 +94,52 @@ def read_question(text: str) -> str | Rejected:
     """Return a question without the blanks around it, or why it is none."""
     question = text.strip()
     if not question:
-        return _malformed("no-question")
+        return Rejected.malformed("no-question")
     if len(question) > MAX_QUESTION_CHARS:
-        return _malformed("question-too-big")
+        return Rejected.malformed("question-too-big")
     if any("\ud800" <= char <= "\udfff" for char in question):
         # Half a character could not be written into a ledger or given to a tokenizer.
-        return _malformed("question-not-unicode")
+        return Rejected.malformed("question-not-unicode")
     return question
+
+
+def mentioned_numbers(question: str) -> frozenset[Fraction]:
+    """The numbers that a question, of less than 4,300 characters, mentions.
+
+    They are in digits, with or without thousands separators and decimals, or the words zero to twelve; `15%`
+    and `15 percent` mention 0.15 too, `3/4` also 0.75.
+    """
+    found = set()
+    for digits, percent in _NUMBER.findall(question):
+        number = Fraction(digits.replace(",", ""))
+        found |= {number, number / 100} if percent else {number}
+    found |= {Fraction(int(above), int(below)) for above, below in _FRACTION.findall(question)}
+    words = set(re.findall("[a-z]+", question.lower()))
+    return frozenset(found | {Fraction(value) for value, word in enumerate(WORDS) if word in words})
+
+
+def constant_fault(program: str, question: str) -> str:
+    """Slug of why a program's constants are not what the question mentions; "" if they are.
+
+    Text is refused altogether: a number could hide in it.
+    """
+    known = mentioned_numbers(question) | FREE
+    tree = parse_program(program)
+    if isinstance(tree, str):
+        # Python writes a few programs in a form that it cannot read.
+        return "no-canonical-form"
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or isinstance(node.value, bool):
+            continue
+        value = node.value
+        if isinstance(value, str | bytes):
+            return "uses-text"
+        if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+            return "unmentioned-number"
+        # By its decimals: 0.15 is 15/100, which the nearest binary fraction is not.
+        if isinstance(value, int | float) and Fraction(repr(value)) not in known:
+            return "unmentioned-number"
+    return ""
 
 
 def _as_program(text: str) -> str:
@@ -106,20 +152,3 @@ def _as_program(text: str) -> str:
     except ValueError:
         # What Python can read and not write; the check of the program meets it again and says so.
         return from_expression(f"({text.strip()}\n)")
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _write(value: int | float) -> str:
-    """A number in canonical form: no exponent, and no `.0`."""
-    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
-
-
-def _malformed(reason: str) -> Rejected:
-    return Rejected(Outcome.MALFORMED, reason)
-
-
-def _wrong(reason: str) -> Rejected:
-    return Rejected(Outcome.WRONG, reason)

@@ -1,24 +1,21 @@
-"""How problems and answers are written down: what a model is asked, and how its response is read.
-
-Two forms: prompts with instructions and tags for a language model, and lines of a few characters for a model
-that was trained on them.
-"""
+"""The forms of problems and answers: instructions and tags, or lines of a few characters."""
 
 from __future__ import annotations
 
 import ast
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
 
-from tasks.contract import Outcome, Rejected, TaskRecord, Verdict
+from tasks.contract import Rejected, TaskRecord, Verdict
+from tasks.kit.form import TERSE_REQUEST, Form, read_terse_answer, terse_answer
 from tasks.kit.numbers import NumberError, read_last_number, read_number
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import read_str
 from tasks.kit.program import parse_program
 from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 from tasks.math_word import prompts
-from tasks.math_word.records import SHOTS, Draft, Verify, shot, shown_program
+from tasks.math_word.records import NEXT_SHOT, SHOTS, Draft, Verify, shot, shown_program
 from tasks.math_word.steps import work_out
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
@@ -44,8 +41,8 @@ class Extraction(StrEnum):
     """The last number of the response, whatever stands around it."""
 
 
-class Form(ABC):
-    """One way to write problems and answers.
+class ProblemForm(Form[Draft, str]):
+    """What both forms share; an answer is a canonical number.
 
     Args:
         verify: What a proposal gives beside the question: a program, the answer itself, or nothing.
@@ -55,32 +52,21 @@ class Form(ABC):
         self._verify = verify
 
     @abstractmethod
-    def request(self, references: Sequence[TaskRecord]) -> str:
-        """A proposer's prompt."""
+    def _read_number(self, response: str) -> str:
+        """The number that a response gives.
 
-    @abstractmethod
-    def read_proposal(self, response: str) -> Draft | Rejected:
-        """Read one proposal; nothing in it is checked yet."""
+        Raises:
+            NumberError: It gives none.
+        """
 
-    @abstractmethod
-    def proposal(self, record: TaskRecord) -> str:
-        """The response that `read_proposal` reads as the draft of `record`."""
-
-    @abstractmethod
-    def question(self, record: TaskRecord) -> str:
-        """A solver's prompt."""
-
-    @abstractmethod
-    def read_answer(self, response: str) -> str | Verdict:
-        """Read one answer: a canonical number."""
-
-    @abstractmethod
-    def answer(self, record: TaskRecord) -> str:
-        """A right response."""
-
-    @abstractmethod
-    def worked_answer(self, record: TaskRecord) -> str:
-        """A right response that shows its working, if the record's program is plain arithmetic."""
+    def read_answer(self, record: TaskRecord, response: str) -> str | Verdict:
+        if SHOTS in record.payload:
+            # A base model goes on with problems of its own.
+            response = response.partition(NEXT_SHOT)[0]
+        try:
+            return self._read_number(response)
+        except NumberError as error:
+            return Verdict.malformed(str(error))
 
     def _solution(self, record: TaskRecord) -> str:
         """What a proposal of this record gives beside the question."""
@@ -93,13 +79,13 @@ class Form(ABC):
                 return ""
 
 
-class TaggedForm(Form):
+class TaggedForm(ProblemForm):
     """Prompts with instructions.
 
     Args:
         tags: What a response is wrapped in.
         extraction: Where a solver's number is looked for.
-        verify: See `Form`.
+        verify: See `ProblemForm`.
         time_limit_s: CPU seconds of a program, for the prompt.
     """
 
@@ -110,7 +96,7 @@ class TaggedForm(Form):
         self._time_limit_s = time_limit_s
         self._label = SOLUTIONS.get(verify)
 
-    def request(self, references: Sequence[TaskRecord]) -> str:
+    def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
         rules = {
             Verify.PROGRAM: prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}"),
             Verify.CLAIMED: prompts.CLAIM_RULES,
@@ -124,16 +110,16 @@ class TaggedForm(Form):
         parts.append(self._reply(self._as_blocks(prompts.QUESTION_SKETCH, sketch)))
         return "\n\n".join(parts)
 
-    def read_proposal(self, response: str) -> Draft | Rejected:
+    def read_proposal(self, kind: str, response: str) -> Draft | Rejected:
         blocks = read_blocks(response, self._tags)
         if isinstance(blocks, Unread):
-            return Rejected(Outcome.MALFORMED, blocks.reason)
+            return Rejected.malformed(blocks.reason)
         parts = []
         for label in filter(None, (QUESTION, self._label)):
             texts = [found.text for found in blocks if found.label == label]
             if len(texts) != 1:
                 name = NAMES[label]
-                return Rejected(Outcome.MALFORMED, f"several-{name}s" if texts else f"no-{name}")
+                return Rejected.malformed(f"several-{name}s" if texts else f"no-{name}")
             parts += texts
         return Draft(parts[0], "".join(parts[1:]))
 
@@ -149,12 +135,6 @@ class TaggedForm(Form):
         else:
             how = {Extraction.STRICT: prompts.STRICT, Extraction.FLEXIBLE: prompts.FLEXIBLE}[self._extraction]
         return f"{prompts.PROBLEM}\n\n{read_str(record.payload, 'question')}\n\n{how}"
-
-    def read_answer(self, response: str) -> str | Verdict:
-        try:
-            return self._read_number(response)
-        except NumberError as error:
-            return Verdict.malformed(str(error))
 
     def answer(self, record: TaskRecord) -> str:
         return self._wrap_answer(record, prompts.GOLD_THOUGHT)
@@ -197,22 +177,22 @@ class TaggedForm(Form):
         return f"{prompts.REPLY}\n{wrap(answer, self._tags, prompts.THOUGHT)}"
 
 
-class TerseForm(Form):
+class TerseForm(ProblemForm):
     """One short line each way: `Ann has 5 pens, buys 3. Pens?|5+3`, answered by `:8` or `(5+3=8):8`."""
 
-    def request(self, references: Sequence[TaskRecord]) -> str:
-        return "\n".join([prompts.TERSE_REQUEST, *map(self.proposal, references)])
+    def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
+        return "\n".join([TERSE_REQUEST, *map(self.proposal, references)])
 
-    def read_proposal(self, response: str) -> Draft | Rejected:
+    def read_proposal(self, kind: str, response: str) -> Draft | Rejected:
         """The last line that is not blank, cut at its last `|`."""
         question, mark, solution = last_line(response).rpartition("|")
         if self._verify is Verify.MAJORITY:
-            return Draft(question, "") if mark else Rejected(Outcome.MALFORMED, "no-question")
+            return Draft(question, "") if mark else Rejected.malformed("no-question")
         if not mark or not solution.strip():
-            return Rejected(Outcome.MALFORMED, f"no-{NAMES[SOLUTIONS[self._verify]]}")
+            return Rejected.malformed(f"no-{NAMES[SOLUTIONS[self._verify]]}")
         if self._verify is Verify.PROGRAM and not _is_expression(solution):
             # A function could not be shown in one line.
-            return Rejected(Outcome.MALFORMED, "no-program")
+            return Rejected.malformed("no-program")
         return Draft(question, solution)
 
     def proposal(self, record: TaskRecord) -> str:
@@ -224,24 +204,18 @@ class TerseForm(Form):
         """The bare question, in one line."""
         return " ".join(read_str(record.payload, "question").split())
 
-    def read_answer(self, response: str) -> str | Verdict:
-        """What stands behind the colon, which steps in parentheses may precede."""
-        line = last_line(response)
-        if line.startswith("("):
-            line = ":" + line.partition("):")[2]
-        if not line.startswith(":"):
-            return Verdict.malformed("no-number")
-        try:
-            return read_number(line[1:])
-        except NumberError as error:
-            return Verdict.malformed(str(error))
-
     def answer(self, record: TaskRecord) -> str:
-        return f":{read_str(record.payload, 'answer')}"
+        return terse_answer(read_str(record.payload, "answer"))
 
     def worked_answer(self, record: TaskRecord) -> str:
-        steps = " ".join(f"{step}={value}".replace(" ", "") for step, value in _steps(record))
-        return f"({steps}){self.answer(record)}" if steps else self.answer(record)
+        steps = [f"{step}={value}".replace(" ", "") for step, value in _steps(record)]
+        return terse_answer(read_str(record.payload, "answer"), " ".join(steps))
+
+    def _read_number(self, response: str) -> str:
+        answer = read_terse_answer(response)
+        if answer is None:
+            raise NumberError("no-number")
+        return read_number(answer)
 
 
 def _is_expression(text: str) -> bool:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.contract import Accepted, KindSpec, Message, Outcome, Rejected, TaskRecord, Verdict
+from tasks.contract import Accepted, KindSpec, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
-from tasks.kit.held_out_file import FilePack, Stratum
-from tasks.kit.knobs import check_bool, check_count, check_limits, check_sandbox
+from tasks.kit.form import TERSE_REFERENCES, FormPack
+from tasks.kit.held_out_file import Stratum
+from tasks.kit.knobs import ProgramKnobs, check_choice, check_count, check_limits, check_sandbox, takes_knobs
 from tasks.kit.payload import read_str
 from tasks.kit.response import Tags
-from tasks.math_word.admission import Admission, admit_claim, admit_question
-from tasks.math_word.form import Extraction, Form, TaggedForm, TerseForm
-from tasks.math_word.number import equal
-from tasks.math_word.records import NEXT_SHOT, PROBLEM, SHOTS, Verify, problem
+from tasks.math_word.admission import admit_claim, admit_program, admit_question
+from tasks.math_word.form import Extraction, TaggedForm, TerseForm
+from tasks.math_word.number import equal, find_majority
+from tasks.math_word.records import PROBLEM, SHOTS, Draft, Verify, problem
 from tasks.math_word.stories import STORIES, draw_story, seed_problems
-from tasks.math_word.vote import find_majority
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,36 @@ def warn_of(verify: Verify) -> None:
         logger.warning(WARNINGS[verify])
 
 
-class MathWordPack(FilePack):
+@dataclass(frozen=True, kw_only=True)
+class MathWordKnobs(ProgramKnobs):
+    """What is asked, how it is checked, and where programs run."""
+
+    verify: str = Verify.PROGRAM.value
+    """How a problem gets its answer: `program` (the proposer's, run in the sandbox), `claimed` (the
+    proposer's word) or `majority` (what most attempts say); nobody checks the last two."""
+
+    extraction: str = Extraction.TAGS.value
+    """Where a solver's number is looked for: `tags`, `strict` (behind `####`) or `flexible` (the last
+    number). A terse answer has a form of its own."""
+
+    num_references: int = 3
+    """Earlier problems in a proposer's prompt, 0 to 64; a terse prompt shows one at most."""
+
+    tags: str = Tags.THINK_ANSWER.value
+    """What a response is wrapped in: `think_answer`, `answer` or `none`."""
+
+    time_limit_s: float = 1.0
+    """Twice the CPU seconds that a program may take, 0.05 to 60."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("verify", self.verify, list(Verify))
+        check_choice("extraction", self.extraction, list(Extraction))
+        check_choice("tags", self.tags, list(Tags))
+        check_count("num_references", self.num_references, 0, 64)
+
+
+class MathWordPack(FormPack[Draft, str]):
     """Word problems, of one kind."""
 
     name = "math_word"
@@ -63,60 +93,21 @@ class MathWordPack(FilePack):
     terse_held_out_path = Path(__file__).with_name("held_out_terse.jsonl")
     """The set that a terse pack reads by default: the stories in short."""
 
-    def __init__(
-        self,
-        *,
-        verify: str = "program",
-        extraction: str = "tags",
-        num_references: int = 3,
-        tags: str = "think_answer",
-        time_limit_s: float = 1.0,
-        memory_mb: int = 512,
-        sandbox: Mapping[str, object] | None = None,
-        terse: bool = False,
-        held_out_path: str | None = None,
-    ) -> None:
-        """Set what is asked, how it is checked, and where programs run.
-
-        Args:
-            verify: program, claimed or majority.
-            extraction: Where a solver's number is looked for: tags, strict (behind `####`) or flexible (the
-                last one). A terse answer has a form of its own.
-            num_references: Earlier problems in a proposer's prompt; 0 shows none. A terse prompt shows one at
-                most.
-            tags: What a response is wrapped in: think_answer, answer or none.
-            time_limit_s: Twice the CPU seconds that a program may take.
-            memory_mb: Memory of a run.
-            sandbox: Keys of `tasks.sandbox.SandboxConfig`; null takes its defaults.
-            terse: Prompts without instructions, for a model that was trained on them.
-            held_out_path: Another held-out set in place of the committed one.
-
-        Raises:
-            ValueError: A knob has a value it cannot have.
-        """
-        for knob, value, known in (
-            ("verify", verify, list(Verify)),
-            ("extraction", extraction, list(Extraction)),
-            ("tags", tags, list(Tags)),
-        ):
-            if value not in known:
-                raise ValueError(f"pack.{knob} must be one of {', '.join(known)}; got {value!r}")
-        check_bool("terse", terse)
-        check_count("num_references", num_references, 0, 64)
-        limits = check_limits(time_limit_s, memory_mb, RESULT_BYTES)
-        terse_set = str(self.terse_held_out_path) if terse else None
-        super().__init__(terse_set if held_out_path is None else held_out_path)
-        self._verify = Verify(verify)
+    @takes_knobs(MathWordKnobs)
+    def __init__(self, knobs: MathWordKnobs) -> None:
+        terse_set = str(self.terse_held_out_path) if knobs.terse else None
+        super().__init__(terse_set if knobs.held_out_path is None else knobs.held_out_path)
+        self._verify = Verify(knobs.verify)
         warn_of(self._verify)
         self.resolves = self._verify is Verify.MAJORITY
-        self._num_references = min(num_references, 1) if terse else num_references
-        self._terse = terse
-        self._reads_tags = extraction == Extraction.TAGS
-        self._form: Form = TerseForm(self._verify)
-        if not terse:
-            self._form = TaggedForm(Tags(tags), Extraction(extraction), self._verify, time_limit_s)
-        self._runner = Runner(check_sandbox(sandbox or {}), limits)
-        self._admission = Admission(self._runner)
+        self._num_references = min(knobs.num_references, TERSE_REFERENCES if knobs.terse else 64)
+        self._terse = knobs.terse
+        self._reads_tags = knobs.extraction == Extraction.TAGS
+        extraction, seconds = Extraction(knobs.extraction), knobs.time_limit_s
+        tagged = TaggedForm(Tags(knobs.tags), extraction, self._verify, seconds)
+        self._form = TerseForm(self._verify) if knobs.terse else tagged
+        limits = check_limits(seconds, knobs.memory_mb, RESULT_BYTES)
+        self._runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
 
     def require_available(self) -> None:
         """Without programs there is nothing to run."""
@@ -130,27 +121,12 @@ class MathWordPack(FilePack):
     def seeds(self) -> Sequence[TaskRecord]:
         return [self._as_proposed(record) for record in seed_problems(self._terse)]
 
-    def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
-    ) -> list[Message]:
-        self.spec(kind)
-        return [{"role": "user", "content": self._form.request(references)}]
-
-    async def accept(
-        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+    async def admit(
+        self, kind: str, draft: Draft, references: Sequence[TaskRecord], step: int
     ) -> Accepted | Rejected:
-        """See `TaskPack.accept`.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
-        self.spec(kind)
-        draft = self._form.read_proposal(response)
-        if isinstance(draft, Rejected):
-            return draft
         match self._verify:
             case Verify.PROGRAM:
-                record = await self._runner.in_thread(self._admission.admit, draft)
+                record = await self._runner.in_thread(admit_program, draft, self._runner)
             case Verify.CLAIMED:
                 record = admit_claim(draft)
             case Verify.MAJORITY:
@@ -159,37 +135,18 @@ class MathWordPack(FilePack):
 
     async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
         """With `verify=majority` the answer is what most responses say."""
-        read = (self._form.read_answer(response) for response in responses)
+        read = (self._form.read_answer(record, response) for response in responses)
         answer = find_majority([answer for answer in read if isinstance(answer, str)])
         if answer is None:
-            return Rejected(Outcome.WRONG, "no-majority")
+            return Rejected.wrong("no-majority")
         return Accepted(problem(read_str(record.payload, "question"), answer))
+
+    async def grade(self, record: TaskRecord, answer: str) -> Verdict:
+        is_right = equal(self.answer_key(record), answer)
+        return Verdict.correct() if is_right else Verdict.wrong("wrong-number")
 
     def answer_key(self, record: TaskRecord) -> str:
         return read_str(record.payload, "answer")
-
-    def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        return [{"role": "user", "content": self._form.question(record)}]
-
-    async def judge(self, record: TaskRecord, response: str) -> Verdict:
-        if SHOTS in record.payload:
-            # A base model goes on with problems of its own.
-            response = response.partition(NEXT_SHOT)[0]
-        answer = self._form.read_answer(response)
-        if isinstance(answer, Verdict):
-            return answer
-        if equal(read_str(record.payload, "answer"), answer):
-            return Verdict.correct()
-        return Verdict.wrong("wrong-number")
-
-    def gold_response(self, record: TaskRecord) -> str:
-        return self._form.answer(record)
-
-    def worked_response(self, record: TaskRecord) -> str:
-        return self._form.worked_answer(record)
-
-    def gold_proposal(self, record: TaskRecord) -> str:
-        return self._form.proposal(record)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         """A problem of any story, the stories evenly."""
@@ -197,7 +154,11 @@ class MathWordPack(FilePack):
         return self._as_proposed(draw_story(rng.choice(list(STORIES)), self._terse, rng))
 
     def held_out(self) -> Sequence[TaskRecord]:
-        """It also raises if solved problems would show another form of answer."""
+        """The file's problems.
+
+        Raises:
+            ValueError: They are shown behind solved ones, whose answers have another form than is asked for.
+        """
         records = super().held_out()
         if (self._terse or self._reads_tags) and any(SHOTS in record.payload for record in records):
             raise ValueError(

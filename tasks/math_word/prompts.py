@@ -45,5 +45,3 @@ NUMBER_SKETCH = "<the number>"
 REPLY = "Reply in exactly this form:"
 THOUGHT = "<your reasoning>"
 GOLD_THOUGHT = "The answer is known."
-
-TERSE_REQUEST = "new"

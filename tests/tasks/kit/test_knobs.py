@@ -110,7 +110,7 @@ def find(dataclass_name: str) -> type[Any]:
 
 
 def test_tables_are_there() -> None:
-    assert {name.split(".")[1] for name in TABLES} >= {"arithmetic", "prime_inversion"}
+    assert {name.split(".")[1] for name in TABLES} >= {"arithmetic", "prime_inversion", "math_word"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -120,8 +120,11 @@ def test_the_docs_have_the_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_file_has_the_defaults(name: str) -> None:
-    text = (ROOT / "conf" / "pack" / f"{name.split('.')[1]}.yaml").read_text(encoding="utf-8")
-    whole = OmegaConf.create({"pack": yaml.safe_load(text), "terse_prompts": False})
+    folder = ROOT / "conf" / "pack"
+    pack = yaml.safe_load((folder / f"{name.split('.')[1]}.yaml").read_text(encoding="utf-8"))
+    if pack.pop("defaults", None):
+        pack["sandbox"] = yaml.safe_load((folder / "sandbox" / "default.yaml").read_text(encoding="utf-8"))
+    whole = OmegaConf.create({"pack": pack, "terse_prompts": False})
     config = OmegaConf.to_container(whole.pack, resolve=True)
     assert isinstance(config, dict)
     defaults = knob_defaults(find(name))

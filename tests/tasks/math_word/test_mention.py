@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from tasks.math_word.mention import constant_fault, mentioned_numbers
+from tasks.math_word.admission import constant_fault, mentioned_numbers
 from tasks.math_word.records import from_expression
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.kit.response import Tags, wrap
 from tasks.math_word import MathWordPack
+from tasks.math_word.number import find_majority
 from tasks.math_word.records import open_problem, problem
-from tasks.math_word.vote import find_majority
 
 QUESTION = "A bag of 3 kg costs $1.50. What does 1 kg cost?"
 PACK = MathWordPack(verify="majority")
