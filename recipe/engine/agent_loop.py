@@ -26,18 +26,15 @@ from vllm.sampling_params import RequestOutputKind
 
 from recipe.engine.claims import actor_name
 from recipe.engine.replay_buffer import report_pack_error
-from recipe.selfplay.check_clock import CheckClock
-from recipe.selfplay.curriculum import PROPOSAL
-from recipe.selfplay.facts import attempt_to_json, proposal_to_json
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import (
+    CheckClock,
     PromptTooLongError,
-    Request,
-    Response,
     propose_once,
     sample_accuracy,
     solve_once,
 )
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response
 from rewards.bonus import BUFFER_FEATURES
 from tasks.contract import Message, Outcome, TaskPack
 from tasks.guard import GuardedPack, ThreadWatch
@@ -76,7 +73,7 @@ class Tokens:
 
 @functools.lru_cache(maxsize=1)
 def _build_pack(config_json: str, deadline_s: float) -> TaskPack:
-    # To verl an exception in an agent loop is a missing response, so a pack's fault is told to the trainer.
+    # To verl an exception in an agent loop is a missing response, so the trainer hears of a pack's fault.
     watch = ThreadWatch(deadline_s, report_pack_error)
     return GuardedPack(load_pack(json.loads(config_json)), deadline_s, report_pack_error, watch)
 
@@ -150,17 +147,14 @@ class ProposeLoop(SelfPlayLoop):
         """Run the request in `kwargs["request"]`; outputs are the trained attempts, then the proposal."""
         request = Request.from_json(json.loads(kwargs["request"]))
         generate = functools.partial(self.generate, sampling_params)
-        admission = ray.get_actor(actor_name(self.config.run.dir))
+        claims = ray.get_actor(actor_name(self.config.run.dir))
         features = [name for name in self.config.azr.bonus.terms if name not in BUFFER_FEATURES]
-        proposal = await propose_once(
-            self.pack, request, generate, admission.admit.remote, features, self.clock
-        )
+        proposal = await propose_once(self.pack, request, generate, claims.claim.remote, features, self.clock)
         outputs = []
         if StepPlan.of(self.config.azr, len(self.pack.kinds)).trains_attempts:
             for number, attempt in enumerate(proposal.attempts):
                 outputs.append(_to_output(attempt.response, request.index, number, None))
-        facts = proposal_to_json(proposal)
-        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, facts, self.clock.take()))
+        outputs.append(_to_output(proposal.response, request.index, PROPOSAL, proposal, self.clock.take()))
         return outputs
 
 
@@ -172,13 +166,13 @@ class SolveLoop(SelfPlayLoop):
         request = Request.from_json(json.loads(kwargs["request"]))
         generate = functools.partial(self.generate, sampling_params)
         attempt = await solve_once(self.pack, request, generate, self.clock)
-        return _to_output(attempt.response, request.index, 0, attempt_to_json(attempt), self.clock.take())
+        return _to_output(attempt.response, request.index, 0, attempt, self.clock.take())
 
 
 class HeldOutLoop(SelfPlayLoop):
     """A greedy attempt at a held-out record: verl's validation. Its score is a measurement, not a reward.
 
-    With `azr.held_out_samples` there are sampled attempts beside it; their mean is told, and is no score.
+    With `azr.held_out_samples` there are sampled attempts beside it; their mean is reported, and is no score.
     """
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
@@ -199,14 +193,14 @@ class HeldOutLoop(SelfPlayLoop):
 
 
 def _to_output(
-    response: Response, index: int, attempt: int, facts: dict[str, Any] | None, waited_s: float = 0.0
+    response: Response, index: int, attempt: int, facts: Proposal | Attempt | None, waited_s: float = 0.0
 ) -> AgentLoopOutput:
     tokens: Tokens = response.tokens
     # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
     place: dict[str, Any] = {
         "azr_index": index,
         "azr_attempt": attempt,
-        "azr_facts": json.dumps(facts),
+        "azr_facts": json.dumps(None if facts is None else facts.to_json()),
         "azr_waited_s": waited_s,
     }
     # verl copies this from the last output of a session to the others, and expects it to be there.

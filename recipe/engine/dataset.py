@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 from torch.utils.data import Dataset
 
 from recipe.selfplay.metrics import GROUP_MARK
-from recipe.selfplay.rollout import Request
-from tasks.contract import Role
+from recipe.selfplay.types import Request
 from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
@@ -67,9 +66,7 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
             "index": index,
             "raw_prompt": pack.solve_prompt(record),
             "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},
-            "request": json.dumps(
-                Request(index, Role.SOLVE, record.kind, pack.solve_prompt(record), (), record).to_json()
-            ),
+            "request": json.dumps(Request.solve(index, record, pack.solve_prompt(record)).to_json()),
         }
         for index, record in enumerate(records)
     ]

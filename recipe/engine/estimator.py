@@ -4,9 +4,9 @@ The baseline and the scale of an advantage are taken within a cell, by default a
 kind. Importing this module registers the estimator: then `algorithm.adv_estimator=trr_plus_plus` finds it.
 verl computes advantages in the trainer's process only, so that is where this import has to happen.
 
-The uid of a row spells where it comes from (`recipe/selfplay/uid.py`), and with it its cell. The estimator is
-a pure function: baselines that are carried from step to step reach it through its configuration, where the
-trainer, who keeps them, puts them.
+The uid of a row spells where it comes from (`recipe/selfplay/credit.py`), and with it its cell. The estimator
+is a pure function: baselines that are carried from step to step, which self-play owns, reach it through its
+configuration.
 
 Suffixes of tensors: B responses, T tokens.
 """
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 from verl.utils.torch_functional import masked_whiten
 
-from recipe.selfplay.baselines import Baseline, Cells, Scale, Statistics, cell_of
+from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of
 
 ESTIMATOR_NAME = "trr_plus_plus"
 

@@ -1,12 +1,14 @@
 """Absolute Zero on the hooks of verl's synchronous V1 trainer.
 
-`AzrTrainer` owns no training loop: verl's `fit` and `step` run unchanged, and call
+`AzrTrainer` owns no training loop: verl's `fit` and `step` run unchanged, and their hooks call
+`recipe/engine/driver.py`, whose `Engine` the trainer is.
 
     on_train_begin      seeding: fill the buffer before the first step
     prepare_step        draw the step's requests and send them to the agent loops
     _balance_batch      the rollout is in: settle it, write rewards, leave out what was not priced
     _compute_metrics    add self-play's numbers to verl's
     _save_checkpoint    save self-play's state beside verl's; finished once the step's metrics are on disk
+    _load_checkpoint    resume from the newest finished checkpoint
 
 Written for verl 0.9.1.
 """
@@ -30,17 +32,16 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.tracking import Tracking
 
-from recipe.engine.claims import start_admission
+from recipe.engine.claims import start_claims
+from recipe.engine.driver import Driver
 from recipe.engine.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
 from recipe.run import checkpoint
 from recipe.run.files import RunFiles
 from recipe.selfplay import metrics
-from recipe.selfplay.baselines import Baseline, Cells, RunningMeans
 from recipe.selfplay.config import AzrConfig
-from recipe.selfplay.curriculum import SelfPlay, SelfPlayError, Settlement
-from recipe.selfplay.facts import attempt_from_json, proposal_from_json
-from recipe.selfplay.rollout import Attempt, Proposal, Request
-from recipe.selfplay.uid import make_uid
+from recipe.selfplay.credit import Baseline, Cells, RunningMeans, make_uid
+from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
+from recipe.selfplay.types import Place, Request, Results, result_from_json
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
@@ -60,18 +61,14 @@ class AzrTrainer(PPOTrainerSync):
         azr = OmegaConf.to_object(config.azr)
         assert isinstance(azr, AzrConfig)
         self.azr: AzrConfig = azr
-        self.pack = GuardedPack(load_pack(config.pack), azr.pack_deadline_s)
+        pack = GuardedPack(load_pack(config.pack), azr.pack_deadline_s)
         profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
-        self.selfplay = SelfPlay(self.pack, profile, self.azr)
+        trr = config.algorithm.trr
+        means = RunningMeans(Cells(trr.cells)) if trr.baseline == Baseline.RUNNING_MEAN else None
         self.files = RunFiles(Path(config.run.dir))
-        self.admission = start_admission(
-            config.run.dir,
-            (self.pack.task_key(record) for record in self.pack.held_out()),
-            self.azr.proposals_per_kind,
-        )
-        self.running_means = RunningMeans(Cells(config.algorithm.trr.cells))
-        self._requests: list[Request] = []
-        self._settlement: Settlement | None = None
+        self.driver = Driver(SelfPlay(pack, profile, azr, means), self, self.files)
+        held_out = (pack.task_key(record) for record in pack.held_out())
+        self.claims = start_claims(config.run.dir, held_out, azr.proposals_per_kind)
         self._waited_s = 0.0
 
     # ------------------------------ logging ------------------------------
@@ -86,47 +83,49 @@ class AzrTrainer(PPOTrainerSync):
         tracking.logger["azr"] = self.files
         self._tracking = tracking
 
-    # ------------------------------ seeding ------------------------------
+    # ------------------------------ the driver's engine ------------------------------
 
-    def on_train_begin(self) -> None:
-        """Have the model propose until the buffer holds `azr.seeding.target` records of every kind.
+    def submit(self, requests: Sequence[Request]) -> list[str]:
+        """Send requests to the agent loops; return the uids that verl knows them by."""
+        uids = [make_uid(request.role, request.kind) for request in requests]
+        batch = tu.get_tensordict(
+            {
+                "uid": _objects(uids),
+                "index": _objects([request.index for request in requests]),
+                "agent_name": _objects([AGENT_NAMES[request.role] for request in requests]),
+                "request": _objects([json.dumps(request.to_json()) for request in requests]),
+            }
+        )
+        tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
+        self._submit_batch_to_rollout(batch)
+        return uids
 
-        A resumed run's buffer came with its checkpoint; it seeds on only if its sizes were raised.
-        """
-        super().on_train_begin()
-        self._release_tasks()
-        for _ in range(self.azr.seeding.max_waves):
-            requests = self.selfplay.seeding_wave()
-            if not requests:
-                return
-            uids = self._submit(requests)
-            keys = self.replay_buffer.wait_for(uids, "train")
-            settlement = self.selfplay.settle_seeding(requests, self._fetch_results(keys))
-            self.replay_buffer.discard(uids, keys, "train")
-            self.files.append_ledger(line.to_json() for line in settlement.ledger)
-            self._release_tasks()
-        if self.selfplay.seeding_wave():
-            sizes = {spec.name: self.selfplay.buffer.size(spec.name) for spec in self.pack.kinds}
-            raise SelfPlayError(
-                f"seeding must reach azr.seeding.target={self.azr.seeding.target} records of every kind "
-                f"within azr.seeding.max_waves={self.azr.seeding.max_waves} waves; got {sizes}. "
-                "The ledger says why proposals were refused: train the model further, lower the target, "
-                "or allow more waves."
-            )
+    def collect(self, uids: Sequence[str]) -> Results:
+        """Wait for these requests; what the agent loops found out, by request index."""
+        keys = self.replay_buffer.wait_for(uids, "train")
+        return _results(self._extra_fields(keys, "train")) if keys else {}
+
+    def discard(self, uids: Sequence[str]) -> None:
+        """Take these requests and their rows out of verl's storage."""
+        self.replay_buffer.discard(uids, "train")
+
+    def reset_claims(self, keys: Sequence[str]) -> None:
+        """Make `keys` the only tasks that are taken."""
+        ray.get(self.claims.reset.remote(list(keys)))
 
     # ------------------------------ one step ------------------------------
+
+    def on_train_begin(self) -> None:
+        """Seed before the first step."""
+        super().on_train_begin()
+        self.driver.seed()
 
     def prepare_step(self) -> dict[str, float]:
         """Send the step's requests to the agent loops; with `azr.solve_on=fresh` in two waves."""
         with marked_timer("draw", self.timing_raw):
-            self._requests = self.selfplay.begin_step(self.global_steps)
-            uids = self._submit(self._requests)
+            self.driver.begin_step(self.global_steps)
         with marked_timer("gen_propose", self.timing_raw):
-            if self.selfplay.plan.has_second_wave:
-                results = self._fetch_results(self.replay_buffer.wait_for(uids, "train"))
-                second = self.selfplay.second_wave(self._requests, results)
-                self._submit(second)
-                self._requests += second
+            self.driver.begin_second_wave()
         return {}
 
     def _balance_batch(
@@ -144,48 +143,22 @@ class AzrTrainer(PPOTrainerSync):
         """Rows that verl pads the batch to: every worker gets as many as the others."""
         return dp_size
 
-    def _submit(self, requests: Sequence[Request]) -> list[str]:
-        """Send requests to the agent loops; return the uids that verl knows them by."""
-        uids = [make_uid(request.role, request.kind) for request in requests]
-        batch = tu.get_tensordict(
-            {
-                "uid": _objects(uids),
-                "index": _objects([request.index for request in requests]),
-                "agent_name": _objects([AGENT_NAMES[request.role] for request in requests]),
-                "request": _objects([json.dumps(request.to_json()) for request in requests]),
-            }
-        )
-        tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
-        self._submit_batch_to_rollout(batch)
-        return uids
-
-    def _fetch_results(self, keys: Sequence[str]) -> dict[int, Proposal | Attempt]:
-        """What the agent loops found out, by request index."""
-        if not keys:
-            return {}
-        data = tq.kv_batch_get(keys=list(keys), partition_id="train", select_fields=["extra_fields"])
-        return _results(list(data["extra_fields"]))
-
     def _settle(self, batch: KVBatchMeta) -> KVBatchMeta:
         """Price the step; write rewards and uids to verl's storage; return the rows to train on."""
         if not batch.keys:
             raise SelfPlayError(f"step {self.global_steps}: no request was answered; see the run's log")
-        data = tq.kv_batch_get(
-            keys=batch.keys, partition_id=batch.partition_id, select_fields=["extra_fields"]
-        )
-        extra_fields = list(data["extra_fields"])
-        settlement = self.selfplay.settle(self.global_steps, self._requests, _results(extra_fields))
-        self._settlement = settlement
-        if self.config.algorithm.trr.baseline == Baseline.RUNNING_MEAN:
-            self._advance_running_means(settlement)
+        extra_fields = self._extra_fields(batch.keys, batch.partition_id)
+        settlement = self.driver.finish_step(_results(extra_fields))
+        if settlement.baselines:  # the estimator reads them in its configuration
+            OmegaConf.update(
+                self.config, "algorithm.trr.running_means", settlement.baselines, merge=False, force_add=True
+            )
         num_workers: int = self.config.actor_rollout_ref.rollout.agent.num_workers
         self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields) / num_workers
-        self.files.append_ledger(line.to_json() for line in settlement.ledger)
-        self._release_tasks()
 
         keys, tags, rewards, uids, dropped = [], [], [], [], []
         for key, tag, extra in zip(batch.keys, batch.tags, extra_fields, strict=True):
-            priced = settlement.priced.get((extra["azr_index"], extra["azr_attempt"]))
+            priced = settlement.priced.get(Place(extra["azr_index"], extra["azr_attempt"]))
             if priced is None:
                 dropped.append(key)
                 continue
@@ -207,15 +180,10 @@ class AzrTrainer(PPOTrainerSync):
         )
         return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
 
-    def _advance_running_means(self, settlement: Settlement) -> None:
-        """Take the step's rewards in; tell the estimator, in its configuration, the means from before."""
-        priced = settlement.priced.values()
-        before = self.running_means.advance([one.uid for one in priced], [one.reward for one in priced])
-        OmegaConf.update(self.config, "algorithm.trr.running_means", before, merge=False, force_add=True)
-
-    def _release_tasks(self) -> None:
-        """Between waves of different steps: what is taken is what the buffer holds."""
-        ray.get(self.admission.replace.remote(self.selfplay.buffer.keys()))
+    def _extra_fields(self, keys: Sequence[str], partition_id: str) -> list[Mapping[str, Any]]:
+        """What the agent loops say of these rows."""
+        data = tq.kv_batch_get(keys=list(keys), partition_id=partition_id, select_fields=["extra_fields"])
+        return list(data["extra_fields"])
 
     # ------------------------------ metrics ------------------------------
 
@@ -229,13 +197,8 @@ class AzrTrainer(PPOTrainerSync):
     ) -> None:
         """verl's metrics of the step, then ours."""
         super()._compute_metrics(batch, metrics_of_step, timing_raw, global_steps=global_steps, epoch=epoch)
-        settlement = self._settlement
-        assert settlement is not None
-        kinds = [spec.name for spec in self.pack.kinds]
-        metrics_of_step |= metrics.step_metrics(settlement.ledger, kinds, self.azr.attempts_per_record)
-        metrics_of_step |= metrics.buffer_metrics({kind: self.selfplay.buffer.size(kind) for kind in kinds})
+        metrics_of_step |= self.driver.metrics()
         metrics_of_step |= metrics.time_metrics(timing_raw, self._waited_s)
-        metrics_of_step |= metrics.failure_metrics(settlement.num_failed)
         metrics_of_step.update(self._batch_metrics(batch))
 
     def _batch_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
@@ -291,10 +254,7 @@ class AzrTrainer(PPOTrainerSync):
         checkpoints = Path(self.config.trainer.default_local_dir)
         checkpoint.make_room(checkpoints, self.config.trainer.max_actor_ckpt_to_keep)
         super()._save_checkpoint()
-        folder = checkpoints / f"global_step_{self.global_steps}"
-        state = self.selfplay.state_dict() | {"running_means": self.running_means.state_dict()}
-        digest = checkpoint.write_state(folder, state)
-        self.files.finish_checkpoint_with_metrics(folder, self.pack.name, self.global_steps, digest)
+        self.driver.save(checkpoints / f"global_step_{self.global_steps}", self.global_steps)
 
     def _load_checkpoint(self) -> None:
         """Resume from the newest finished checkpoint; verl's own tracker file may name an unfinished one."""
@@ -305,25 +265,16 @@ class AzrTrainer(PPOTrainerSync):
             folder = checkpoint.latest_checkpoint(checkpoints)
         elif mode == "resume_path":
             folder = Path(self.config.trainer.resume_from_path)
-        manifest = checkpoint.read_manifest(folder) if folder else None
-        if folder is None or manifest is None:
-            self.config.trainer.resume_mode = "disable"
-            super()._load_checkpoint()
-            checkpoint.discard_after(checkpoints, step=0)
-            self.files.truncate(ledger_bytes=0, metrics_bytes=0)
-            return
-        checkpoint.check_pack(folder, manifest, self.pack.name)
-        self.config.trainer.resume_mode = "resume_path"
-        self.config.trainer.resume_from_path = str(folder.absolute())
+        if self.driver.resume(checkpoints, folder, self._load_weights):
+            # The run validated before its first step; the numbers are in its metrics.
+            self.config.trainer.val_before_train = self.config.trainer.val_only
+            logger.info("resumed from %s", folder)
+
+    def _load_weights(self, folder: Path | None) -> None:
+        self.config.trainer.resume_mode = "resume_path" if folder else "disable"
+        if folder:
+            self.config.trainer.resume_from_path = str(folder.absolute())
         super()._load_checkpoint()
-        checkpoint.discard_after(checkpoints, manifest.step)
-        state = checkpoint.read_state(folder, manifest)
-        self.selfplay.load_state_dict(state)
-        self.running_means.load_state_dict(state["running_means"])
-        self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
-        # The run validated before its first step; the numbers are in its metrics.
-        self.config.trainer.val_before_train = self.config.trainer.val_only
-        logger.info("resumed from %s", folder)
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:
@@ -331,13 +282,7 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
     return np.fromiter(values, dtype=object, count=len(values))
 
 
-def _results(extra_fields: Sequence[Mapping[str, Any]]) -> dict[int, Proposal | Attempt]:
-    results: dict[int, Proposal | Attempt] = {}
-    for extra in extra_fields:
-        facts = json.loads(extra["azr_facts"])
-        if facts is not None:
-            is_proposal = "attempts" in facts
-            results[extra["azr_index"]] = (
-                proposal_from_json(facts) if is_proposal else attempt_from_json(facts)
-            )
-    return results
+def _results(extra_fields: Sequence[Mapping[str, Any]]) -> Results:
+    """By request index. The row of an attempt at a proposal says nothing; the proposal's row has it all."""
+    facts = [(extra["azr_index"], json.loads(extra["azr_facts"])) for extra in extra_fields]
+    return {index: result_from_json(values) for index, values in facts if values is not None}

@@ -23,8 +23,8 @@ from recipe.preflight.model import cached_file, head_counts, is_on_hub, missing_
 from recipe.preflight.setup import REFUSALS, Setup
 from recipe.run import checkpoint
 from recipe.run.files import SUMMARY, check_writable
-from recipe.selfplay.baselines import Baseline, Cells, Scale, Statistics
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
+from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics
 from recipe.selfplay.curriculum import buffer_keys
 from rewards.bonus import Combine
 from rewards.profile import PriceTable, load_profile

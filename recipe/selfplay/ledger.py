@@ -1,14 +1,12 @@
-"""The ledger: an append-only file with one line for every proposal and every attempt.
-
-The trainer appends a step's lines when the step is settled, and stores the file's length in the checkpoint.
-A resumed run cuts the file back to that length first, so that no line stands in it twice.
-"""
+"""The ledger: one line for every proposal and every attempt, appended to a file when its step is settled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recipe.selfplay.types import Attempt, Proposal, Request
 from tasks.contract import Message, Outcome, Role
 
 
@@ -47,6 +45,48 @@ class LedgerLine:
     record: dict[str, Any] | None
     measures: dict[str, float] = field(default_factory=dict)
     features: dict[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of_proposal(
+        step: int, request: Request, proposal: Proposal, reward: float | None, features: Mapping[str, float]
+    ) -> LedgerLine:
+        """The line of a proposal; `features` are those that its reward was computed from."""
+        return LedgerLine(
+            step=step,
+            role=Role.PROPOSE,
+            kind=request.kind,
+            index=request.index,
+            attempt=None,
+            prompt=request.messages,
+            response=proposal.response.text,
+            outcome=proposal.outcome,
+            reason=proposal.reason,
+            solve_rate=proposal.solve_rate,
+            reward=reward,
+            record=None if proposal.record is None else dict(proposal.record.payload),
+            features=dict(features),
+        )
+
+    @staticmethod
+    def of_attempt(
+        step: int, request: Request, number: int, attempt: Attempt, reward: float | None
+    ) -> LedgerLine:
+        """The line of the attempt `number` at the record of `request`."""
+        return LedgerLine(
+            step=step,
+            role=Role.SOLVE,
+            kind=request.kind,
+            index=request.index,
+            attempt=number,
+            prompt=request.messages,
+            response=attempt.response.text,
+            outcome=attempt.outcome,
+            reason=attempt.reason,
+            solve_rate=None,
+            reward=reward,
+            record=None if request.record is None else dict(request.record.payload),
+            measures=dict(attempt.measures),
+        )
 
     @property
     def cell(self) -> str:

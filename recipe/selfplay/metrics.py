@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from recipe.selfplay.credit import parse_uid
 from recipe.selfplay.intervals import wilson
 from recipe.selfplay.ledger import LedgerLine
-from recipe.selfplay.rollout import DUPLICATE
-from recipe.selfplay.uid import parse_uid
+from recipe.selfplay.types import Refusal
 from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
@@ -77,7 +77,7 @@ def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[st
     metrics = _common_metrics(lines, "acceptance_rate")
     if not lines:
         return metrics
-    metrics["duplicate_rate"] = fmean(line.reason == DUPLICATE for line in lines)
+    metrics["duplicate_rate"] = fmean(line.reason == Refusal.DUPLICATE for line in lines)
     rates = [line.solve_rate for line in lines if line.solve_rate is not None]
     if rates:
         metrics["solve_rate"] = fmean(rates)

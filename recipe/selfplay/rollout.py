@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
-from recipe.selfplay.check_clock import CheckClock
+from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response
 from tasks.contract import (
     Accepted,
     CheckBrokenError,
     Message,
     Outcome,
     Rejected,
-    Role,
     TaskPack,
     TaskRecord,
     Verdict,
@@ -27,20 +27,8 @@ from tasks.contract import (
 
 logger = logging.getLogger(__name__)
 
-DUPLICATE = "duplicate"
-"""Reason for refusing a task that the buffer, or another proposal of the step, holds already."""
-
-HELD_OUT = "held-out"
-"""Reason for refusing a task of the evaluation set."""
-
-TOO_LONG = "too-long"
-"""Reason for refusing a task whose solver prompt does not fit the context: it can never be attempted."""
-
-SURPLUS = "surplus"
-"""Reason for refusing a task, valid and new, that came when its step had all that it wanted of the kind."""
-
-Admit = Callable[[str, str], Awaitable[str]]
-"""Asks for a kind's task to be taken by its key: "" when it is, else `DUPLICATE`, `HELD_OUT` or `SURPLUS`."""
+Claim = Callable[[str, str], Awaitable[Refusal | None]]
+"""Asks for a task of a kind by the pack's key of it: None when it is this proposal's now, else why not."""
 
 
 class GenerationFailedError(RuntimeError):
@@ -49,19 +37,6 @@ class GenerationFailedError(RuntimeError):
 
 class PromptTooLongError(ValueError):
     """A prompt does not fit `data.max_prompt_length`, and was not sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One response of the model.
-
-    Attributes:
-        text: Decoded, without special tokens.
-        tokens: What the caller of the engine needs to train on it (opaque here; None in unit tests).
-    """
-
-    text: str
-    tokens: Any = None
 
 
 class Generate(Protocol):
@@ -76,109 +51,54 @@ class Generate(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One thing that is asked of the model in a wave.
+class CheckClock:
+    """How long a step waits for checks alone: for the sandbox, say, while no response is being generated.
 
-    Attributes:
-        index: Its place in the step, unique within it.
-        role: Whether a task is proposed or `record` is solved.
-        kind: A kind of the pack.
-        messages: The chat prompt.
-        references: The records shown in a proposer's prompt.
-        record: The task to solve; None for a proposal.
-        num_attempts: Attempts at an accepted proposal; 0 for a solve request, and while seeding unless the
-            pack resolves tasks by them.
-        step: The training step that a proposal is asked for in; 0 while seeding, and for a solve request.
+    Checks run while other responses are generated, so their own durations say nothing of what they cost a
+    step. One event loop, no threads.
+
+    Args:
+        now: Seconds of a clock that never goes back.
     """
 
-    index: int
-    role: Role
-    kind: str
-    messages: list[Message]
-    references: tuple[TaskRecord, ...] = ()
-    record: TaskRecord | None = None
-    num_attempts: int = 0
-    step: int = 0
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._num_generating = 0
+        self._num_checking = 0
+        self._changed_at = now()
+        self._waited_s = 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, for the trip to another process."""
-        return {
-            "index": self.index,
-            "role": self.role.value,
-            "kind": self.kind,
-            "messages": self.messages,
-            "references": [_record_to_json(record) for record in self.references],
-            "record": None if self.record is None else _record_to_json(self.record),
-            "num_attempts": self.num_attempts,
-            "step": self.step,
-        }
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Around a request to the model."""
+        self._change(generating=1)
+        try:
+            yield
+        finally:
+            self._change(generating=-1)
 
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Request:
-        """The inverse of `to_json`."""
-        record = values["record"]
-        return Request(
-            index=values["index"],
-            role=Role(values["role"]),
-            kind=values["kind"],
-            messages=values["messages"],
-            references=tuple(_record_from_json(item) for item in values["references"]),
-            record=None if record is None else _record_from_json(record),
-            num_attempts=values["num_attempts"],
-            step=values["step"],
-        )
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Around a check of a proposal or an attempt."""
+        self._change(checking=1)
+        try:
+            yield
+        finally:
+            self._change(checking=-1)
 
+    def take(self) -> float:
+        """Seconds since the last call."""
+        self._change()
+        taken, self._waited_s = self._waited_s, 0.0
+        return taken
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One response of the solver and what is true of it.
-
-    Attributes:
-        response: The model's text.
-        outcome: MALFORMED, WRONG or CORRECT.
-        reason: Why it is not correct; "" when it is.
-        measures: What the pack measured of it, by name.
-    """
-
-    response: Response
-    outcome: Outcome
-    reason: str
-    measures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One response of the proposer and what is true of it.
-
-    Attributes:
-        response: The model's text.
-        outcome: MALFORMED, WRONG or CORRECT.
-        reason: Why it was refused; "" when it was accepted. `SURPLUS` is no fault: the outcome is CORRECT.
-        record: The new task, when it was accepted.
-        key: The pack's key of `record`; "" without one.
-        messages: The solver's prompt for `record`, when it was attempted.
-        attempts: The attempts that got a response.
-        num_failed: Attempts that got none.
-        features: What the pack measured of `record`, by name; empty without extra rewards.
-    """
-
-    response: Response
-    outcome: Outcome
-    reason: str
-    record: TaskRecord | None
-    key: str
-    messages: list[Message]
-    attempts: tuple[Attempt, ...]
-    num_failed: int
-    features: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def solve_rate(self) -> float | None:
-        """Share of correct attempts among those that got a response; None when there were none."""
-        if not self.attempts:
-            return None
-        return sum(attempt.outcome is Outcome.CORRECT for attempt in self.attempts) / len(self.attempts)
+    def _change(self, generating: int = 0, checking: int = 0) -> None:
+        now = self._now()
+        if self._num_checking and not self._num_generating:
+            self._waited_s += now - self._changed_at
+        self._changed_at = now
+        self._num_generating += generating
+        self._num_checking += checking
 
 
 async def judge_responses(
@@ -211,7 +131,7 @@ async def propose_once(
     pack: TaskPack,
     request: Request,
     generate: Generate,
-    admit: Admit,
+    claim: Claim,
     features: Sequence[str] = (),
     clock: CheckClock | None = None,
 ) -> Proposal:
@@ -221,9 +141,9 @@ async def propose_once(
         pack: The domain.
         request: What to ask.
         generate: The model.
-        admit: Says whether a task may be taken.
+        claim: Claims an accepted task for this proposal.
         features: What to measure of an accepted task; names of `pack.feature_names`.
-        clock: Told of every check.
+        clock: Times every check.
 
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt, or too few attempts to
@@ -237,23 +157,22 @@ async def propose_once(
     with clock.checking():
         checked = await pack.accept(request.kind, response.text, request.references, step=request.step)
     if not isinstance(checked, Accepted):
-        return Proposal(response, checked.outcome, checked.reason, None, "", [], (), 0)
+        return Proposal.rejected(response, checked)
     record = checked.record
     key = pack.task_key(record)
-    refusal = await admit(request.kind, key)
-    if refusal:
-        outcome = Outcome.CORRECT if refusal == SURPLUS else Outcome.WRONG
-        return Proposal(response, outcome, refusal, None, key, [], (), 0)
+    refusal = await claim(request.kind, key)
+    if refusal is not None:
+        return Proposal.refused(response, refusal)
     messages = pack.solve_prompt(record)
     try:
         # While seeding, with no attempts, this only finds out whether the prompt fits.
         responses = await generate(messages, num_responses=request.num_attempts)
     except PromptTooLongError:
-        return Proposal(response, Outcome.WRONG, TOO_LONG, None, key, [], (), 0)
+        return Proposal.refused(response, Refusal.TOO_LONG)
     if pack.resolves:
         resolved = await _resolve(pack, record, responses, request, clock)
         if isinstance(resolved, Rejected):
-            return Proposal(response, resolved.outcome, resolved.reason, None, key, [], (), 0)
+            return Proposal.rejected(response, resolved)
         record = resolved.record
     attempts = await judge_responses(pack, record, responses, clock)
     num_failed = request.num_attempts - len(attempts)
@@ -262,7 +181,7 @@ async def propose_once(
         with clock.checking():
             # In a thread: other responses are waiting for the event loop.
             measured = await asyncio.to_thread(pack.features, record, request.references, features)
-    return Proposal(response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, measured)
+    return Proposal.accepted(response, record, key, messages, attempts, num_failed, measured)
 
 
 async def _resolve(
@@ -286,7 +205,7 @@ async def _resolve(
 async def solve_once(
     pack: TaskPack, request: Request, generate: Generate, clock: CheckClock | None = None
 ) -> Attempt:
-    """Ask for one attempt at the request's record, and tell `clock` of its check.
+    """Ask for one attempt at the request's record; `clock` times its check.
 
     Raises:
         GenerationFailedError: The engine gave no response.
@@ -316,11 +235,3 @@ async def _attempt_request(
     if not attempts:
         raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
     return attempts
-
-
-def _record_to_json(record: TaskRecord) -> dict[str, Any]:
-    return {"kind": record.kind, "payload": dict(record.payload)}
-
-
-def _record_from_json(values: Mapping[str, Any]) -> TaskRecord:
-    return TaskRecord(values["kind"], values["payload"])

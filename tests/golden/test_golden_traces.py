@@ -25,21 +25,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import CONF, AzrConfig, register
-from recipe.engine.claims import Admission
-from recipe.selfplay.baselines import Baseline, Cells, RunningMeans
-from recipe.selfplay.curriculum import SelfPlay, Settlement
-from recipe.selfplay.rollout import (
-    Attempt,
-    GenerationFailedError,
-    PromptTooLongError,
-    Proposal,
-    Request,
-    Response,
-    propose_once,
-    solve_once,
-)
-from recipe.selfplay.uid import parse_uid
+from recipe.config import CONF, register
+from recipe.engine.claims import Claims
+from recipe.selfplay.config import AzrConfig
+from recipe.selfplay.credit import Baseline, Cells, RunningMeans, parse_uid
+from recipe.selfplay.curriculum import SelfPlay
+from recipe.selfplay.rollout import GenerationFailedError, PromptTooLongError, propose_once, solve_once
+from recipe.selfplay.types import Attempt, Proposal, Request, Response, Settlement
 from rewards.bonus import BUFFER_FEATURES
 from rewards.profile import load_profile
 from rewards.propose import find_shape
@@ -221,7 +213,7 @@ class _Trace:
         profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
         self.selfplay = SelfPlay(self.pack, profile, azr)
         held_out = (self.pack.task_key(record) for record in self.pack.held_out())
-        self.admission = Admission(held_out, azr.proposals_per_kind)
+        self.claims = Claims(held_out, azr.proposals_per_kind)
         self.running_means = None
         if config.algorithm.trr.baseline == Baseline.RUNNING_MEAN:
             self.running_means = RunningMeans(Cells(config.algorithm.trr.cells))
@@ -304,7 +296,7 @@ class _Trace:
     async def settled(self, step: int) -> None:
         for kind, entries in self.selfplay.buffer.state_dict().items():
             self.put("buffer", step=step, kind=kind, entries=entries)
-        await self.admission.replace(self.selfplay.buffer.keys())
+        await self.claims.reset(self.selfplay.buffer.keys())
 
     async def results(self, step: str, requests: Sequence[Request]) -> dict[int, Proposal | Attempt]:
         results: dict[int, Proposal | Attempt] = {}
@@ -315,7 +307,7 @@ class _Trace:
                     results[request.index] = await solve_once(self.pack, request, generate)
                 else:
                     results[request.index] = await propose_once(
-                        self.pack, request, generate, self.admission.admit, self.features
+                        self.pack, request, generate, self.claims.claim, self.features
                     )
             except GenerationFailedError:
                 pass

@@ -19,8 +19,7 @@ from verl.trainer.ppo.ray_trainer import compute_advantage
 
 import recipe.engine.estimator
 from recipe.engine.estimator import trr_plus_plus
-from recipe.selfplay.baselines import Baseline, Cells, RunningMeans, Scale, Statistics, cell_of
-from recipe.selfplay.uid import make_uid
+from recipe.selfplay.credit import Baseline, Cells, RunningMeans, Scale, Statistics, cell_of, make_uid
 
 SIX_CELLS = tuple(
     (role, kind) for role in ("propose", "solve") for kind in ("deduction", "abduction", "induction")

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from recipe.selfplay.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
-from recipe.selfplay.curriculum import PROPOSAL, SelfPlay, SelfPlayError, Settlement
+from recipe.selfplay.credit import parse_uid
+from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.plan import StepPlan
-from recipe.selfplay.rollout import Attempt, Proposal, Request, Response
-from recipe.selfplay.uid import parse_uid
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
 from rewards.grade import ByShare
 from rewards.profile import ByLearnability, PriceTable, RewardProfile, load_profile
 from tasks.arithmetic import ArithmeticPack
@@ -57,11 +57,11 @@ def accepted(record: TaskRecord, *outcomes: Outcome, num_failed: int = 0) -> Pro
     attempts = tuple(attempt(outcome) for outcome in outcomes)
     messages = [{"role": "user", "content": f"solve {record.payload}"}]
     key = f"{record.kind} {record.payload}"
-    return Proposal(Response("a task"), Outcome.CORRECT, "", record, key, messages, attempts, num_failed)
+    return Proposal.accepted(Response("a task"), record, key, messages, attempts, num_failed)
 
 
 def refused(outcome: Outcome, reason: str) -> Proposal:
-    return Proposal(Response("no task"), outcome, reason, None, "", [], (), 0)
+    return Proposal(Response("no task"), outcome, reason)
 
 
 RIGHT, WRONG, MALFORMED = Outcome.CORRECT, Outcome.WRONG, Outcome.MALFORMED

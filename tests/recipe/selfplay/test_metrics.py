@@ -11,13 +11,13 @@ import pytest
 
 from recipe.selfplay import metrics
 from recipe.selfplay.config import AzrConfig, FailureConfig
+from recipe.selfplay.credit import make_uid
 from recipe.selfplay.curriculum import SelfPlay
 from recipe.selfplay.ledger import LedgerLine
-from recipe.selfplay.rollout import DUPLICATE, HELD_OUT, Attempt, Proposal, Response
-from recipe.selfplay.uid import make_uid
+from recipe.selfplay.types import Attempt, Proposal, Refusal, Response
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
-from tasks.contract import Outcome, Role
+from tasks.contract import Outcome, Rejected, Role
 
 ROOT = Path(__file__).parents[3]
 KINDS = ("deduction", "abduction")
@@ -44,7 +44,7 @@ def proposals(kind: str) -> list[LedgerLine]:
         line(Role.PROPOSE, kind, RIGHT, solve_rate=0.0, reward=0.0),
         line(Role.PROPOSE, kind, RIGHT, solve_rate=0.5, reward=0.5),
         line(Role.PROPOSE, kind, RIGHT, solve_rate=1.0, reward=0.0),
-        line(Role.PROPOSE, kind, WRONG, DUPLICATE, reward=-0.5),
+        line(Role.PROPOSE, kind, WRONG, Refusal.DUPLICATE, reward=-0.5),
         line(Role.PROPOSE, kind, MALFORMED, "no-task", reward=-1.0),
     ]
 
@@ -127,7 +127,7 @@ def test_step_without_lines_has_no_numbers() -> None:
 
 
 def test_refused_proposals_have_no_solve_rate() -> None:
-    lines = [line(Role.PROPOSE, "deduction", WRONG, HELD_OUT, reward=-0.5)]
+    lines = [line(Role.PROPOSE, "deduction", WRONG, Refusal.HELD_OUT, reward=-0.5)]
     found = metrics.step_metrics(lines, KINDS, num_attempts=2)
     assert not [name for name in found if "solve_rate" in name]
     assert found["azr/propose/deduction/reason/held-out"] == 1.0
@@ -173,7 +173,7 @@ def test_step_of_one_role_and_kind_shows_under_its_name_and_no_other(
     azr = AzrConfig(solve_on="previous", proposals_per_kind=3, failures=FailureConfig(max_share=0.99))
     selfplay = SelfPlay(arithmetic, load_profile("paper"), azr)
     requests = selfplay.begin_step(1)
-    refused = Proposal(Response("no"), MALFORMED, "no-task", None, "", [], (), 0)
+    refused = Proposal.rejected(Response("no"), Rejected.malformed("no-task"))
     result = refused if role is Role.PROPOSE else Attempt(Response("7"), WRONG, "wrong-value")
     asked = [request for request in requests if (request.role, request.kind) == (role, kind)]
     settlement = selfplay.settle(1, requests, {request.index: result for request in asked})

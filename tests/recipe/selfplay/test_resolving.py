@@ -9,19 +9,10 @@ from typing import Any
 
 import pytest
 
-from recipe.selfplay.check_clock import CheckClock
 from recipe.selfplay.config import AzrConfig, KeepTasks, SeedingConfig, SolveOn
-from recipe.selfplay.curriculum import PROPOSAL, SelfPlay, Settlement
-from recipe.selfplay.facts import proposal_from_json, proposal_to_json
-from recipe.selfplay.rollout import (
-    Attempt,
-    GenerationFailedError,
-    Proposal,
-    Request,
-    Response,
-    propose_once,
-    solve_once,
-)
+from recipe.selfplay.curriculum import SelfPlay
+from recipe.selfplay.rollout import CheckClock, GenerationFailedError, propose_once, solve_once
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import Accepted, CheckBrokenError, Message, Outcome, Rejected, Role, TaskRecord
@@ -49,8 +40,8 @@ class Model:
         return [Response(text) for text in (found[0] if found else [":0"])[:num_responses]]
 
 
-async def admit(kind: str, key: str) -> str:
-    return ""
+async def claim(kind: str, key: str) -> None:
+    """Every task is free."""
 
 
 class Play:
@@ -69,8 +60,8 @@ class Play:
             request = Request.from_json(json.loads(json.dumps(request.to_json())))
             if request.role is Role.SOLVE:
                 return await solve_once(self.pack, request, self.model, CheckClock())
-            proposal = await propose_once(self.pack, request, self.model, admit)
-            return proposal_from_json(json.loads(json.dumps(proposal_to_json(proposal))))
+            proposal = await propose_once(self.pack, request, self.model, claim)
+            return Proposal.from_json(json.loads(json.dumps(proposal.to_json())))
 
         async def all_of_them() -> dict[int, Proposal | Attempt]:
             return {request.index: await one(request) for request in requests}
@@ -174,7 +165,7 @@ def propose(answers: Sequence[str], pack: MathWordPack | None = None) -> Proposa
         return [Response(text) for text in texts]
 
     pack = pack or MathWordPack(verify="majority", terse=True)
-    return asyncio.run(propose_once(pack, REQUEST, generate, admit))
+    return asyncio.run(propose_once(pack, REQUEST, generate, claim))
 
 
 def test_a_vote_may_lack_attempts() -> None:

@@ -1,9 +1,9 @@
 """A run that is killed anywhere and started again is the run that was never killed.
 
-`Run` makes the calls of `recipe/engine/trainer.py` in its order, around a scripted model in the place of
-verl. What is compared: the prompts drawn, the rewards by origin, the running means that they are scored with,
-the ledger byte for byte, the metrics but for their time stamps, and the whole state. uids are random, so
-equal runs here never read them.
+`Run` is the engine of `recipe/engine/driver.py`, as verl is in a run, with a scripted model. Compared are
+the prompts drawn, the rewards by origin, the running means that they are scored with, the ledger byte for
+byte, the metrics but for their time stamps, and the whole state. uids are random, so equal runs here never
+read them.
 """
 
 from __future__ import annotations
@@ -19,26 +19,16 @@ from typing import Any
 
 import pytest
 
-from recipe.engine.claims import Admission
+from recipe.engine.claims import Claims
+from recipe.engine.driver import Driver
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import RunFiles
-from recipe.selfplay import metrics
-from recipe.selfplay.baselines import Cells, RunningMeans
 from recipe.selfplay.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
+from recipe.selfplay.credit import Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay
-from recipe.selfplay.rollout import (
-    DUPLICATE,
-    HELD_OUT,
-    Attempt,
-    GenerationFailedError,
-    Proposal,
-    Request,
-    Response,
-    propose_once,
-    solve_once,
-)
-from recipe.selfplay.uid import parse_uid
+from recipe.selfplay.rollout import GenerationFailedError, propose_once, solve_once
+from recipe.selfplay.types import Attempt, Place, Proposal, Refusal, Request, Response
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.induction import RULES
@@ -168,7 +158,7 @@ def azr_config(solve_on: SolveOn) -> AzrConfig:
 
 
 class Run:
-    """One process of a run: `recipe/engine/trainer.py` without verl.
+    """One process of a run: the driver's engine, and its hooks as verl calls them.
 
     Attributes:
         drawn: Requests of each step, as JSON.
@@ -181,113 +171,93 @@ class Run:
     ) -> None:
         self.pack = pack
         self.azr = azr_config(solve_on)
-        self.selfplay = SelfPlay(pack, load_profile(profile), self.azr)
-        self.running_means = RunningMeans(Cells.ROLE_DIFFICULTY)
+        means = RunningMeans(Cells.ROLE_DIFFICULTY)
+        self.selfplay = SelfPlay(pack, load_profile(profile), self.azr, means)
         self.files = RunFiles(folder)
-        self.admission = Admission(
-            (pack.task_key(record) for record in pack.held_out()), self.azr.proposals_per_kind
-        )
+        self.driver = Driver(self.selfplay, self, self.files)
+        self.claims = Claims((pack.task_key(r) for r in pack.held_out()), self.azr.proposals_per_kind)
         self.model = ScriptedModel(pack)
         self.checkpoints = folder / "checkpoints"
         self.reach = reach
+        self.step = 0
+        self.sent: dict[str, Request] = {}
+        self.answers: dict[str, Proposal | Attempt | None] = {}
         self.drawn: dict[int, list[Any]] = {}
-        self.rewards: dict[int, dict[tuple[int, int], Any]] = {}
+        self.rewards: dict[int, dict[Place, Any]] = {}
         self.baselines: dict[int, dict[str, float]] = {}
+
+    # ------------------------------ the engine ------------------------------
+
+    def submit(self, requests: Sequence[Request]) -> list[str]:
+        uids = [f"{self.step} {len(self.sent) + number}" for number in range(len(requests))]
+        self.sent |= zip(uids, requests, strict=True)
+        self.drawn.setdefault(self.step, []).extend(request.to_json() for request in requests)
+        if self.step:
+            self.reach(DRAWN, self.step)
+        return uids
+
+    def collect(self, uids: Sequence[str]) -> dict[int, Proposal | Attempt]:
+        """All requests in flight together; those that failed are left out."""
+        new = [uid for uid in uids if uid not in self.answers]
+
+        async def answer_all() -> None:
+            answers = await asyncio.gather(*(self._answer(self.sent[uid]) for uid in new))
+            self.answers |= zip(new, answers, strict=True)
+
+        asyncio.run(answer_all())
+        found = {self.sent[uid].index: self.answers[uid] for uid in uids}
+        return {index: answer for index, answer in found.items() if answer is not None}
+
+    def discard(self, uids: Sequence[str]) -> None:
+        for uid in uids:
+            del self.sent[uid], self.answers[uid]
+
+    def reset_claims(self, keys: Sequence[str]) -> None:
+        asyncio.run(self.claims.reset(list(keys)))
+        if self.step == 0 and self.drawn:
+            self.reach(SEEDED, 0)
+
+    async def _answer(self, request: Request) -> Proposal | Attempt | None:
+        generate = partial(self.model.respond, self.step)
+        try:
+            if request.role is Role.SOLVE:
+                return await solve_once(self.pack, request, generate)
+            return await propose_once(self.pack, request, generate, self.claims.claim)
+        except GenerationFailedError:
+            return None
+
+    # ------------------------------ verl's hooks ------------------------------
 
     def train(self) -> None:
         try:
-            asyncio.run(self._train())
+            folder = checkpoint.latest_checkpoint(self.checkpoints)
+            first = self.driver.resume(self.checkpoints, folder, lambda folder: None) + 1
+            self.driver.seed()
+            for step in range(first, NUM_STEPS + 1):
+                self._train_step(step)
+                self.reach(STEP_ENDED, step)
         finally:
             self.files.finish()
 
-    async def _train(self) -> None:
-        first = self._load_checkpoint() + 1
-        await self._release_tasks()
-        if first == 1:
-            await self._seed()
-        for step in range(first, NUM_STEPS + 1):
-            await self._step(step)
-            self.reach(STEP_ENDED, step)
-
-    async def _seed(self) -> None:
-        for _ in range(self.azr.seeding.max_waves):
-            requests = self.selfplay.seeding_wave()
-            if not requests:
-                return
-            self.drawn.setdefault(0, []).extend(request.to_json() for request in requests)
-            settlement = self.selfplay.settle_seeding(requests, await self._results(0, requests))
-            self.files.append_ledger(line.to_json() for line in settlement.ledger)
-            await self._release_tasks()
-            self.reach(SEEDED, 0)
-        assert not self.selfplay.seeding_wave()
-
-    async def _step(self, step: int) -> None:
-        requests = self.selfplay.begin_step(step)
-        self.reach(DRAWN, step)
-        results = await self._results(step, requests)
-        second = self.selfplay.second_wave(requests, results)
-        results |= await self._results(step, second)
-        requests += second
-        self.drawn[step] = [request.to_json() for request in requests]
+    def _train_step(self, step: int) -> None:
+        self.step = step
+        self.driver.begin_step(step)
+        self.driver.begin_second_wave()
+        results = self.collect(list(self.sent))
         self.reach(ANSWERED, step)
-        settlement = self.selfplay.settle(step, requests, results)
+        settlement = self.driver.finish_step(results)
+        self.discard(list(self.sent))
         self.rewards[step] = {
             place: (parse_uid(priced.uid), priced.reward) for place, priced in settlement.priced.items()
         }
-        priced = settlement.priced.values()
-        self.baselines[step] = self.running_means.advance(
-            [one.uid for one in priced], [one.reward for one in priced]
-        )
-        self.files.append_ledger(line.to_json() for line in settlement.ledger)
-        await self._release_tasks()
+        self.baselines[step] = settlement.baselines
         self.reach(IN_LEDGER, step)
         if step % SAVE_FREQ == 0:
             folder = self.checkpoints / f"global_step_{step}"
             (folder / "actor").mkdir(parents=True, exist_ok=True)  # verl's part
-            state = self.selfplay.state_dict() | {"running_means": self.running_means.state_dict()}
-            digest = checkpoint.write_state(folder, state)
-            self.files.finish_checkpoint_with_metrics(folder, self.pack.name, step, digest)
+            self.driver.save(folder, step)
             self.reach(STATE_SAVED, step)
-        kinds = [spec.name for spec in self.pack.kinds]
-        values = metrics.step_metrics(settlement.ledger, kinds, self.azr.attempts_per_record)
-        values |= metrics.buffer_metrics({kind: self.selfplay.buffer.size(kind) for kind in kinds})
-        self.files.log(values | {"num_failed": settlement.num_failed}, step)
-
-    async def _results(self, step: int, requests: Sequence[Request]) -> dict[int, Proposal | Attempt]:
-        """All requests in flight together; those that failed are left out."""
-        generate = partial(self.model.respond, step)
-
-        async def answer(request: Request) -> Proposal | Attempt | None:
-            try:
-                if request.role is Role.SOLVE:
-                    return await solve_once(self.pack, request, generate)
-                return await propose_once(self.pack, request, generate, self.admission.admit)
-            except GenerationFailedError:
-                return None
-
-        answers = await asyncio.gather(*(answer(request) for request in requests))
-        return {
-            request.index: answer
-            for request, answer in zip(requests, answers, strict=True)
-            if answer is not None
-        }
-
-    async def _release_tasks(self) -> None:
-        await self.admission.replace(self.selfplay.buffer.keys())
-
-    def _load_checkpoint(self) -> int:
-        """Load the newest finished checkpoint; return its step."""
-        folder = checkpoint.latest_checkpoint(self.checkpoints)
-        manifest = checkpoint.read_manifest(folder) if folder else None
-        if folder is None or manifest is None:
-            self.files.truncate(ledger_bytes=0, metrics_bytes=0)
-            return 0
-        checkpoint.check_pack(folder, manifest, self.pack.name)
-        state = checkpoint.read_state(folder, manifest)
-        self.selfplay.load_state_dict(state)
-        self.running_means.load_state_dict(state["running_means"])
-        self.files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
-        return manifest.step
+        self.files.log(self.driver.metrics(), step)
 
 
 def never(place: str, step: int) -> None:
@@ -356,7 +326,6 @@ class Runs:
         assert last.drawn.items() <= self.whole.drawn.items()
         assert set().union(*(process.drawn for process in processes)) == set(self.whole.drawn)
         assert last.selfplay.state_dict() == self.whole.selfplay.state_dict()
-        assert last.running_means.state_dict() == self.whole.running_means.state_dict()
         found = left_behind(folder)
         assert found.keys() == self.left.keys()
         for name in found:
@@ -374,10 +343,18 @@ def test_scripted_run_meets_everything(runs: Runs) -> None:
     # Without this, equal runs could be equal for being empty.
     lines = [json.loads(line) for line in runs.left["ledger"].split(b"\n")[:-1]]
     reasons = {line["reason"] for line in lines}
-    assert reasons >= {"", "no-task", "no-solution", DUPLICATE, HELD_OUT, "no-answer", "wrong-value"}
+    assert reasons >= {
+        "",
+        "no-task",
+        "no-solution",
+        Refusal.DUPLICATE,
+        Refusal.HELD_OUT,
+        "no-answer",
+        "wrong-value",
+    }
     assert {line["step"] for line in lines} == set(range(NUM_STEPS + 1))
     assert {request["role"] for request in runs.whole.drawn[3]} == {"propose", "solve"}
-    assert sum(line["num_failed"] for line in runs.left["metrics"]) > 0
+    assert sum(line["azr/failed_responses"] for line in runs.left["metrics"]) > 0
     assert len(set(runs.whole.selfplay.buffer.keys())) == 3 * runs.whole.azr.buffer_capacity
     assert len({reward for step in runs.whole.rewards.values() for _, reward in step.values()}) >= 3
     baselines = runs.whole.baselines

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from recipe.selfplay.check_clock import CheckClock
 from recipe.selfplay.rollout import (
-    DUPLICATE,
-    HELD_OUT,
-    SURPLUS,
-    TOO_LONG,
-    Attempt,
+    CheckClock,
+    Claim,
     GenerationFailedError,
     PromptTooLongError,
-    Proposal,
-    Request,
-    Response,
     propose_once,
     sample_accuracy,
     solve_once,
 )
+from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import CheckBrokenError, Message, Outcome, Role, TaskRecord, Verdict
 
@@ -55,17 +46,19 @@ class Script:
         return [Response(text) for text in self._answers.pop(0) if text is not None]
 
 
-def admit(refusal: str = "") -> Callable[[str], object]:
-    """An admission that gives one answer to every key."""
+def claim(refusal: Refusal | None = None) -> Claim:
+    """Gives one answer to every key."""
 
-    async def answer(kind: str, key: str) -> str:
+    async def answer(kind: str, key: str) -> Refusal | None:
         return refusal
 
     return answer
 
 
-def propose(pack: ArithmeticPack, model: Script, refusal: str = "", request: Request = PROPOSE) -> Proposal:
-    return asyncio.run(propose_once(pack, request, model, admit(refusal)))
+def propose(
+    pack: ArithmeticPack, model: Script, refusal: Refusal | None = None, request: Request = PROPOSE
+) -> Proposal:
+    return asyncio.run(propose_once(pack, request, model, claim(refusal)))
 
 
 # ------------------------------ proposals ------------------------------
@@ -85,7 +78,7 @@ class MeasuringPack(ArithmeticPack):
 @pytest.mark.parametrize(("names", "expected"), [((), {}), (("length",), {"length": 72.0})])
 def test_only_the_features_asked_for_are_measured(names: Sequence[str], expected: dict[str, float]) -> None:
     script = Script(["Calculate: 40 + 1 ="], ["41", "41", "40", None])
-    proposal = asyncio.run(propose_once(MeasuringPack(), PROPOSE, script, admit(), names))
+    proposal = asyncio.run(propose_once(MeasuringPack(), PROPOSE, script, claim(), names))
     assert proposal.outcome is Outcome.CORRECT
     # "Calculate: 40 + 1 =" has 19 characters, "Reply with one integer, in digits, on the last line." has 52,
     # and a line break is between.
@@ -105,7 +98,7 @@ def test_features_are_measured_beside_the_event_loop_and_on_the_clock() -> None:
 
     async def both() -> Proposal:
         script = Script(["Calculate: 40 + 1 ="], ["41"] * 4)
-        measuring = asyncio.create_task(propose_once(Slow(), PROPOSE, script, admit(), ["length"], clock))
+        measuring = asyncio.create_task(propose_once(Slow(), PROPOSE, script, claim(), ["length"], clock))
         await asyncio.sleep(0.05)
         going_on.set()
         return await measuring
@@ -139,8 +132,8 @@ def test_malformed_proposal_is_not_attempted(arithmetic: ArithmeticPack) -> None
     assert proposal.solve_rate is None
 
 
-@pytest.mark.parametrize("refusal", [DUPLICATE, HELD_OUT])
-def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPack, refusal: str) -> None:
+@pytest.mark.parametrize("refusal", [Refusal.DUPLICATE, Refusal.HELD_OUT])
+def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPack, refusal: Refusal) -> None:
     model = Script([arithmetic.gold_proposal(RECORD)])
     proposal = propose(arithmetic, model, refusal)
     assert len(model.calls) == 1
@@ -150,26 +143,26 @@ def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPac
 
 def test_task_that_comes_too_late_is_valid_and_not_attempted(arithmetic: ArithmeticPack) -> None:
     model = Script([arithmetic.gold_proposal(RECORD)])
-    proposal = propose(arithmetic, model, SURPLUS)
+    proposal = propose(arithmetic, model, Refusal.SURPLUS)
     assert len(model.calls) == 1
-    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, SURPLUS, None)
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, Refusal.SURPLUS, None)
     assert (proposal.attempts, proposal.num_failed, proposal.solve_rate) == ((), 0, None)
 
 
-def test_admission_is_asked_for_the_packs_key(arithmetic: ArithmeticPack) -> None:
+def test_claim_is_for_the_packs_key(arithmetic: ArithmeticPack) -> None:
     asked = []
 
-    async def remember(kind: str, key: str) -> str:
+    async def remember(kind: str, key: str) -> Refusal:
         asked.append((kind, key))
-        return DUPLICATE
+        return Refusal.DUPLICATE
 
     # 1 + 70 is 70 + 1 to the pack.
     asyncio.run(propose_once(arithmetic, PROPOSE, Script(["Calculate: 1 + 70 ="]), remember))
     assert asked == [("deduction", arithmetic.task_key(RECORD))]
 
 
-def test_malformed_proposal_does_not_reach_admission(arithmetic: ArithmeticPack) -> None:
-    async def refuse(key: str) -> str:
+def test_malformed_proposal_claims_nothing(arithmetic: ArithmeticPack) -> None:
+    async def refuse(kind: str, key: str) -> Refusal:
         raise AssertionError(key)
 
     asyncio.run(propose_once(arithmetic, PROPOSE, Script(["no"]), refuse))
@@ -239,8 +232,8 @@ def test_task_whose_question_does_not_fit_is_wrong(arithmetic: ArithmeticPack) -
             raise PromptTooLongError
         return [Response(arithmetic.gold_proposal(RECORD))]
 
-    proposal = asyncio.run(propose_once(arithmetic, PROPOSE, generate, admit()))
-    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, TOO_LONG, None)
+    proposal = asyncio.run(propose_once(arithmetic, PROPOSE, generate, claim()))
+    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, Refusal.TOO_LONG, None)
     assert (proposal.attempts, proposal.num_failed) == ((), 0)
 
 
@@ -332,7 +325,7 @@ def test_requests_of_a_wave_are_in_flight_together(arithmetic: ArithmeticPack) -
         return [Response("no task")]
 
     async def wave() -> list[Proposal]:
-        requests = [propose_once(arithmetic, PROPOSE, generate, admit()) for _ in range(num_requests)]
+        requests = [propose_once(arithmetic, PROPOSE, generate, claim()) for _ in range(num_requests)]
         return await asyncio.wait_for(asyncio.gather(*requests), timeout=10)
 
     assert len(asyncio.run(wave())) == num_requests
@@ -352,37 +345,57 @@ def test_attempts_do_not_wait_for_other_proposals(arithmetic: ArithmeticPack) ->
 
     async def wave() -> list[Proposal]:
         slow = Request(4, Role.PROPOSE, "deduction", [{"role": "user", "content": "slow"}], (), None, 4)
-        both = [propose_once(arithmetic, request, generate, admit()) for request in (slow, PROPOSE)]
+        both = [propose_once(arithmetic, request, generate, claim()) for request in (slow, PROPOSE)]
         return await asyncio.wait_for(asyncio.gather(*both), timeout=10)
 
     assert [proposal.solve_rate for proposal in asyncio.run(wave())] == [1.0, 1.0]
 
 
-# ------------------------------ requests as JSON ------------------------------
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-RECORDS = st.builds(TaskRecord, st.text(), st.dictionaries(st.text(), JSON, max_size=3))
-MESSAGES = st.fixed_dictionaries({"role": st.text(), "content": st.text(st.characters(codec=None))})
+# ------------------------------ time of checks ------------------------------
 
 
-@given(
-    st.builds(
-        Request,
-        index=st.integers(0),
-        role=st.sampled_from(Role),
-        kind=st.text(),
-        messages=st.lists(MESSAGES, max_size=2),
-        references=st.lists(RECORDS, max_size=2).map(tuple),
-        record=st.none() | RECORDS,
-        num_attempts=st.integers(0),
-        step=st.integers(0),
-    )
-)
-def test_request_survives_the_trip_to_another_process(request: Request) -> None:
-    again = Request.from_json(json.loads(json.dumps(request.to_json())))
-    assert again == request
-    assert isinstance(again.role, Role)
+class Time:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_only_time_without_generation_counts() -> None:
+    time = Time()
+    clock = CheckClock(time)
+    with clock.checking():
+        time.now = 1.0  # alone: 1 s
+        with clock.generating():
+            time.now = 3.0  # beside generation: nothing
+            with clock.checking():
+                time.now = 6.0  # nothing
+        time.now = 6.5  # alone again: 0.5 s
+        with clock.checking():
+            time.now = 7.0  # two checks at once: 0.5 s, counted once
+    time.now = 9.0  # neither
+    assert clock.take() == pytest.approx(2.0)
+
+
+def test_taken_time_is_not_counted_again_and_a_running_check_goes_on() -> None:
+    time = Time()
+    clock = CheckClock(time)
+    with clock.checking():
+        time.now = 1.0
+        assert clock.take() == 1.0
+        time.now = 3.0
+    assert clock.take() == 2.0
+    assert clock.take() == 0.0
+
+
+def test_a_check_or_a_request_that_fails_is_over() -> None:
+    time = Time()
+    clock = CheckClock(time)
+    for around in (clock.checking, clock.generating):
+        with pytest.raises(ValueError, match="broken"), around():
+            raise ValueError("broken")
+    time.now = 5.0
+    assert clock.take() == 0.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe.selfplay.uid import Origin, make_uid, parse_uid
+from recipe.selfplay.credit import Origin, make_uid, parse_uid
 from tasks.contract import Role
 
 KINDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1)

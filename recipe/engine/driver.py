@@ -1,0 +1,165 @@
+"""The order of self-play's calls in a run, without verl: seeding, steps, checkpoints, resuming.
+
+`AzrTrainer` makes these calls from verl's hooks, with verl as the `Engine`; tests make them with a scripted
+model. A step of a run is
+
+    driver.begin_step(step)                     draw the requests and send them
+    driver.begin_second_wave()                  with azr.solve_on=fresh: solve what was just proposed
+    settlement = driver.finish_step(results)    rewards, ledger, buffer, claims
+    driver.save(folder, step)                   at the steps that have a checkpoint
+
+Everything that decides the next step is in `SelfPlay.state_dict`, but for the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from recipe.run import checkpoint
+from recipe.run.files import RunFiles
+from recipe.selfplay import metrics
+from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
+from recipe.selfplay.types import Request, Results, Settlement
+
+
+class Engine(Protocol):
+    """What answers requests: in a run, verl's agent loops and the run's claims."""
+
+    def submit(self, requests: Sequence[Request]) -> list[str]:
+        """Send requests on their way; return the uids that they are known by."""
+        ...
+
+    def collect(self, uids: Sequence[str]) -> Results:
+        """Wait for these requests; those that failed have no result."""
+        ...
+
+    def discard(self, uids: Sequence[str]) -> None:
+        """Forget these requests and their results."""
+        ...
+
+    def reset_claims(self, keys: Sequence[str]) -> None:
+        """Make `keys` the only tasks that are taken."""
+        ...
+
+
+class Driver:
+    """Drives a run's self-play.
+
+    Args:
+        selfplay: The state.
+        engine: What answers requests.
+        files: The run's directory.
+    """
+
+    def __init__(self, selfplay: SelfPlay, engine: Engine, files: RunFiles) -> None:
+        self.selfplay = selfplay
+        self._engine = engine
+        self._files = files
+        self._step = 0
+        self._requests: list[Request] = []
+        self._uids: list[str] = []
+        self._settlement = Settlement(0)
+
+    def seed(self) -> None:
+        """Have the model propose until the buffer holds `azr.seeding.target` records of every kind.
+
+        A resumed run's buffer came with its checkpoint; it seeds on only if its sizes were raised.
+
+        Raises:
+            SelfPlayError: That took more than `azr.seeding.max_waves` waves, or too many requests failed.
+        """
+        seeding = self.selfplay.config.seeding
+        self._release_tasks()
+        for _ in range(seeding.max_waves):
+            requests = self.selfplay.seeding_wave()
+            if not requests:
+                return
+            uids = self._engine.submit(requests)
+            settlement = self.selfplay.settle_seeding(requests, self._engine.collect(uids))
+            self._engine.discard(uids)
+            self._write(settlement)
+        if self.selfplay.seeding_wave():
+            sizes = {kind: self.selfplay.buffer.size(kind) for kind in self.selfplay.kinds}
+            raise SelfPlayError(
+                f"seeding must reach azr.seeding.target={seeding.target} records of every kind "
+                f"within azr.seeding.max_waves={seeding.max_waves} waves; got {sizes}. "
+                "The ledger says why proposals were refused: train the model further, lower the target, "
+                "or allow more waves."
+            )
+
+    def begin_step(self, step: int) -> None:
+        """Draw the requests of `step` that depend on nothing in it, and send them."""
+        self._step = step
+        self._requests = self.selfplay.begin_step(step)
+        self._uids = self._engine.submit(self._requests)
+
+    def begin_second_wave(self) -> None:
+        """Where there is one: wait for the step's proposals, and send the requests that depend on them."""
+        if self.selfplay.plan.has_second_wave:
+            second = self.selfplay.second_wave(self._requests, self._engine.collect(self._uids))
+            self._engine.submit(second)
+            self._requests += second
+
+    def finish_step(self, results: Results) -> Settlement:
+        """Price the step by the results of all its requests, and write it down.
+
+        Raises:
+            SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
+        """
+        self._settlement = self.selfplay.settle(self._step, self._requests, results)
+        self._write(self._settlement)
+        return self._settlement
+
+    def metrics(self) -> dict[str, float]:
+        """Self-play's own metrics of the step that was finished last."""
+        kinds, buffer = self.selfplay.kinds, self.selfplay.buffer
+        num_attempts = self.selfplay.config.attempts_per_record
+        return (
+            metrics.step_metrics(self._settlement.ledger, kinds, num_attempts)
+            | metrics.buffer_metrics({kind: buffer.size(kind) for kind in kinds})
+            | metrics.failure_metrics(self._settlement.num_failed)
+        )
+
+    def save(self, folder: Path, step: int) -> None:
+        """Put the state into verl's checkpoint `folder`; it counts once the step's metrics are written."""
+        digest = checkpoint.write_state(folder, self.selfplay.state_dict())
+        self._files.finish_checkpoint_with_metrics(folder, self.selfplay.pack.name, step, digest)
+
+    def resume(
+        self, checkpoints: Path, folder: Path | None, load_weights: Callable[[Path | None], None]
+    ) -> int:
+        """Go on from a checkpoint, and drop what the run wrote after it.
+
+        Args:
+            checkpoints: The run's folder of checkpoints.
+            folder: The one to resume from; None to begin anew, as with one that was never finished.
+            load_weights: Loads the policy from that folder; None makes it begin anew.
+
+        Returns:
+            The last step that the checkpoint holds; 0 without one.
+
+        Raises:
+            CheckpointError: The checkpoint is of another format or another pack, or was changed.
+        """
+        manifest = checkpoint.read_manifest(folder) if folder else None
+        if folder is None or manifest is None:
+            load_weights(None)
+            checkpoint.discard_after(checkpoints, step=0)
+            self._files.truncate(ledger_bytes=0, metrics_bytes=0)
+            return 0
+        checkpoint.check_pack(folder, manifest, self.selfplay.pack.name)
+        load_weights(folder)
+        checkpoint.discard_after(checkpoints, manifest.step)
+        self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
+        self._files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
+        return manifest.step
+
+    def _write(self, settlement: Settlement) -> None:
+        self._files.append_ledger(line.to_json() for line in settlement.ledger)
+        self._release_tasks()
+
+    def _release_tasks(self) -> None:
+        """Between waves of different steps: what is taken is what the buffer holds."""
+        self._engine.reset_claims(self.selfplay.buffer.keys())
