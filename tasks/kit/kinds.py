@@ -118,7 +118,7 @@ class KindsForm(Form[Payload, str]):
     def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
         """Without references, the first seed of the kind is the example."""
         logic = self.logic(kind)
-        examples = [logic.statement(each.payload) for each in references or seed_records(kind, logic)[:1]]
+        examples = [self.proposal(each) for each in references or seed_records(kind, logic)[:1]]
         lines = [TERSE_REQUEST if self._style is Style.TERSE else logic.request, *examples]
         if self._style is Style.BASE:
             lines.append(f"{examples[0].partition(':')[0]}:")
