@@ -60,7 +60,9 @@ def describe(setup: Setup) -> None:
 
 def _versions(setup: Setup) -> list[str]:
     # The extra's pin of a package stands after the range that every run needs.
-    shown = {package.name: package for package in setup.packages if package.name in SHOWN}
+    shown = {
+        package.name: package for package in machine.find_packages(setup.config) if package.name in SHOWN
+    }
     return [f"Python {platform.python_version()}"] + [
         f"{name} "
         f"{package.installed or 'not installed'}{f', wanted {package.wanted}' if package.wanted else ''}"
@@ -75,7 +77,7 @@ def _gpus(setup: Setup) -> list[str]:
 
 
 def _host(setup: Setup) -> list[str]:
-    available, total = setup.memory_gib
+    available, total = machine.available_gib()
     return [
         f"{os.cpu_count()} cores, {total:.1f} GiB of memory, {available:.1f} available",
         f"{machine.SHARED_MEMORY}: {machine.free_gib(machine.SHARED_MEMORY):.1f} GiB free",

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
-
-from omegaconf import DictConfig
-
-from recipe.config import TINY_MODEL
+from tempfile import NamedTemporaryFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Cluster:
     """The nodes that are alive, and for each key of the configuration a file in the folder that it names."""
 
     nodes: tuple[Node, ...]
-    marks: Mapping[str, Path] = field(default_factory=dict)
+    marks: Mapping[str, Path]
 
 
 Survey = Callable[[str, Sequence[Path]], tuple[Node, ...]]
@@ -37,42 +33,24 @@ Survey = Callable[[str, Sequence[Path]], tuple[Node, ...]]
 It raises `PreflightError` where no cluster answers, or none that lets us in."""
 
 
-def survey_cluster(config: DictConfig, survey: Survey) -> Cluster:
-    """Look at the cluster that the run is to join, and whether its nodes see the run's folders.
+def survey_cluster(address: str, folders: Mapping[str, Path], survey: Survey) -> Cluster:
+    """Look at a cluster, and whether its nodes see these folders, by the keys that name them.
+
+    A file is left in each for a moment, or in the nearest above it that is there: its name is one that no
+    node has asked for before, as network file systems remember what was not there.
 
     Raises:
         PreflightError: There is none that we can join.
     """
-    with _marked(config) as marks:
-        return Cluster(survey(config.ray_kwargs.ray_init.address, tuple(marks.values())), marks)
-
-
-@contextmanager
-def _marked(config: DictConfig) -> Iterator[dict[str, Path]]:
-    """Leave a file in every folder that all nodes have to see, or in the nearest above it that is there.
-
-    Its name is one that no node has asked for before: network file systems remember what was not there.
-    """
-    path = config.actor_rollout_ref.model.path
-    folders = {"run.dir": config.run.dir, "trainer.default_local_dir": config.trainer.default_local_dir}
-    if path == TINY_MODEL:
-        folders["run.tiny_model_dir"] = config.run.tiny_model_dir
-    marks = {key: nearest(Path(folder)) / f"seen-{uuid4().hex}" for key, folder in folders.items()}
-    made: list[Path] = []
-    try:
-        for key, mark in list(marks.items()):
+    marks: dict[str, Path] = {}
+    with ExitStack() as stack:
+        for key, folder in folders.items():
+            there = nearest(folder)
             try:
-                mark.touch()
-            except OSError:  # a rule of its own says that it cannot be written to
-                del marks[key]
-            else:
-                made.append(mark)
-        if path is not None and (folder := Path(path).expanduser()).is_dir():
-            marks["actor_rollout_ref.model.path"] = folder.absolute()
-        yield marks
-    finally:
-        for mark in made:
-            mark.unlink()
+                marks[key] = Path(stack.enter_context(NamedTemporaryFile(prefix="seen-", dir=there)).name)
+            except OSError:  # it cannot be written to, and a model need not be
+                marks[key] = there
+        return Cluster(survey(address, tuple(marks.values())), marks)
 
 
 def nearest(folder: Path) -> Path:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from recipe.config import TINY_MODEL
+from omegaconf import OmegaConf
+
+from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -16,6 +19,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
+
+PUBLISHED = CONF / "published_models.yaml"
 
 TINY_VOCABULARY = 259
 """The 256 bytes, and the three marks of the tiny model's tokenizer."""
@@ -64,47 +69,10 @@ class ModelShape:
         return rank * self.linear_width
 
 
-def _qwen2(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, *, tied: bool) -> ModelConfig:
-    vocabulary = 151936 if tied else 152064
-    return _config("qwen2", hidden, inner, layers, heads, kv_heads, vocabulary, tied=tied)
-
-
-def _config(
-    kind: str, hidden: int, inner: int, layers: int, heads: int, kv_heads: int, vocabulary: int, *, tied: bool
-) -> ModelConfig:
-    return {
-        "model_type": kind,
-        **dict(zip(SIZES, (hidden, inner, layers, heads, vocabulary), strict=True)),
-        "num_key_value_heads": kv_heads,
-        "tie_word_embeddings": tied,
-    }
-
-
-# From the models' own config.json, so that a run can be planned before a model is downloaded.
-_QWEN_05B = _qwen2(896, 4864, 24, 14, 2, tied=True)
-_QWEN_15B = _qwen2(1536, 8960, 28, 12, 2, tied=True)
-_QWEN_3B = _qwen2(2048, 11008, 36, 16, 2, tied=True)
-_QWEN_7B = _qwen2(3584, 18944, 28, 28, 4, tied=False)
-PUBLISHED = {
-    "Qwen/Qwen2-0.5B-Instruct": _QWEN_05B,
-    "Qwen/Qwen2.5-0.5B-Instruct": _QWEN_05B,
-    "Qwen/Qwen2.5-1.5B-Instruct": _QWEN_15B,
-    "Qwen/Qwen2.5-3B-Instruct": _QWEN_3B,
-    "Qwen/Qwen2.5-Coder-1.5B-Instruct": _QWEN_15B,
-    "Qwen/Qwen2.5-Coder-3B": _QWEN_3B,
-    "Qwen/Qwen2.5-Coder-3B-Instruct": _QWEN_3B,
-    "Qwen/Qwen2.5-7B": _QWEN_7B,
-    "Qwen/Qwen2.5-Coder-7B": _QWEN_7B,
-    "Qwen/Qwen2.5-Coder-14B": _qwen2(5120, 13824, 48, 40, 8, tied=False),
-    "Qwen/Qwen3-0.6B": _config("qwen3", 1024, 3072, 28, 16, 8, 151936, tied=True) | {"head_dim": 128},
-    "meta-llama/Llama-3.1-8B": _config("llama", 4096, 14336, 32, 32, 8, 128256, tied=False),
-}
-
-
 def find_config(path: str) -> ModelConfig | None:
     """What config.json says of `actor_rollout_ref.model.path`; None where it is nowhere on this machine.
 
-    It comes from a model directory, from the hub's cache, or from `PUBLISHED`, in this order.
+    It comes from a model directory, from the hub's cache, or from `published()`, in this order.
 
     Raises:
         PreflightError: It holds no JSON object.
@@ -115,7 +83,13 @@ def find_config(path: str) -> ModelConfig | None:
     found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
     if found is not None and found.exists():
         return read_json(found)
-    return PUBLISHED.get(path)
+    return published().get(path)
+
+
+@cache
+def published() -> dict[str, ModelConfig]:
+    """What models of the hub say of their sizes, for a plan before any of them is downloaded."""
+    return cast(dict[str, ModelConfig], OmegaConf.to_container(OmegaConf.load(PUBLISHED)))
 
 
 def _tiny_config() -> ModelConfig:
@@ -123,8 +97,14 @@ def _tiny_config() -> ModelConfig:
 
     tiny = TinyModelConfig()
     heads = tiny.hidden_size // HEAD_SIZE
-    sizes = (tiny.hidden_size, tiny.intermediate_size, tiny.num_layers, heads, heads, TINY_VOCABULARY)
-    return _config("qwen2", *sizes, tied=True) | {"max_position_embeddings": tiny.max_positions}
+    sizes = (tiny.hidden_size, tiny.intermediate_size, tiny.num_layers, heads, TINY_VOCABULARY)
+    return {
+        "model_type": "qwen2",
+        **dict(zip(SIZES, sizes, strict=True)),
+        "num_key_value_heads": heads,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": tiny.max_positions,
+    }
 
 
 def head_counts(config: ModelConfig) -> tuple[int, int] | None:

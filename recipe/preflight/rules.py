@@ -592,7 +592,7 @@ def _on_gpus(config: DictConfig) -> bool:
 def packages(setup: Setup) -> Iterator[str]:
     """Installed are the versions that setup.py pins."""
     install = machine.install_command(setup.config)
-    for package in setup.packages:
+    for package in machine.find_packages(setup.config):
         if package.installed is None:
             yield f"{package.name} is not installed; run {install}"
         elif not package.fits:
@@ -642,7 +642,7 @@ def memory_here(setup: Setup) -> Iterator[str]:
     """This machine has the memory of a node."""
     if setup.shape is None or not can_estimate(setup):
         return
-    needed, available = memory.estimate_host(setup.config, setup.shape).peak_gib, setup.memory_gib[0]
+    needed, available = memory.estimate_host(setup.config, setup.shape).peak_gib, machine.available_gib()[0]
     if needed > available:
         yield (
             f"the run will take about {needed:.1f} GiB of this machine's memory, and {available:.1f} are "

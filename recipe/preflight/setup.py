@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from recipe.preflight import PreflightError, machine
 from recipe.preflight.cluster import Cluster, Survey, survey_cluster
-from recipe.preflight.machine import Gpu, Package
+from recipe.preflight.machine import Gpu
 from recipe.preflight.model import ModelConfig, ModelShape, find_config, shape_of
 from recipe.selfplay.plan import StepPlan
 from tasks.contract import PackUnavailableError, TaskPack
@@ -74,11 +75,6 @@ class Setup:
             return None
 
     @cached_property
-    def packages(self) -> list[Package]:
-        """The packages that the run needs."""
-        return machine.find_packages(self.config)
-
-    @cached_property
     def gpus(self) -> list[Gpu]:
         """The GPUs of this machine."""
         return machine.find_gpus()
@@ -87,11 +83,6 @@ class Setup:
     def card_gib(self) -> float | None:
         """Memory of the smallest GPU here, or what was given for one; None if that is not known."""
         return min((gpu.total_gib for gpu in self.gpus), default=self.gpu_gib)
-
-    @cached_property
-    def memory_gib(self) -> tuple[float, float]:
-        """Memory of this machine: available, and all of it."""
-        return machine.available_gib()
 
     @cached_property
     def sandbox(self) -> Capabilities:
@@ -105,4 +96,8 @@ class Setup:
     @cached_property
     def cluster(self) -> Cluster:
         """The Ray cluster that the run is to join."""
-        return survey_cluster(self.config, self.survey)
+        folders = machine.folders(self.config)
+        path = self.config.actor_rollout_ref.model.path
+        if path is not None and Path(path).expanduser().is_dir():
+            folders["actor_rollout_ref.model.path"] = Path(path).expanduser()
+        return survey_cluster(self.config.ray_kwargs.ray_init.address, folders, self.survey)

@@ -21,7 +21,7 @@ from recipe.preflight.memory import (
     estimate_host,
     kv_tokens,
 )
-from recipe.preflight.model import PUBLISHED, ModelShape, shape_of
+from recipe.preflight.model import ModelShape, shape_of
 
 ROOT = Path(__file__).parents[3]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -40,7 +40,7 @@ def change(config: DictConfig, changes: dict[str, Any]) -> DictConfig:
 
 @cache
 def qwen_3b() -> ModelShape:
-    shape = shape_of(PUBLISHED["Qwen/Qwen2.5-3B-Instruct"])
+    shape = shape_of(published()["Qwen/Qwen2.5-3B-Instruct"])
     assert shape is not None
     return shape
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recipe.preflight.model import PUBLISHED, ModelShape, find_config, shape_of
+from recipe.preflight.model import ModelShape, find_config, published, shape_of
 
 CONFIG = {
     "model_type": "llama",
@@ -41,7 +41,7 @@ def shape(config: dict[str, Any] | None) -> ModelShape:
     ],
 )
 def test_published_models_have_as_many_parameters_as_published(name: str, num_parameters: int) -> None:
-    assert shape(PUBLISHED[name]).num_parameters == num_parameters
+    assert shape(published()[name]).num_parameters == num_parameters
 
 
 def test_parameters_by_hand() -> None:
