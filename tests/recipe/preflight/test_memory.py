@@ -21,7 +21,7 @@ from recipe.preflight.memory import (
     estimate_host,
     kv_tokens,
 )
-from recipe.preflight.model import ModelShape, shape_of
+from recipe.preflight.model import ModelShape, published, shape_of
 
 ROOT = Path(__file__).parents[3]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
