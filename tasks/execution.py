@@ -24,9 +24,10 @@ from tasks.sandbox import (
     Sandbox,
     SandboxConfig,
     SandboxUnavailable,
+    equal,
     open_sandbox,
+    parse_literal,
 )
-from tasks.sandbox.literals import equal, parse_literal
 
 BUILT_IN_ERRORS = {
     name: value
@@ -131,7 +132,7 @@ class Runner:
             SandboxBroken: The sandbox itself failed.
         """
         second = self._run_again(program, inputs)
-        if not all(_agree(*pair) for pair in zip(first, second, strict=True)):
+        if not all(map(_agree, first, second)):
             return NOT_DETERMINISTIC
         is_slow = any(call.cpu_ms > 500 * self._limits.cpu_s for call in [*first, *second])
         return "too-slow" if is_slow else ""
@@ -142,8 +143,7 @@ class Runner:
         Raises:
             SandboxBroken: The sandbox itself failed.
         """
-        second = self._run_again(program, inputs)
-        return [_agree(*pair) for pair in zip(first, second, strict=True)]
+        return list(map(_agree, first, self._run_again(program, inputs)))
 
     def _run_again(self, program: str, inputs: Sequence[str]) -> list[Call]:
         return self.run(program, inputs[::-1], hash_seed=1)[::-1]

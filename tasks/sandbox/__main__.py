@@ -13,7 +13,6 @@ from pathlib import Path
 from tasks.sandbox import (
     CallStatus,
     Limits,
-    LiteralError,
     Program,
     Sandbox,
     SandboxConfig,
@@ -29,7 +28,7 @@ def main() -> int:
     try:
         config = SandboxConfig(
             backend=arguments.backend,
-            num_zygotes=1,
+            num_zygotes=int(arguments.backend != "http"),
             allow_unsafe=arguments.allow_unsafe,
             http_url=arguments.http_url,
         )
@@ -39,15 +38,13 @@ def main() -> int:
                 return _show(sandbox)
             program = Program(arguments.file.read_text(encoding="utf-8"), arguments.entry)
             return _run(sandbox, program, arguments.inputs or [""], limits)
-    except (SandboxUnavailable, LiteralError, ValueError, OSError) as error:
+    except (SandboxUnavailable, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tasks.sandbox", description="Look at the sandbox, or use it."
-    )
+    parser = argparse.ArgumentParser("python -m tasks.sandbox", description="Look at the sandbox, or use it.")
     parser.add_argument("file", nargs="?", type=Path, help="program to run; without one, show the layers")
     parser.add_argument("--input", action="append", dest="inputs", help="an argument list; may be repeated")
     parser.add_argument("--entry", default="f", help="function to call (default: f)")

@@ -54,18 +54,9 @@ class SandboxConfig:
                 "sandbox.allow_unsafe is for sandbox.backend=fork; "
                 f"sandbox.backend={self.backend} asks this kernel for no filter"
             )
-        if self.backend == "http":
-            self._check_http()
-        elif self.http_url:
+        if self.http_url and self.backend != "http":
             raise ValueError(f"sandbox.http_url is for sandbox.backend=http; the backend is {self.backend!r}")
-
-    def _check_http(self) -> None:
-        parts = urlsplit(self.http_url or "")
-        try:
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none
-            is_address = False
-        if not is_address:
+        if self.backend == "http" and not _is_address(self.http_url or ""):
             raise ValueError(
                 "sandbox.http_url must be the address of a server's /run_code, such as "
                 f"http://127.0.0.1:8080/run_code; got {self.http_url!r}"
@@ -83,3 +74,11 @@ class SandboxConfig:
 def _check_count(key: str, value: object, smallest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= MAX_CONCURRENT:
         raise ValueError(f"sandbox.{key} must be from {smallest} to {MAX_CONCURRENT}; got {value!r}")
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False

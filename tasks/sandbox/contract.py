@@ -26,31 +26,22 @@ class CallStatus(StrEnum):
 
     OK = "ok"
     """The function returned a value that can be written as a literal."""
-
     RAISED = "raised"
     """An exception left the program, or the program does not compile or has no such function."""
-
     TIMEOUT = "timeout"
     """The program used up its CPU time or its wall-clock time."""
-
     MEMORY = "memory"
     """The program asked for more memory than it may have."""
-
     OUTPUT_LIMIT = "output-limit"
     """The result, written out, is longer than allowed."""
-
     UNSUPPORTED_RESULT = "unsupported-result"
     """The result is no literal: another type, not finite, nested too deeply, or contains itself."""
-
     VIOLATION = "violation"
     """The program tried what no honest program does (a socket, a signal, another program) and was killed."""
-
     CRASHED = "crashed"
     """A signal or a WebAssembly trap ended the program: a stack overflow in C, for one."""
-
     EXITED = "exited"
     """The program ended itself before it gave a result."""
-
     BACKEND_ERROR = "backend-error"
     """The sandbox failed, twice. Says nothing about the program: never make a reward of it."""
 
@@ -174,6 +165,8 @@ class Capabilities:
 class Sandbox(ABC):
     """Runs untrusted programs. All methods may be called from several threads at once."""
 
+    _capabilities: Capabilities
+
     @abstractmethod
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
@@ -197,9 +190,9 @@ class Sandbox(ABC):
             RuntimeError: The sandbox is closed.
         """
 
-    @abstractmethod
     def capabilities(self) -> Capabilities:
         """What stands between a program and the machine, found out when the sandbox was opened."""
+        return self._capabilities
 
     @abstractmethod
     def close(self) -> None:

@@ -62,18 +62,11 @@ _warned_of_landlock = threading.Event()
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """How a child ended.
+    """How a child ended."""
 
-    Attributes:
-        wrote: What it wrote; None if that was more than it may write.
-        status: Wait status.
-        timed_out: Whether the wall clock ran out.
-        cpu_ms: CPU milliseconds.
-    """
-
-    wrote: bytes | None
-    status: int
-    timed_out: int
+    wrote: bytes | None  # None: more than it may write
+    status: int  # as `os.wait` reports it
+    timed_out: int  # whether the wall clock ran out
     cpu_ms: int
 
 
@@ -104,20 +97,15 @@ class Zygote(Worker):
             self._channel.send(setup)
 
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
-        header = REQUEST.pack(
-            0, round(limits.wall_s * 1000), round(limits.cpu_s * 1000), limits.memory_mb << 20
-        )
+        wall_ms, cpu_ms = round(limits.wall_s * 1000), round(limits.cpu_s * 1000)
+        header = REQUEST.pack(0, wall_ms, cpu_ms, limits.memory_mb << 20)
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
         most = max_reply_bytes(len(inputs), limits)
         child = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
         return Try(_to_ending(child, limits), read_replies(child.wrote or b"", len(inputs)))
 
     def attack(self, number: int) -> bool:
-        """Make one attack of the self-test in a confined child, by its number from 1: whether it was stopped.
-
-        Raises:
-            BackendFailure: The zygote is dead or late.
-        """
+        """Make an attack of the self-test, by its number from 1, in a child; true if it is stopped."""
         return self._exchange(REQUEST.pack(number, 5000, 1000, 512 << 20), b"", 4096, 5.0).status != 0
 
     def _greet(self) -> None:
@@ -128,11 +116,7 @@ class Zygote(Worker):
         self.hello = Hello(*json.loads(message))
 
     def _exchange(self, header: bytes, payload: bytes, most: int, wall_s: float) -> _Child:
-        """Have a child forked and send it the payload; it may write at most `most` bytes.
-
-        Raises:
-            BackendFailure: The zygote is dead or late. It has been killed.
-        """
+        """Have a child forked and send it the payload; it may write at most `most` bytes."""
         deadline = time.monotonic() + wall_s + MARGIN_S
         with self._whole_exchange():
             ours, theirs = socket.socketpair()
@@ -162,7 +146,6 @@ class ForkSandbox(SlotSandbox[Zygote]):
     def __init__(
         self,
         num_zygotes: int,
-        *,
         allow_unsafe: bool = False,
         preload: Sequence[str] = PRELOAD,
         guards: bool = True,
@@ -265,9 +248,8 @@ def _to_ending(child: _Child, limits: Limits) -> Ending:
         return Ending(CallStatus.VIOLATION, "forbidden system call", cpu_ms)
     if child.timed_out:
         return Ending(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
-    if number in (signal.SIGPROF, signal.SIGXCPU) or (
-        number == signal.SIGKILL and cpu_ms >= limits.cpu_s * 1000
-    ):
+    late_kill = number == signal.SIGKILL and cpu_ms >= limits.cpu_s * 1000
+    if number in (signal.SIGPROF, signal.SIGXCPU) or late_kill:
         return Ending(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
     if number == signal.SIGKILL:
         raise BackendFailure("something outside killed the child; the machine may be out of memory")

@@ -7,6 +7,7 @@ a careless server can lose its own files, not a reward.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import secrets
@@ -14,6 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,13 +44,10 @@ MARGIN_S = 15.0
 PAUSES_S = (0.2, 1.0)
 """Before the second and the third try of a request that failed."""
 
-HARNESS = (Path(__file__).resolve().parent / "guest" / "harness.py").read_text(
-    encoding="utf-8"
-) + "\nmain()\n"
+HARNESS = Path(__file__).with_name("guest").joinpath("harness.py").read_text(encoding="utf-8") + "\nmain()\n"
 
-_TIMER_CODES = {
-    code for number in (signal.SIGPROF, signal.SIGXCPU) for code in (-number, 128 + number)
-}  # as Popen says it, and as a shell does
+# As Popen says it, and as a shell does.
+_TIMER_CODES = {code for number in (signal.SIGPROF, signal.SIGXCPU) for code in (-number, 128 + number)}
 
 
 class HttpSandbox(Sandbox):
@@ -58,11 +57,7 @@ class HttpSandbox(Sandbox):
     """
 
     def __init__(self, url: str, max_concurrent: int) -> None:
-        """Ask the server for one run, to see that it is there and does what it should.
-
-        Args:
-            url: Address of its `/run_code`, http or https.
-            max_concurrent: Requests in flight at once.
+        """Ask the server at `url` for one run; never have more than `max_concurrent` requests in flight.
 
         Raises:
             SandboxUnavailable: It does not answer as it should.
@@ -76,7 +71,7 @@ class HttpSandbox(Sandbox):
                 f"the server at sandbox.http_url={url} does not run programs: {call.status}: {call.error}. "
                 "It must offer SandboxFusion's POST /run_code, with Python 3.11 or later."
             )
-        self._python = call.literal.strip("'")
+        self._capabilities = Capabilities("http", call.literal.strip("'"))
 
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
@@ -98,10 +93,6 @@ class HttpSandbox(Sandbox):
                 raise RuntimeError("the sandbox is closed")
             return run_calls(lambda rest: self._try(program, rest, bounds), canonical, bounds)
 
-    def capabilities(self) -> Capabilities:
-        """What is known of the server; see `Sandbox.capabilities`."""
-        return Capabilities("http", self._python)
-
     def close(self) -> None:
         """Send nothing any more; what is in flight ends by itself."""
         self._closed = True
@@ -110,12 +101,9 @@ class HttpSandbox(Sandbox):
         """One process on the server; failures of the server are tried again."""
         marker = secrets.token_hex(16)
         request = {
-            "source": program.source,
-            "entry": program.entry,
+            **asdict(program),
+            **asdict(limits),
             "inputs": inputs,
-            "result_bytes": limits.result_bytes,
-            "depth": limits.depth,
-            "cpu_s": limits.cpu_s,
             "marker": marker,
             "max_output_bytes": MAX_STDOUT_BYTES,
         }
@@ -131,14 +119,11 @@ class HttpSandbox(Sandbox):
                 "fetch_files": [],
             }
         ).encode()
-        for pause_s in (*PAUSES_S, None):
-            try:
+        for pause_s in PAUSES_S:
+            with contextlib.suppress(BackendFailure):
                 return _read_answer(self._post(body, limits.wall_s), marker, len(inputs), limits)
-            except BackendFailure:
-                if pause_s is None:
-                    raise
-                time.sleep(pause_s)
-        raise AssertionError("the loop above returns or raises")
+            time.sleep(pause_s)
+        return _read_answer(self._post(body, limits.wall_s), marker, len(inputs), limits)
 
     def _post(self, body: bytes, wall_s: float) -> Mapping[str, object]:
         """Send a request and read the answer's JSON object.
@@ -185,13 +170,12 @@ def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, lim
     # The server does not tell CPU time; what it tells is an upper bound of it.
     cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
     ending = _to_ending(run.get("status"), run.get("return_code"), cpu_ms, limits)
-    lines = [line[len(marker) :] for line in stdout.split("\n") if line.startswith(marker)]
+    lines = [line.removeprefix(marker) for line in stdout.split("\n") if line.startswith(marker)]
     if not lines and ending.status is not CallStatus.TIMEOUT:
         # The harness says that it has started before it looks at the program. Of a run that was cut off, the
         # server may pass on nothing.
         raise BackendFailure("our harness did not start on the server")
-    replies = read_replies("\n".join(lines).encode("utf-8", "surrogatepass"), num_inputs)
-    return Try(ending, replies)
+    return Try(ending, read_replies("\n".join(lines).encode("utf-8", "surrogatepass"), num_inputs))
 
 
 def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> Ending:

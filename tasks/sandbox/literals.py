@@ -8,9 +8,10 @@ runs in the trusted process.
 from __future__ import annotations
 
 import ast
-import math
+import cmath
 import warnings
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from tasks.kit.syntax import parse_expression
 
@@ -28,8 +29,7 @@ _FILENAME = "<literal>"
 # call would not do: it is not thread-safe.
 warnings.filterwarnings("ignore", module=_FILENAME)
 
-_ORDERED = (int, str, bytes)
-"""Types whose values have one natural order."""
+Value = TypeVar("Value")
 
 
 class LiteralError(ValueError):
@@ -50,30 +50,23 @@ def parse_literal(text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int
     Raises:
         LiteralError: It is no literal, or too long, or too deep.
     """
-    _check_size(text, max_bytes)
-    try:
-        return _rebuild(_parse(text.strip()), max_depth)
-    except _HOSTILE as error:
-        raise LiteralError(_describe(error)) from None
+    return _read(text, text.strip(), max_bytes, lambda node: _rebuild(node, max_depth))
 
 
-def parse_arguments(
-    text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int = MAX_INPUT_DEPTH
-) -> tuple[object, ...]:
+def parse_arguments(text: str) -> tuple[object, ...]:
     """Rebuild an argument list such as `"[1, 2], 'a'"`; blank text is an empty one.
 
     Raises:
         LiteralError: It is no list of literals (keywords are none), or too long, or too deep.
     """
-    _check_size(text, max_bytes)
-    try:
-        call = _parse(f"f({text}\n)")
+
+    def rebuild(call: ast.expr) -> tuple[object, ...]:
         # `1)(2` and `1), (2` close the parenthesis themselves: then this is no plain call any more.
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
             raise LiteralError("not a list of literals")
-        return tuple(_rebuild(node, max_depth) for node in call.args)
-    except _HOSTILE as error:
-        raise LiteralError(_describe(error)) from None
+        return tuple(_rebuild(node, MAX_INPUT_DEPTH) for node in call.args)
+
+    return _read(text, f"f({text}\n)", MAX_INPUT_BYTES, rebuild)
 
 
 def render(value: object) -> str:
@@ -115,20 +108,17 @@ def equal(left: object, right: object, strict: bool = False) -> bool:
     return _tagged(left) == _tagged(right) if strict else left == right
 
 
-def _check_size(text: str, max_bytes: int) -> None:
+def _read(text: str, source: str, max_bytes: int, rebuild: Callable[[ast.expr], Value]) -> Value:
+    """Parse `source`, which `text` was made into, and rebuild what it stands for."""
     # Characters first: encoding megabytes only to refuse them would be work for nothing.
     if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise LiteralError(f"longer than {max_bytes} bytes")
-
-
-def _parse(text: str) -> ast.expr:
-    return parse_expression(text, _FILENAME)
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, LiteralError):
-        return str(error)
-    return f"not a literal ({type(error).__name__})"
+    try:
+        return rebuild(parse_expression(source, _FILENAME))
+    except LiteralError:
+        raise
+    except _HOSTILE as error:
+        raise LiteralError(f"not a literal ({type(error).__name__})") from None
 
 
 def _rebuild(node: ast.expr, depth: int) -> object:
@@ -194,24 +184,16 @@ def _check_scalar(value: object) -> object:
         raise LiteralError("`...` is not a literal")
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
         raise LiteralError("an integer of more than 4,200 digits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise LiteralError("a number that is not finite is not a literal")
-    if isinstance(value, complex) and not (math.isfinite(value.real) and math.isfinite(value.imag)):
+    if isinstance(value, float | complex) and not cmath.isfinite(value):
         raise LiteralError("a number that is not finite is not a literal")
     return value
 
 
-def _render_items(items: set[object] | frozenset[object]) -> str:
-    kinds = {type(item) for item in items}
-    if len(kinds) == 1 and kinds <= set(_ORDERED):
-        return ", ".join(map(repr, sorted(items, key=_ordered)))
+def _render_items(items: set[Any] | frozenset[Any]) -> str:
+    if {type(item) for item in items} in ({int}, {str}, {bytes}):
+        return ", ".join(map(repr, sorted(items)))
     # By their text: sets among the items have no total order, and numbers no order beside strings.
     return ", ".join(sorted(map(render, items)))
-
-
-def _ordered(item: object) -> int | str | bytes:
-    assert isinstance(item, _ORDERED)
-    return item
 
 
 def _tagged(value: object) -> Hashable:

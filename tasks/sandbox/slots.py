@@ -199,9 +199,6 @@ class SlotSandbox(Sandbox, Generic[W]):
         finally:
             self._free.put(slot)
 
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
     def close(self) -> None:
         """End all processes. A `run` that is waiting or under way raises RuntimeError."""
         with self._lock:

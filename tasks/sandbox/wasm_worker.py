@@ -55,7 +55,7 @@ class _Clock:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def start(self, limits: Limits) -> None:
-        """A run begins. It must have an epoch deadline of 1."""
+        """A run begins, whose store has an epoch deadline of 1."""
         with self._lock:
             self._cpu_end = time.process_time() + limits.cpu_s
             self._wall_end = time.monotonic() + limits.wall_s

@@ -20,11 +20,7 @@ from tasks.sandbox.seccomp import ARCHITECTURES
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).parent / "processes" / "under_filter.py"
 ATTACKS = sorted(str(path) for path in Path(__file__).parent.glob("test_attacks_*.py"))
-# A process with sandboxes of its own for every test.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.uname().machine not in ARCHITECTURES, reason="no filter for this machine"),
-]
+pytestmark = pytest.mark.skipif(os.uname().machine not in ARCHITECTURES, reason="no filter for this machine")
 
 
 def under(mode: str, *command: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
@@ -98,6 +94,7 @@ def test_another_machine_is_told_what_works(monkeypatch: pytest.MonkeyPatch) -> 
         fork_server.ForkSandbox(1)
 
 
+@pytest.mark.slow
 def test_attacks_fail_for_an_unprivileged_user_in_a_container() -> None:
     """The tables of attacks once more, in a process that is nobody and may do no more than in a container."""
     # Root's own interpreter may be closed to others; the system's will do then.

