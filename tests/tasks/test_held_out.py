@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks import held_out
-from tasks.contract import Outcome, TaskRecord
+from tasks.contract import Outcome, TaskRecord, Verdict
 from tasks.kit.held_out_file import FilePack, build, render
 from tasks.registry import load_pack
 
@@ -91,11 +91,11 @@ def test_gold_solves_every_task_whatever_the_knobs(name: str) -> None:
         "python_code": {"max_literal_chars": 16, "max_program_chars": 64, "keep_globals": False},
     }
 
-    async def solve(pack: FilePack) -> list[Outcome]:
-        return [(await pack.judge(r, pack.gold_response(r))).outcome for r in pack.held_out()]
+    async def solve(pack: FilePack) -> list[Verdict]:
+        return await asyncio.gather(*(pack.judge(r, pack.gold_response(r)) for r in pack.held_out()))
 
     for pack in (file_pack(name), file_pack(name, **smallest[name])):
-        assert set(asyncio.run(solve(pack))) == {Outcome.CORRECT}
+        assert {verdict.outcome for verdict in asyncio.run(solve(pack))} == {Outcome.CORRECT}
 
 
 def test_missing_file_says_what_to_do(name: str, tmp_path: Path) -> None:
@@ -134,6 +134,7 @@ def test_exhausted_stratum_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
     pack = file_pack(name)
     stratum = pack.held_out_strata()[0]
     first = drawn(name)[0]
+    monkeypatch.setattr("tasks.kit.held_out_file.DRAWS_PER_RECORD", 20)
     monkeypatch.setattr(
         type(pack),
         "held_out_strata",
