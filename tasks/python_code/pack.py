@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Message, Rejected, TaskRecord, Verdict
@@ -152,11 +153,11 @@ class PythonCodePack(FormPack[Draft, str]):
     def held_out_strata(self) -> Sequence[Stratum]:
         """One stratum a kind and type of input."""
         count = TERSE_HELD_OUT_PER_STRATUM if self._knobs.terse else HELD_OUT_PER_STRATUM
-
-        def stratum(kind: str, domain: str) -> Stratum:
-            return Stratum(f"{kind} {domain}", count, lambda rng: self._draw(kind, domain, rng))
-
-        return [stratum(kind, domain) for kind in self._enabled for domain in self._domains]
+        return [
+            Stratum(f"{kind} {domain}", count, partial(self._draw, kind, domain))
+            for kind in self._enabled
+            for domain in self._domains
+        ]
 
     def task_key(self, record: TaskRecord) -> str:
         """The program without layout and comments, and what is asked of it.

@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.contract import TaskRecord
 from tasks.python_code.records import ERROR, INDUCTION, Example, to_record
@@ -171,44 +172,40 @@ class Rearrangement(Rule):
         """What undoing every operation but the last one leaves."""
         return [compact(stage) for stage in self._stages_back(output)[1:-1]]
 
-    def _stages(self, value: object) -> list[object]:
+    def _stages(self, value: Any) -> list[Any]:
         """The input and what every operation leaves of it; nothing if the rule does not fit."""
-        if not self._fits(value):
+        front, back = _item(self.front), _item(self.back)
+        if type(value) not in (str, list) or any(
+            end and type(end) is not type(value) for end in (front, back)
+        ):
             return []
-        assert isinstance(value, str | list)
-        items = list(value)
-        left: list[list[object]] = []
+        if self.is_sorted and not (type(value) is list and all(type(item) is int for item in value)):
+            return []
+        stages = [value]
         if self.is_sorted:
-            left.append(items := sorted(items))
+            stages.append(sorted(value))
         if self.part:
-            left.append(items := {"[::-1]": items[::-1], "[1:]": items[1:], "[:-1]": items[:-1]}[self.part])
-        if self.front:
-            left.append(items := [_item(self.front), *items])
-        if self.back:
-            left.append([*items, _item(self.back)])
-        return [value, *(_like(value, each) for each in left)]
+            x = stages[-1]
+            stages.append({"[::-1]": x[::-1], "[1:]": x[1:], "[:-1]": x[:-1]}[self.part])
+        if front:
+            stages.append(front + stages[-1])
+        if back:
+            stages.append(stages[-1] + back)
+        return stages
 
-    def _stages_back(self, output: object) -> list[object]:
+    def _stages_back(self, output: Any) -> list[Any]:
         """The output and what undoing the operations leaves; nothing if that fails."""
         if not isinstance(output, str | list) or len(output) < bool(self.front) + bool(self.back):
             return []
-        items = list(output)
-        left: list[list[object]] = []
+        stages: list[Any] = [output]
         if self.back:
-            left.append(items := items[:-1])
+            stages.append(stages[-1][:-1])
         if self.front:
-            left.append(items := items[1:])
+            stages.append(stages[-1][1:])
         if self.part:
-            filler = ["a" if isinstance(output, str) else 0]
-            left.append({"[::-1]": items[::-1], "[1:]": filler + items, "[:-1]": items + filler}[self.part])
-        return [output, *(_like(output, each) for each in left)]
-
-    def _fits(self, value: object) -> bool:
-        if self.is_sorted and not (type(value) is list and all(type(item) is int for item in value)):
-            return False
-        items = [_item(text) for text in (self.front, self.back) if text]
-        wanted = str if type(value) is str else int
-        return type(value) in (str, list) and all(type(item) is wanted for item in items)
+            x, filler = stages[-1], "a" if isinstance(output, str) else [0]
+            stages.append({"[::-1]": x[::-1], "[1:]": filler + x, "[:-1]": x + filler}[self.part])
+        return stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +263,9 @@ def compact(value: object) -> str:
     return render(value)
 
 
-def _item(text: str) -> object:
-    return text[1] if text.startswith("'") else int(text[1])
-
-
-def _like(value: str | list[object], items: list[object]) -> object:
-    """`items` as a string if `value` is one."""
-    return "".join(map(str, items)) if isinstance(value, str) else items
+def _item(text: str) -> Any:
+    """The string or list of one item that stands in front or behind; "" for none."""
+    return [int(text[1])] if text.startswith("[") else text[1:-1]
 
 
 def draw_record(kind: str, domain: str, rng: random.Random) -> TaskRecord:

@@ -21,8 +21,6 @@ INPUTS = (
 RAISING = "def f(x): return 1/x"
 MESSAGE = "It returns what it is given."
 
-Validate = Callable[[str, Draft], TaskRecord | Rejected]
-
 
 def built_in_seed(kind: str, num_inputs: int) -> TaskRecord:
     """The seed of `kind`: the identity function, and for errors a division by zero."""
@@ -36,7 +34,7 @@ def read_seeds(
     path: Path,
     kinds: Sequence[str],
     num_inputs: int,
-    validate: Validate,
+    validate: Callable[[str, Draft], TaskRecord | Rejected],
     task_key: Callable[[TaskRecord], str],
 ) -> list[TaskRecord]:
     """Read a seed file; all of it or nothing. Lines about kinds that are off are checked for form only.
