@@ -40,8 +40,8 @@ class Run:
         environment: Its environment; None for ours.
         printed: What a person saw of it, once it has ended.
         peak_gib: Most memory that `watch` saw it take (PSS of all its processes).
-        engine_cpu_s: By process id: CPU seconds of each vLLM engine between the first and the last look of
-            `watch` after the model was first evaluated.
+        engine_cpu_s: By process id: CPU seconds that `watch` saw each vLLM engine work once the first line of
+            metrics was written.
         titles: Command lines of all descendants that `watch` saw.
     """
 
@@ -65,11 +65,15 @@ class Run:
             text=True,
         )
 
-    def finish(self, process: subprocess.Popen[str] | None = None, status: int = 0) -> Run:
+    def finish(
+        self, process: subprocess.Popen[str] | None = None, status: int = 0, timeout_s: float = TIMEOUT_S
+    ) -> Run:
         """Run it to its end, which has to be `status`."""
         process = process or self.start()
         try:
-            self.printed, _ = process.communicate(timeout=TIMEOUT_S)
+            self.printed, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the run did not end in time: {self.log()}")
         finally:
             kill(process)
         assert process.returncode == status, self.printed + self.log()
@@ -78,18 +82,21 @@ class Run:
     def watch(self) -> Run:
         """Run it to its end and look at its processes."""
         process = self.start()
+        deadline = time.monotonic() + TIMEOUT_S
         first: dict[int, float] = {}
-        while process.poll() is None:
+        num_lines = len(self.metrics)  # of the run that this one goes on with
+        while process.poll() is None and time.monotonic() < deadline:
             root = psutil.Process(process.pid)  # a zombie until it is waited for, so it is there
             family = root.children(recursive=True)
             self.titles |= {title for child in family if (title := title_of(child))}
             self.peak_gib = max(self.peak_gib, memory.total(memory.sample(root)) / memory.GIB)
-            if self.metrics:
-                now = {child.pid: cpu_s(child) for child in family if "EngineCore" in title_of(child)}
-                first = now | first
-                self.engine_cpu_s |= {pid: now[pid] - first[pid] for pid in now}
+            if len(self.metrics) > num_lines:
+                for engine in [child for child in family if "EngineCore" in title_of(child)]:
+                    now = cpu_s(engine)
+                    worked = now - first.setdefault(engine.pid, now)
+                    self.engine_cpu_s[engine.pid] = max(worked, self.engine_cpu_s.get(engine.pid, 0.0))
             time.sleep(1.0)
-        return self.finish(process)
+        return self.finish(process, timeout_s=1.0 if process.poll() is None else TIMEOUT_S)
 
     def log(self) -> str:
         """The end of its log, for a failing test's message."""

@@ -9,16 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from verl import DataProto
-from verl.trainer.ppo import core_algos
-from verl.trainer.ppo.ray_trainer import compute_advantage
 
-import recipe.engine.estimator
-from recipe.engine.estimator import trr_plus_plus
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, Scale, Statistics, cell_of, make_uid
 
 SIX_CELLS = tuple(
@@ -30,6 +24,19 @@ PROPERTY = settings(deadline=None, max_examples=30)
 PROPERTY_OF_ALL_CHOICES = settings(deadline=None, max_examples=200)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> None:
+    """Import verl when a test runs: it takes seconds, and every pytest collects this file."""
+    global torch, DataProto, core_algos, compute_advantage, estimator, trr_plus_plus
+    import torch
+    from verl import DataProto
+    from verl.trainer.ppo import core_algos
+    from verl.trainer.ppo.ray_trainer import compute_advantage
+
+    from recipe.engine import estimator
+    from recipe.engine.estimator import trr_plus_plus
+
+
 def algorithm(
     cells: str = "role-kind", statistics: str = "sequence", gamma: float = 1.0, **trr: Any
 ) -> DictConfig:
@@ -37,7 +44,7 @@ def algorithm(
 
 
 def on_last_tokens(
-    rewards: list[float], lengths: list[int], dtype: torch.dtype = torch.float32
+    rewards: list[float], lengths: list[int], dtype: torch.dtype | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token rewards and mask, each (B, T): the reward of a response is on its last token."""
     rewards_BT = torch.zeros(len(rewards), max(lengths), dtype=dtype)
@@ -302,14 +309,15 @@ def test_rewards_on_several_tokens_are_summed_and_go_backwards() -> None:
 
 @pytest.mark.parametrize("statistics", Statistics)
 @pytest.mark.parametrize("reward", [0.1, -0.5, 1 / 3, 0.7, 1e-3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equal_rewards_give_exactly_zero(statistics: str, reward: float, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equal_rewards_give_exactly_zero(statistics: str, reward: float, dtype: str) -> None:
     # The mean of n times 0.1 is not always 0.1 in floating point: not for 3, 7, 9 and 19 in double precision.
     for rows in (2, 3, 7, 9, 10, 19, 49):
-        rewards_BT, mask_BT = on_last_tokens([reward] * rows, [1 + row % 5 for row in range(rows)], dtype)
+        lengths = [1 + row % 5 for row in range(rows)]
+        rewards_BT, mask_BT = on_last_tokens([reward] * rows, lengths, getattr(torch, dtype))
         index = uids([("solve", "deduction")] * rows)
         advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm(statistics=statistics))
-        assert advantages_BT.dtype == dtype
+        assert advantages_BT.dtype == rewards_BT.dtype == getattr(torch, dtype)
         assert advantages_BT.eq(0).all()
 
 
@@ -465,15 +473,15 @@ def test_constant_added_to_one_cell_changes_nothing(
     torch.testing.assert_close(advantages_BT, expected_BT, atol=1e-9, rtol=0)
 
 
-@given(batches(), MODES, st.sampled_from([torch.bool, torch.int64, torch.float32]))
+@given(batches(), MODES, st.sampled_from(["bool", "int64", "float32"]))
 @PROPERTY
 def test_type_of_the_mask_changes_nothing(
-    batch: tuple[torch.Tensor, torch.Tensor, list[tuple[str, str]]], mode: str, dtype: torch.dtype
+    batch: tuple[torch.Tensor, torch.Tensor, list[tuple[str, str]]], mode: str, dtype: str
 ) -> None:
     rewards_BT, mask_BT, cells = batch
     index, config = uids(cells), algorithm(statistics=mode)
     expected_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, config)
-    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT.to(dtype), index, config)
+    advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT.to(getattr(torch, dtype)), index, config)
     assert torch.equal(advantages_BT, expected_BT)
 
 
@@ -556,14 +564,14 @@ def test_verls_own_estimators_keep_their_names() -> None:
 
 
 def test_importing_again_registers_again() -> None:
-    again = importlib.reload(recipe.engine.estimator)
+    again = importlib.reload(estimator)
     assert core_algos.get_adv_estimator_fn("trr_plus_plus") is again.trr_plus_plus
 
 
 def test_name_taken_by_someone_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(core_algos.ADV_ESTIMATOR_REGISTRY, "trr_plus_plus", math.fsum)
     with pytest.raises(ValueError, match="already been registered"):
-        importlib.reload(recipe.engine.estimator)
+        importlib.reload(estimator)
 
 
 # Mistakes
