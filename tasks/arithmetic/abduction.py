@@ -49,7 +49,8 @@ class Abduction(ArithmeticKind):
             return Rejected.malformed("no-task")
         op, result = found[1], int(found[2])
         bound = self._bound(op)
-        if not self._lowest(op, bound) <= result <= self._highest(op, bound):
+        lowest, highest = self._results(op)
+        if not lowest <= result <= highest:
             return Rejected.malformed("result-out-of-range")
         if next(pairs(op, result, bound), None) is None:
             return Rejected.wrong("no-solution")
@@ -123,7 +124,7 @@ class Abduction(ArithmeticKind):
         if variant == "*":
             result = rng.randint(0, bound) * rng.randint(0, bound)
         else:
-            result = rng.randint(self._lowest(variant, bound), self._highest(variant, bound))
+            result = rng.randint(*self._results(variant))
         by_digits: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for pair in pairs(variant, result, bound):
             by_digits[len(str(min(pair)))].append(pair)
@@ -137,13 +138,10 @@ class Abduction(ArithmeticKind):
     def _bound(self, op: str) -> int:
         return self._product_maximum if op == "*" else self._maximum
 
-    @staticmethod
-    def _lowest(op: str, bound: int) -> int:
-        return -bound if op == "-" else 0
-
-    @staticmethod
-    def _highest(op: str, bound: int) -> int:
-        return {"+": 2 * bound, "-": bound, "*": bound * bound}[op]
+    def _results(self, op: str) -> tuple[int, int]:
+        """Smallest and largest result of two operands inside the bounds."""
+        bound = self._bound(op)
+        return {"+": (0, 2 * bound), "-": (-bound, bound), "*": (0, bound * bound)}[op]
 
 
 def pairs(op: str, result: int, bound: int) -> Iterator[tuple[int, int]]:

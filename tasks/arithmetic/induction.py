@@ -36,13 +36,7 @@ RULES: dict[str, Callable[[int, int], int]] = {
     "difference_squared": lambda a, b: (a - b) ** 2,
 }
 
-FORMULAS = {
-    "a+b": "addition",
-    "a-b": "subtraction",
-    "a*b": "multiplication",
-    "a+b+1": "sum_plus_one",
-    "(a-b)^2": "difference_squared",
-}
+FORMULAS = dict(zip(RULES, ("a+b", "a-b", "a*b", "a+b+1", "(a-b)^2"), strict=True))
 """How a proposal may name a rule."""
 
 Example = tuple[int, int, int]
@@ -168,14 +162,14 @@ def _largest(payload: Payload) -> int:
 
 
 def _formula(payload: Payload) -> str:
-    return next(name for name, rule in FORMULAS.items() if rule == read_str(payload, "rule"))
+    return FORMULAS[read_str(payload, "rule")]
 
 
 def read_examples(line: str) -> list[Example] | None:
     """Read a proposal: examples with their values, or a rule with pairs; None if it is neither."""
     by_rule = BY_RULE.fullmatch(line)
     if by_rule is not None:
-        rule = RULES[FORMULAS[by_rule[1]]]
+        rule = next(RULES[name] for name, formula in FORMULAS.items() if formula == by_rule[1])
         found = [(int(a), int(b)) for a, b in ONE_PAIR.findall(by_rule[2])]
         return [(a, b, rule(a, b)) for a, b in found]
     if PROPOSAL.fullmatch(line) is None:

@@ -46,11 +46,7 @@ class FilePack(TaskPack):
     """The committed file."""
 
     def __init__(self, held_out_path: str | None = None) -> None:
-        """Point the pack at its held-out set.
-
-        Args:
-            held_out_path: Another file in place of the committed one.
-        """
+        """Take another file in place of the committed one, if a path is given."""
         self._held_out_path = self.default_held_out_path if held_out_path is None else Path(held_out_path)
 
     @abstractmethod
@@ -67,7 +63,6 @@ class FilePack(TaskPack):
         return self._held_out_path
 
     def held_out(self) -> Sequence[TaskRecord]:
-        """See `TaskPack.held_out`."""
         return load(self._held_out_path, self.name, self.held_out_version)
 
 

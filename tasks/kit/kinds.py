@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar
 
-from tasks.contract import Accepted, Json, KindSpec, Outcome, Rejected, TaskRecord, Verdict
+from tasks.contract import Accepted, Json, KindSpec, Rejected, TaskRecord, Verdict
 from tasks.kit.form import TERSE_REFERENCES, TERSE_REQUEST, Form, FormPack
 from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import check_bool
@@ -166,18 +166,14 @@ class KindsPack(FormPack[Payload, str]):
     def __init__(
         self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None, completes: bool = False
     ) -> None:
-        """Build the pack out of its kinds, by name and in order, each built for the style of these knobs.
+        """Build the pack out of its kinds.
 
         Args:
-            kinds: The kinds.
-            terse: Prompts without instructions, for a model that was trained on them. A byte-level model
-                spends most of its time on reading, so this makes it several times faster.
+            kinds: The kinds, by name and in order, built for the `Style` of these knobs.
+            terse: Ask in `Style.TERSE`. A byte-level model spends most of its time on reading, so this makes
+                it several times faster.
             held_out_path: Another held-out set in place of the committed one.
-            completes: Prompts stop where a model is to go on, and the first line of its response counts: it
-                goes on after that. Of no account with terse prompts.
-
-        Raises:
-            ValueError: `terse` is no truth value.
+            completes: Ask in `Style.BASE`, unless terse.
         """
         check_bool("terse", terse)
         super().__init__(held_out_path)
@@ -254,6 +250,9 @@ def seed_records(name: str, kind: Kind) -> list[TaskRecord]:
     return records
 
 
+# Names that packs by others import from here.
+malformed, wrong = Rejected.malformed, Rejected.wrong
+
 _TWINS = {
     Style.CHAT: {},
     Style.BASE: {"question": "completion"},
@@ -277,13 +276,3 @@ def _in_style(kind: Kind, style: Style) -> Kind:
     vars(styled).update(methods)
     vars(styled).update({name: getattr(kind, twin, methods[name]) for name, twin in _TWINS[style].items()})
     return styled
-
-
-def malformed(reason: str) -> Rejected:
-    """A proposal outside the grammar."""
-    return Rejected(Outcome.MALFORMED, reason)
-
-
-def wrong(reason: str) -> Rejected:
-    """A proposal that fits the grammar and is no task."""
-    return Rejected(Outcome.WRONG, reason)

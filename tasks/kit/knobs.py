@@ -2,7 +2,9 @@
 
 It is the one place that says what a pack can be set to. Its defaults are those of `conf/pack/<name>.yaml` and
 its docstrings the table in docs/ (`knob_table`); tests hold them equal. Its `__post_init__` refuses a value
-that a knob cannot have, by the knob's name. `takes_knobs` makes the fields a constructor's keyword arguments.
+that a knob cannot have. `takes_knobs` makes the fields a constructor's keyword arguments.
+
+The `check_` functions raise ValueError, one line that names the knob, what it may be and what it is.
 """
 
 from __future__ import annotations
@@ -27,11 +29,7 @@ _Knobs = TypeVar("_Knobs")
 
 @dataclass(frozen=True, kw_only=True)
 class Knobs:
-    """Knobs of every pack with committed held-out sets and prompts for a model that was trained on them.
-
-    Raises:
-        ValueError: A knob has a value it cannot have; so do all classes below.
-    """
+    """Knobs of every pack with committed held-out sets and prompts for a model that was trained on them."""
 
     terse: bool = False
     """Prompts without instructions, for a model that was trained on them; `terse_prompts=true` sets it."""
@@ -129,41 +127,25 @@ def knob_table(knobs: type[Any]) -> str:
 
 
 def check_bool(knob: str, value: object) -> None:
-    """Refuse what is no truth value.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Refuse what is no truth value."""
     if not isinstance(value, bool):
         raise ValueError(f"pack.{knob} must be true or false; got {value!r}")
 
 
 def check_count(knob: str, value: object, low: int, high: int) -> None:
-    """Refuse what is no integer from `low` to `high`.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Refuse what is no integer from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"pack.{knob} must be an integer from {low} to {high}; got {value!r}")
 
 
 def check_choice(knob: str, value: object, known: Sequence[str]) -> None:
-    """Refuse what is none of `known`.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Refuse what is none of `known`."""
     if value not in list(known):
         raise ValueError(f"pack.{knob} must be one of {', '.join(known)}; got {value!r}")
 
 
 def check_choices(knob: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Return what is chosen out of `known`, in that order.
-
-    Raises:
-        ValueError: It is no list, or empty, or has an unknown or a repeated item.
-    """
+    """Return what is chosen out of `known`, in that order: a list of one at least, none of them twice."""
     found = list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else []
     # `in`, not a set: an item may be a list, by one bracket too many.
     if not found or any(item not in known or found.count(item) > 1 for item in found):
@@ -172,11 +154,7 @@ def check_choices(knob: str, chosen: Sequence[str], known: Sequence[str]) -> tup
 
 
 def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:
-    """Return the configuration of the sandbox.
-
-    Raises:
-        ValueError: There is no such key, or it has a value it cannot have.
-    """
+    """Return the configuration of the sandbox with these keys."""
     known = [field.name for field in fields(SandboxConfig)]
     for key in keys:
         if key not in known:
@@ -188,11 +166,7 @@ def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:
 
 
 def check_limits(time_limit_s: float, memory_mb: int, result_bytes: int) -> Limits:
-    """Return what a run may use: CPU seconds, MiB of memory, and bytes of a result.
-
-    Raises:
-        ValueError: A limit is outside the range that the sandbox allows.
-    """
+    """Return what a run may use: CPU seconds, MiB of memory, and bytes of a result."""
     check_count("memory_mb", memory_mb, 96, 16_384)
     if isinstance(time_limit_s, bool) or not isinstance(time_limit_s, int | float):
         raise ValueError(f"pack.time_limit_s must be a number; got {time_limit_s!r}")

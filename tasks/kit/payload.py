@@ -1,4 +1,7 @@
-"""Typed reads of a record's payload, which is JSON and may come from a file."""
+"""Typed reads of a record's payload, which is JSON and may come from a file.
+
+All raise ValueError where the field is missing or of another type.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,7 @@ Payload = Mapping[str, Json]
 
 
 def read_int(payload: Payload, field: str) -> int:
-    """Return the integer under `field`.
-
-    Raises:
-        ValueError: The field is missing or is no integer.
-    """
+    """Return the integer under `field`."""
     value = payload.get(field)
     # bool is a subclass of int, and `true` in a file is no number.
     if isinstance(value, bool) or not isinstance(value, int):
@@ -23,11 +22,7 @@ def read_int(payload: Payload, field: str) -> int:
 
 
 def read_str(payload: Payload, field: str) -> str:
-    """Return the string under `field`.
-
-    Raises:
-        ValueError: The field is missing or is no string.
-    """
+    """Return the string under `field`."""
     value = payload.get(field)
     if not isinstance(value, str):
         raise ValueError(f"payload field {field!r} must be a string; got {value!r}")
@@ -35,11 +30,7 @@ def read_str(payload: Payload, field: str) -> str:
 
 
 def read_pair(value: Json) -> tuple[int, int]:
-    """Return a JSON list of two integers as a pair.
-
-    Raises:
-        ValueError: It is not a list of two integers.
-    """
+    """Return a JSON list of two integers as a pair."""
     if isinstance(value, list) and len(value) == 2:
         first, second = value
         if isinstance(first, int) and isinstance(second, int):
@@ -48,11 +39,7 @@ def read_pair(value: Json) -> tuple[int, int]:
 
 
 def read_pairs(payload: Payload, field: str) -> list[tuple[int, int]]:
-    """Return the list of integer pairs under `field`.
-
-    Raises:
-        ValueError: The field is missing or is no list of integer pairs.
-    """
+    """Return the list of integer pairs under `field`."""
     value = payload.get(field)
     if not isinstance(value, list):
         raise ValueError(f"payload field {field!r} must be a list; got {value!r}")

@@ -63,9 +63,6 @@ class Inverse(Unknown):
     def congruence(self, payload: Payload) -> str:
         return self._render(read_int(payload, self._known), read_int(payload, "p"))
 
-    def demand(self, payload: Payload) -> str:
-        return self.letter
-
     def is_right(self, payload: Payload, answer: int) -> bool:
         """Any number that is congruent to the inverse is right."""
         return answer * read_int(payload, self._known) % read_int(payload, "p") == 1

@@ -43,9 +43,9 @@ class Unknown(Kind):
     def congruence(self, payload: Payload) -> str:
         """The task's congruence or congruences, with the letter in the place of the unknown."""
 
-    @abstractmethod
     def demand(self, payload: Payload) -> str:
         """What the solver is told to find."""
+        return self.letter
 
     @abstractmethod
     def is_right(self, payload: Payload, answer: int) -> bool:
