@@ -13,7 +13,7 @@ Suffixes of tensors: B responses, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -121,13 +121,14 @@ def normalize_tokens(returns_BT: torch.Tensor, mask_BT: torch.Tensor, scale: Sca
     return masked_whiten(returns_BT, mask_BT)
 
 
-def _running_means(config: DictConfig, scale: Scale) -> DictConfig | None:
-    """The baselines that the trainer carries over, by cell; None where the batch decides them."""
+def _running_means(config: DictConfig, scale: Scale) -> Mapping[str, float] | None:
+    """The baselines that self-play carries over, by cell; None where the batch decides them."""
     if _read_choice(config, "trr.baseline", Baseline.CELL_MEAN) is Baseline.CELL_MEAN:
         return None
     if scale is not Scale.NONE:
         raise ValueError(f"algorithm.trr.scale must be none with baseline=running-mean; got {scale}")
-    return config.trr.running_means
+    baselines: Mapping[str, float] = config.trr.running_means
+    return baselines
 
 
 # verl refuses a second function under a registered name. Reloading this module makes a new function.
@@ -135,8 +136,8 @@ if ESTIMATOR_NAME in ADV_ESTIMATOR_REGISTRY and ADV_ESTIMATOR_REGISTRY[ESTIMATOR
     del ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME]
 
 
-@register_adv_est(ESTIMATOR_NAME)
-@torch.no_grad()
+@register_adv_est(ESTIMATOR_NAME)  # type: ignore[untyped-decorator]
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def trr_plus_plus(
     token_level_rewards: torch.Tensor,
     response_mask: torch.Tensor,
