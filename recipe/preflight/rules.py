@@ -133,9 +133,7 @@ TYPES: dict[str, Sequence[str]] = {
     f"{ROLLOUT}.dtype": tuple(ROLLOUT_DTYPES),
     # Types that have a size here; verl and vLLM refuse most others much later.
     f"{FSDP}.model_dtype": tuple(memory.BYTES),
-    f"{FSDP}.mixed_precision.param_dtype": tuple(memory.BYTES),
-    f"{FSDP}.mixed_precision.reduce_dtype": tuple(memory.BYTES),
-    f"{FSDP}.mixed_precision.buffer_dtype": tuple(memory.BYTES),
+    **{f"{FSDP}.mixed_precision.{of}_dtype": tuple(memory.BYTES) for of in ("param", "reduce", "buffer")},
 }
 """Likewise, of what memory is worked out from."""
 
@@ -231,17 +229,11 @@ def values(setup: Setup) -> Iterator[str]:
 
 
 @rule()
-def oversampling(setup: Setup) -> Iterator[str]:
-    """There is nothing to choose from without proposals."""
-    azr = setup.config.azr
+def counts(setup: Setup) -> Iterator[str]:
+    """Replay and a choice among proposals need proposals; the buffer holds what the first step draws."""
+    azr, target = setup.config.azr, setup.config.azr.seeding.target
     if azr.oversample < 1 or (azr.oversample > 1 and not azr.propose):
         yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
-
-
-@rule()
-def replay(setup: Setup) -> Iterator[str]:
-    """Replay is beside the attempts at proposals, and only there."""
-    azr = setup.config.azr
     if azr.replay_per_kind and azr.solve_on != SolveOn.ATTEMPTS:
         yield (
             f"azr.replay_per_kind={azr.replay_per_kind} is read with azr.solve_on=attempts only; "
@@ -252,12 +244,6 @@ def replay(setup: Setup) -> Iterator[str]:
             "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
             f"got {azr.replay_per_kind}"
         )
-
-
-@rule()
-def seeding(setup: Setup) -> Iterator[str]:
-    """The buffer holds what seeding finds, and what the first step draws."""
-    azr, target = setup.config.azr, setup.config.azr.seeding.target
     if target > azr.buffer_capacity:
         yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
     if setup.plan.trains_attempts:
@@ -449,8 +435,8 @@ def _check_checkpoint(folder: Path, pack: TaskPack) -> None:
 
 
 @rule()
-def pack_seeds(setup: Setup) -> Iterator[str]:
-    """Seeds differ from each other and from what is held out."""
+def pack(setup: Setup) -> Iterator[str]:
+    """Its seeds differ from each other and from what is held out; a vote takes two; it knows difficulty."""
     pack = setup.pack
     seeds = [pack.task_key(record) for record in pack.seeds()]
     twice = len(seeds) - len(set(seeds))
@@ -460,27 +446,25 @@ def pack_seeds(setup: Setup) -> Iterator[str]:
     if shared:
         yield f"the pack {pack.name} must hold out no seed; {len(shared)} are, such as {shared}"[:300]
 
-
-@rule()
-def votes(setup: Setup) -> Iterator[str]:
-    """A vote takes two."""
-    attempts, pack = setup.config.azr.attempts_per_record, setup.pack
+    attempts = setup.config.azr.attempts_per_record
     if attempts < 2 and pack.resolves:
         yield (
             f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts "
             f"at them resolve; got {attempts}"
         )
 
-
-@rule()
-def prompts_of_a_step(setup: Setup) -> Iterator[str]:
-    """They follow from other keys (`recipe.config.finalize`)."""
-    given, kinds = setup.config.data.train_batch_size, len(setup.pack.kinds)
+    given, kinds = setup.config.data.train_batch_size, len(pack.kinds)
     prompts = setup.plan.prompts * kinds
     if given not in (None, prompts):
         yield (
             f"data.train_batch_size must be left alone: {kinds} kinds and azr.proposals_per_kind="
             f"{setup.config.azr.proposals_per_kind} make {prompts} prompts a step; got {given}"
+        )
+    by_difficulty = setup.config.algorithm.trr.cells == Cells.ROLE_DIFFICULTY
+    if by_difficulty and not all(pack.difficulty(seed) for seed in pack.seeds()):
+        yield (
+            "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
+            f"{pack.name} does not"
         )
 
 
@@ -509,16 +493,6 @@ def bonus_terms(setup: Setup) -> Iterator[str]:
         if name not in known:
             has = ", ".join(known) or "none"
             yield f"azr.bonus.terms.{name} is no feature of the pack {pack.name}; it has {has}"
-
-
-@rule(applies=lambda config: bool(config.algorithm.trr.cells == Cells.ROLE_DIFFICULTY))
-def cells_by_difficulty(setup: Setup) -> Iterator[str]:
-    """A pack need not say how hard its tasks are."""
-    if not all(setup.pack.difficulty(seed) for seed in setup.pack.seeds()):
-        yield (
-            "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
-            f"{setup.pack.name} does not"
-        )
 
 
 # ------------------------------ Ray ------------------------------
@@ -598,10 +572,7 @@ def packages(setup: Setup) -> Iterator[str]:
         elif not package.fits:
             yield f"{package.name} must be {package.wanted}; {package.installed} is installed. Run {install}"
 
-
-@rule(refuses=False)
-def flash_attention(setup: Setup) -> Iterator[str]:
-    """It is not among the locked packages."""
+    # Not among the locked packages
     attention = setup.config.actor_rollout_ref.model.override_config.get("attn_implementation", "")
     if attention.startswith("flash_attention") and machine.installed_version("flash-attn") is None:
         yield (

@@ -201,9 +201,9 @@ def test_package_of_another_version_is_told(config: DictConfig, monkeypatch: pyt
 
 
 def test_flash_attention_has_to_be_installed_where_it_is_asked_for(config: DictConfig) -> None:
-    assert told(rules.flash_attention, config) == []
+    assert told(rules.packages, config) == []
     change(config, {"actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2"})
-    (problem,) = told(rules.flash_attention, config)
+    (problem,) = told(rules.packages, config)
     assert "needs the package flash-attn" in problem
 
 
