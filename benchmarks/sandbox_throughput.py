@@ -24,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -192,30 +193,26 @@ def measure_wasm() -> None:
 def measure_fork() -> None:
     """Measure the backend "fork" and print."""
     programs, short = make_programs(NUM_PROGRAMS), make_programs(NUM_PROGRAMS, [ONE_LINE])
-    rates: dict[str, list[float]] = {}
-
-    def note(name: str, value: float) -> None:
-        rates.setdefault(name, []).append(value)
-
+    rates: dict[str, list[float]] = defaultdict(list)
     with ForkSandbox(1) as one, ForkSandbox(2) as two:
         print(one.capabilities().summary())
         run_side_by_side(two, programs[:20])
         few = programs[: NUM_PROGRAMS // 3]
         for _ in range(NUM_ROUNDS):
-            note("sandbox", rate(len(programs), lambda: run_sandbox(one, programs, 1)))
-            note("fresh", rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH])))
-            note("short", rate(len(short), lambda: run_sandbox(one, short, 1)))
-            note("fresh short", rate(NUM_FRESH, lambda: run_fresh(short[:NUM_FRESH])))
-            note(
-                "sandbox CPU",
-                cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), one.worker_pids()),
+            rates["sandbox"].append(rate(len(programs), lambda: run_sandbox(one, programs, 1)))
+            rates["fresh"].append(rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH])))
+            rates["short"].append(rate(len(short), lambda: run_sandbox(one, short, 1)))
+            rates["fresh short"].append(rate(NUM_FRESH, lambda: run_fresh(short[:NUM_FRESH])))
+            zygotes = one.worker_pids()
+            rates["sandbox CPU"].append(
+                cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), zygotes)
             )
-            note("fresh CPU", cpu_rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH]), []))
-            note("sixteen", rate(len(few) * NUM_INPUTS, lambda: run_sandbox(one, few, NUM_INPUTS)))
-            note("one zygote", rate(len(programs), lambda: run_side_by_side(one, programs)))
-            note("two zygotes", rate(len(programs), lambda: run_side_by_side(two, programs)))
-        note("loops", rate(NUM_WITH_LOOPS, lambda: run_side_by_side(one, with_loops())))
-    note("worker", rate(NUM_WITH_LOOPS, lambda: run_reused_worker(with_loops())))
+            rates["fresh CPU"].append(cpu_rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH]), []))
+            rates["sixteen"].append(rate(len(few) * NUM_INPUTS, lambda: run_sandbox(one, few, NUM_INPUTS)))
+            rates["one zygote"].append(rate(len(programs), lambda: run_side_by_side(one, programs)))
+            rates["two zygotes"].append(rate(len(programs), lambda: run_side_by_side(two, programs)))
+        rates["loops"].append(rate(NUM_WITH_LOOPS, lambda: run_side_by_side(one, with_loops())))
+    rates["worker"].append(rate(NUM_WITH_LOOPS, lambda: run_reused_worker(with_loops())))
     median = {name: statistics.median(values) for name, values in rates.items()}
     rows = [
         ("one input a program, against a fresh interpreter", "sandbox", "fresh", 8.0),

@@ -188,3 +188,9 @@ def to_line(text: str) -> str:
     """Make one printable, encodable line of a program's words."""
     line = " ".join(text[:MAX_ERROR_CHARS].split())
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def last_line(stderr: bytes) -> str:
+    """What a process of ours said last, which tells more than that it failed; "" if it said nothing."""
+    said = stderr[-500:].decode("utf-8", "replace").strip().splitlines()
+    return said[-1].strip() if said else ""

@@ -78,7 +78,6 @@ class Limits:
     depth: int = 40
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         _check("cpu_s", self.cpu_s, 0.01, 3600.0)
         _check("wall_s", self.wall_s, self.cpu_s, 4 * 3600.0)
         _check("memory_mb", self.memory_mb, 96, 1 << 20)
@@ -199,11 +198,9 @@ class Sandbox(ABC):
         """End all processes. A second call does nothing."""
 
     def __enter__(self) -> Self:
-        """Return the sandbox itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the sandbox."""
         self.close()

@@ -149,12 +149,13 @@ def _rebuild(node: ast.expr, depth: int) -> object:
 def _rebuild_set(node: ast.Call, depth: int) -> object:
     """Rebuild `set()`, `frozenset()` and `frozenset({...})`."""
     name = node.func.id if isinstance(node.func, ast.Name) else ""
-    if name not in ("set", "frozenset") or node.keywords:
-        raise LiteralError("a call is not a literal")
-    if not node.args:
-        return set() if name == "set" else frozenset()
-    if name == "frozenset" and len(node.args) == 1 and isinstance(node.args[0], ast.Set):
-        return frozenset([_rebuild(item, depth) for item in node.args[0].elts])
+    match name, node.args + node.keywords:
+        case "set", []:
+            return set()
+        case "frozenset", []:
+            return frozenset()
+        case "frozenset", [ast.Set(elts=items)]:
+            return frozenset([_rebuild(item, depth) for item in items])
     raise LiteralError("a call is not a literal")
 
 

@@ -20,10 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
-from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, run_calls
+from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, last_line, run_calls
 from tasks.sandbox.contract import Call, Capabilities, Limits, Program, Sandbox, SandboxUnavailable
 
-NUM_TRIES = 2
 NUM_HASH_SEEDS = 2
 START_S = 60.0
 MARGIN_S = 10.0
@@ -67,8 +66,7 @@ class Worker(ABC):
             except (OSError, EOFError) as error:
                 self._end()
                 # It is gone, so this ends.
-                said = stderr.read()[-500:].decode("utf-8", "replace").strip().splitlines()
-                words = said[-1].strip() if said else str(error) or "it said nothing"
+                words = last_line(stderr.read()) or str(error) or "it said nothing"
                 raise BackendFailure(f"a process did not start: {words}") from error
 
     def kill(self) -> None:
@@ -178,21 +176,19 @@ class SlotSandbox(Sandbox, Generic[W]):
             raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
         self._check_open()
         canonical, bounds = canonical_inputs(inputs), limits or Limits()
-        number = hash_seed % self.workers_per_slot
         slot = self._free.get()
 
         def try_inputs(rest: list[str]) -> Try:
             """Run inputs in one process; on a failure of the machinery once more, in a new one."""
-            for tries_left in reversed(range(NUM_TRIES)):
-                try:
-                    worker = self._ready(slot, number)
-                    return worker.run(program, rest, bounds, hash_seed)
-                except BackendFailure as failure:
-                    self._discard(slot, number)
-                    if not tries_left:
-                        raise
-                    _log.warning("a program is run again in a new process: %s", failure)
-            raise AssertionError("the loop above returns or raises")
+
+            def once() -> Try:
+                return self._run_in(slot, program, rest, bounds, hash_seed)
+
+            try:
+                return once()
+            except BackendFailure as failure:
+                _log.warning("a program is run again in a new process: %s", failure)
+                return once()
 
         try:
             return run_calls(try_inputs, canonical, bounds)
@@ -214,14 +210,25 @@ class SlotSandbox(Sandbox, Generic[W]):
         if self._closed:
             raise RuntimeError("the sandbox is closed")
 
-    def _ready(self, slot: list[W | None], number: int) -> W:
-        """The process of this number in a slot, started anew if need be."""
+    def _run_in(
+        self, slot: list[W | None], program: Program, inputs: list[str], limits: Limits, hash_seed: int
+    ) -> Try:
+        """Run inputs in the process of a slot that knows the hash seed; if that fails, it is used no more."""
+        number = hash_seed % self.workers_per_slot
         worker = slot[number]
-        if worker is None:
-            worker = slot[number] = self._spawn(number)
-            worker.wait_until_ready()
-        self._check_before_run(worker)
-        return worker
+        try:
+            if worker is None:
+                worker = slot[number] = self._spawn(number)
+                worker.wait_until_ready()
+            self._check_before_run(worker)
+            return worker.run(program, inputs, limits, hash_seed)
+        except BackendFailure:
+            slot[number] = None
+            if worker is not None:
+                worker.kill()
+                with self._lock:
+                    self._live.discard(worker)
+            raise
 
     def _spawn(self, number: int) -> W:
         with self._lock:
@@ -229,14 +236,6 @@ class SlotSandbox(Sandbox, Generic[W]):
             worker = self._start(number)
             self._live.add(worker)
             return worker
-
-    def _discard(self, slot: list[W | None], number: int) -> None:
-        worker = slot[number]
-        slot[number] = None
-        if worker is not None:
-            worker.kill()
-            with self._lock:
-                self._live.discard(worker)
 
     def _end_workers(self) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tasks.sandbox.calls import last_line
 from tasks.sandbox.contract import SandboxUnavailable
 
 NUM_IMAGES = 2
@@ -64,8 +65,9 @@ def ensure_images() -> list[Path]:
                 if not folder.is_dir():
                     _build(folder)
     except (OSError, subprocess.SubprocessError) as error:
+        said = last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else ""
         raise SandboxUnavailable(
-            f"the image of sandbox.backend=wasm cannot be built: {_words(error)}"
+            f"the image of sandbox.backend=wasm cannot be built: {said or error}"
         ) from error
     return [folder / f"{number}.cwasm" for number in range(NUM_IMAGES)]
 
@@ -150,11 +152,3 @@ def _run_step(folder: Path, arguments: list[str]) -> None:
         timeout=BUILD_S,
         check=True,
     )
-
-
-def _words(error: OSError | subprocess.SubprocessError) -> str:
-    """One line about a failure; what a child said last tells more than that it failed."""
-    said: list[str] = []
-    if isinstance(error, subprocess.CalledProcessError):
-        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
-    return said[-1].strip() if said else str(error)

@@ -51,6 +51,7 @@ class _Clock:
         self._lock = threading.Lock()
         self._running = threading.Event()
         self._cpu_end = self._wall_end = 0.0
+        self._limits = Limits()
         self._missed = ""
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -59,11 +60,11 @@ class _Clock:
         with self._lock:
             self._cpu_end = time.process_time() + limits.cpu_s
             self._wall_end = time.monotonic() + limits.wall_s
-            self._missed = ""
+            self._limits, self._missed = limits, ""
             self._running.set()
 
     def stop(self) -> str:
-        """The run is over; nothing is interrupted any more. Return "cpu" or "wall" if it was, else ""."""
+        """The run is over; nothing is interrupted any more. Return which limit it missed, "" if none."""
         with self._lock:
             self._running.clear()
             return self._missed
@@ -75,9 +76,9 @@ class _Clock:
                 if not self._running.is_set() or self._missed:
                     continue
                 if time.process_time() >= self._cpu_end:
-                    self._missed = "cpu"
+                    self._missed = f"more than {self._limits.cpu_s:g} s of CPU time"
                 elif time.monotonic() >= self._wall_end:
-                    self._missed = "wall"
+                    self._missed = f"more than {self._limits.wall_s:g} s by the clock"
                 if self._missed:
                     self._engine.increment_epoch()
 
@@ -132,11 +133,7 @@ class Instance:
             finally:
                 missed = self._clock.stop()
         if status is CallStatus.CRASHED and missed:
-            status = CallStatus.TIMEOUT
-            limit = (
-                f"{limits.cpu_s:g} s of CPU time" if missed == "cpu" else f"{limits.wall_s:g} s by the clock"
-            )
-            error = f"more than {limit}"
+            status, error = CallStatus.TIMEOUT, missed
         elif status is CallStatus.CRASHED and error == EXIT:
             status, error = CallStatus.EXITED, "the program ended itself"
         ending = Ending(status, error, round((time.process_time() - started) * 1000))
