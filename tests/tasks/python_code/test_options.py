@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import asdict
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from recipe.config import CONF, register
-from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
-from tasks.kit.knobs import knob_defaults, knob_table
+from tasks.contract import Accepted, Outcome, PackUnavailableError, Rejected, TaskRecord
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
 from tasks.python_code.composite import choose_given, define_given, ramp
 from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import Example, to_record
 from tasks.registry import load_pack
-from tasks.sandbox import SandboxConfig
+from tasks.sandbox import SandboxUnavailable
 
 
 def deduction(program: str, argument: str = "2", output: str = "2") -> TaskRecord:
@@ -35,17 +30,6 @@ def proposal(program: str, argument: str = "1") -> str:
 def prompt(pack: PythonCodePack, kind: str, references: list[TaskRecord]) -> str:
     """A proposer's prompt."""
     return pack.propose_prompt(kind, references, random.Random(0))[0]["content"]
-
-
-def test_file_and_docs_are_those_of_the_knobs() -> None:
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = OmegaConf.to_container(compose("azr", ["pack=python_code"]).pack, resolve=True)
-    assert isinstance(config, dict)
-    assert config.pop("_target_") == "tasks.python_code.PythonCodePack"
-    assert config == knob_defaults(PythonCodeKnobs) | {"sandbox": asdict(SandboxConfig())}
-    page = CONF.parent / "docs" / "python_code.md"
-    assert knob_table(PythonCodeKnobs) in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -286,3 +270,16 @@ def test_prompt_and_check_agree_at_every_step() -> None:
         assert refused if asked[-1] else isinstance(found, Accepted)
     # The same references are asked from some step on, and then for good.
     assert asked == sorted(asked) and not asked[2] and asked[12]
+
+
+def test_a_machine_with_a_sandbox_passes() -> None:
+    PythonCodePack().require_available()
+
+
+def test_a_machine_without_one_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(config: object) -> None:
+        raise SandboxUnavailable("this kernel refuses seccomp filters; choose one: ...")
+
+    monkeypatch.setattr("tasks.execution.open_sandbox", refuse)
+    with pytest.raises(PackUnavailableError, match="refuses seccomp filters; choose one"):
+        PythonCodePack().require_available()

@@ -165,7 +165,7 @@ def test_other_lines_are_malformed(kind: str, response: str, reason: str) -> Non
         ("f(x)=x;f(1,2)", "raises"),
     ],
 )
-def test_terse_programs_pass_the_same_admission(response: str, reason: str) -> None:
+def test_terse_programs_are_checked_alike(response: str, reason: str) -> None:
     assert accept("deduction", response) == Rejected(Outcome.WRONG, reason)
 
 
