@@ -52,6 +52,7 @@ WALLS = [
         anywhere=(*STACK, *CONFIGURATION, "recipe", "~recipe.selfplay"),
         loaded=(*STACK, *CONFIGURATION),
     ),
+    Wall("a step is driven without the stack", ("recipe.engine.driver",), loaded=(*STACK, *CONFIGURATION)),
     Wall("a run's folder knows nobody", ("recipe.run",), anywhere=(*OURS, *STACK, "~recipe.run")),
     Wall(
         "what is checked before a start loads no stack and does not know the engine",
@@ -229,6 +230,10 @@ PLANTED = {
         ("recipe.selfplay.planted", "from recipe.engine.trainer import AzrTrainer"),
         ("recipe.selfplay.planted", "from recipe import config"),
         ("tasks.contract", "import omegaconf"),
+    ],
+    "a step is driven without the stack": [
+        ("recipe.engine.driver", "from recipe.engine.trainer import AzrTrainer"),
+        ("recipe.run.files", "import ray"),
     ],
     "a run's folder knows nobody": [
         ("recipe.run.planted", "from recipe.selfplay.ledger import LedgerLine"),

@@ -145,7 +145,7 @@ def held_out_metrics(
         groups: Groups of each item, joined by `GROUP_MARK`: its kind, unless the pack has others.
         correct: 1.0 where the item was solved, else 0.0.
         well_formed: 1.0 where the answer fitted the grammar, else 0.0.
-        num_failed: Items that got no response: left out above, and told of.
+        num_failed: Items that got no response: left out above, and reported.
         sampled: Share of right ones among the item's sampled attempts; empty where there were none.
         num_samples: Sampled attempts at each item, the k of mean@k.
     """

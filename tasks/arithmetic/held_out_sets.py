@@ -31,7 +31,7 @@ class Tier:
     """Deductions of one difficulty.
 
     Attributes:
-        name: What results are told by.
+        name: What results are reported by.
         low: Smallest operand.
         high: Largest operand.
         counts: Tasks by operation, for each of the sets that have tiers.

@@ -37,7 +37,7 @@ PROMPTS = (Style.CHAT.value, Style.BASE.value)
 MOST_REFERENCES = 8
 
 OPERATION_GROUPS = {"+": "op-sum", "-": "op-difference", "*": "op-product", "/": "op-quotient"}
-"""What held-out results are told by, beside kinds or tiers."""
+"""What held-out results are reported by, beside kinds or tiers."""
 
 MID_RANGE = "mid-range"
 """Feature: 1 if a deduction's first operand is in 5..15 or an abduction's result in 10..30, else 0."""

@@ -1,6 +1,6 @@
 """Cut a response into its answer and the fenced blocks inside, by one pass over its lines.
 
-Nothing is guessed: a response that lacks a tag or a block is told so by a reason, because a model learns a
+Nothing is guessed: a response that lacks a tag or a block is rejected with a reason, because a model learns a
 format that is asked for, and a lenient reader would make the solve rate count answers that training does not.
 """
 

@@ -1,6 +1,6 @@
 """Word problems made here: for seeds, for the tiny model's warm-up and for the held-out sets.
 
-Each story is told at length and in short, and its answer follows from its numbers by plain arithmetic.
+Each story has a long and a short wording, and its answer follows from its numbers by plain arithmetic.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Unknown(Kind):
         """The task's congruence or congruences, with the letter in the place of the unknown."""
 
     def demand(self, payload: Payload) -> str:
-        """What the solver is told to find."""
+        """What the solver is asked to find."""
         return self.letter
 
     @abstractmethod

@@ -167,7 +167,7 @@ def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, lim
     stdout, seconds = run.get("stdout"), run.get("execution_time")
     if not isinstance(stdout, str):
         raise BackendFailure("the answer has no stdout")
-    # The server does not tell CPU time; what it tells is an upper bound of it.
+    # The server does not report CPU time; what it reports is an upper bound of it.
     cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
     ending = _to_ending(run.get("status"), run.get("return_code"), cpu_ms, limits)
     lines = [line.removeprefix(marker) for line in stdout.split("\n") if line.startswith(marker)]
