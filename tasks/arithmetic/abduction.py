@@ -25,7 +25,6 @@ class Abduction(ArithmeticKind):
     """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds.
 
     Args:
-        style: How tasks are worded.
         maximum: Largest operand of sums and differences.
         product_maximum: Largest operand of products.
     """

@@ -29,7 +29,6 @@ class Deduction(IntegerKind):
     """`Calculate: 12 + 5 =`, answered by `17`.
 
     Args:
-        style: How tasks are worded.
         operations: Operations of proposals, out of `OPERATIONS` and in its order. Tasks of the others are
             stated and judged all the same.
         minimum: Smallest operand; 0 with `/`.

@@ -47,7 +47,6 @@ class Induction(IntegerKind):
     """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`.
 
     Args:
-        style: How tasks are worded.
         maximum: Largest operand.
     """
 

@@ -29,14 +29,7 @@ TEN = 10
 
 
 class ArithmeticKind(Kind):
-    """A kind about small whole numbers.
-
-    Args:
-        style: How tasks are worded. A terse answer begins with a colon, one with steps with a parenthesis.
-    """
-
-    def __init__(self, style: Style) -> None:
-        self._style = style
+    """A kind about small whole numbers; a terse answer begins with a colon, or with steps in parentheses."""
 
     @abstractmethod
     def answer(self, payload: Payload) -> str:

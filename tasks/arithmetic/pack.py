@@ -7,7 +7,7 @@ of self-play runs in minutes on a laptop. `docs/packs.md` has the grammar and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tasks.arithmetic.abduction import Abduction
@@ -86,13 +86,7 @@ class ArithmeticKnobs(Knobs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for knob in (
-            "deduction_max",
-            "deduction_product_max",
-            "abduction_max",
-            "abduction_product_max",
-            "induction_max",
-        ):
+        for knob in (each.name for each in fields(self) if each.name.endswith("_max")):
             check_count(knob, getattr(self, knob), SMALLEST_MAXIMUM, LARGEST_MAXIMUM)
         check_choices("operations", self.operations, OPERATIONS)
         self._check_minimum()

@@ -40,7 +40,7 @@ class Style(StrEnum):
 
 
 class Kind(ABC):
-    """One kind of task: its grammar, its checks, and its wording in the style that it was built for."""
+    """One kind of task: its grammar, its checks, and its wording in the style that it is built for."""
 
     num_references: int
     """Records of this kind that are shown in a proposer's prompt; one at most where it is terse."""
@@ -53,6 +53,9 @@ class Kind(ABC):
 
     seeds: Sequence[str]
     """Proposals that start the buffer. Valid under every setting of the knobs."""
+
+    def __init__(self, style: Style = Style.CHAT) -> None:
+        self._style = style
 
     @abstractmethod
     def parse(self, response: str) -> Payload | Rejected:
@@ -271,7 +274,8 @@ def _in_style(kind: Kind, style: Style) -> Kind:
     if style is Style.CHAT or not hasattr(kind, "terse_statement"):
         return kind
     # Bound to the kind itself, whose methods call each other by their first meaning.
-    methods = {name: getattr(kind, name) for name, each in vars(Kind).items() if inspect.isfunction(each)}
+    names = [name for name, each in vars(Kind).items() if inspect.isfunction(each) and name != "__init__"]
+    methods = {name: getattr(kind, name) for name in names}
     styled = copy.copy(kind)
     vars(styled).update(methods)
     vars(styled).update({name: getattr(kind, twin, methods[name]) for name, twin in _TWINS[style].items()})

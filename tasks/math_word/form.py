@@ -16,7 +16,7 @@ from tasks.kit.program import parse_program
 from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 from tasks.math_word import prompts
 from tasks.math_word.records import NEXT_SHOT, SHOTS, Draft, Verify, shot, shown_program
-from tasks.math_word.steps import work_out
+from tasks.math_word.stories import work_out
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
 SOLUTIONS = {Verify.PROGRAM: PROGRAM, Verify.CLAIMED: CLAIM}

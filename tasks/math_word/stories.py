@@ -5,13 +5,16 @@ Each story has a long and a short wording, and its answer follows from its numbe
 
 from __future__ import annotations
 
+import ast
+import operator
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from tasks.contract import TaskRecord
+from tasks.kit.program import parse_program
 from tasks.math_word.records import from_expression, problem
-from tasks.math_word.steps import work_out
 
 LARGEST_VALUE = 9_999
 """Of any step of a drawn problem."""
@@ -112,6 +115,13 @@ STORIES: Mapping[str, Story] = {
 }
 """Every story by its name."""
 
+_OPERATIONS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fraction]]] = {
+    ast.Add: ("+", operator.add),
+    ast.Sub: ("-", operator.sub),
+    ast.Mult: ("*", operator.mul),
+    ast.Div: ("/", operator.truediv),
+}
+
 _SEEDS = {
     "gift": {"name": "Ada", "item": "pens", "a": 12, "b": 7, "c": 4},
     "orchard": {"fruit": "plums", "name": "Ben", "a": 4, "b": 6, "c": 5, "d": 3},
@@ -139,9 +149,41 @@ def seed_problems(terse: bool) -> list[TaskRecord]:
     return [_tell(STORIES[story], terse, fields) for story, fields in _SEEDS.items()]
 
 
+def work_out(expression: str) -> list[tuple[str, int]] | None:
+    """Return the steps of an expression, innermost first: each an operation on two numbers, and its value.
+
+    Only sums, differences, products and quotients of integers have any; a model's programs run in a sandbox.
+    `(16 - 3) * 2` has the steps `("16 - 3", 13)` and `("13 * 2", 26)`.
+
+    Returns:
+        None where there are no such steps: another operation or constant, or a value that is no integer.
+    """
+    tree = parse_program(expression)
+    if isinstance(tree, str) or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+        return None
+    steps: list[tuple[str, int]] = []
+    return None if _work_out(tree.body[0].value, steps) is None else steps
+
+
 def _tell(template: Story, terse: bool, fields: Mapping[str, object]) -> TaskRecord:
     expression = template.expression.format(**fields)
     steps = work_out(expression)
     assert steps, expression
     question = (template.terse if terse else template.text).format(**fields)
     return problem(question, str(steps[-1][1]), from_expression(expression))
+
+
+def _work_out(node: ast.expr, steps: list[tuple[str, int]]) -> int | None:
+    if isinstance(node, ast.Constant):
+        return node.value if type(node.value) is int else None
+    if not isinstance(node, ast.BinOp) or type(node.op) not in _OPERATIONS:
+        return None
+    left, right = _work_out(node.left, steps), _work_out(node.right, steps)
+    sign, apply = _OPERATIONS[type(node.op)]
+    if left is None or right is None or (sign == "/" and right == 0):
+        return None
+    value = apply(Fraction(left), Fraction(right))
+    if value.denominator != 1:
+        return None
+    steps.append((f"{left} {sign} {right}", int(value)))
+    return int(value)

@@ -9,8 +9,7 @@ from tasks.contract import Json, Rejected
 from tasks.kit.kinds import Style
 from tasks.kit.payload import Payload, read_int
 from tasks.prime_inversion.grammar import read_congruences
-from tasks.prime_inversion.primes import is_prime
-from tasks.prime_inversion.unknown import Unknown, in_box
+from tasks.prime_inversion.unknown import Unknown, in_box, is_prime
 
 SEEDS = {
     "x": ((4, 7), (3, 11), (5, 13), (6, 17)),
@@ -24,7 +23,6 @@ class Inverse(Unknown):
 
     Args:
         letter: The unknown, x or y.
-        style: See `Unknown`; so are the others.
     """
 
     def __init__(self, letter: str, style: Style, max_prime: int, refuse_trivial: bool) -> None:

@@ -10,8 +10,7 @@ from tasks.contract import Json, Rejected
 from tasks.kit.kinds import Style
 from tasks.kit.payload import Payload, read_int, read_pairs
 from tasks.prime_inversion.grammar import read_congruences
-from tasks.prime_inversion.primes import is_prime, solving_primes
-from tasks.prime_inversion.unknown import Unknown, in_box
+from tasks.prime_inversion.unknown import Unknown, in_box, is_prime, solving_primes
 
 
 class Unique(StrEnum):
@@ -46,7 +45,6 @@ class Modulus(Unknown):
 
     Args:
         unique: What makes p unique.
-        style: See `Unknown`; so are the others.
     """
 
     letter = "p"

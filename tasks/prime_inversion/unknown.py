@@ -1,17 +1,17 @@
-"""What the three kinds have in common: one letter stands for an unknown number."""
+"""What the three kinds have in common: one letter stands for an unknown number; and primes below 10,000."""
 
 from __future__ import annotations
 
 import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from math import gcd, isqrt
 from typing import ClassVar
 
 from tasks.contract import Json, Verdict
 from tasks.kit.kinds import Kind, Style
 from tasks.kit.payload import Payload
 from tasks.prime_inversion.grammar import read_answer
-from tasks.prime_inversion.primes import primes_between
 
 BANDS = {"p 5-43": (5, 43), "p 44-199": (44, 199), "p 200-617": (200, 617)}
 """Lowest and highest modulus of the held-out set's bands."""
@@ -21,7 +21,6 @@ class Unknown(Kind):
     """A congruence with one number left out, to be found.
 
     Args:
-        style: How tasks are worded.
         max_prime: Largest modulus.
         refuse_trivial: Refuse tasks about 1 and p-1, which are their own inverses.
     """
@@ -35,7 +34,7 @@ class Unknown(Kind):
     """The unknown: x, y or p."""
 
     def __init__(self, style: Style, max_prime: int, refuse_trivial: bool) -> None:
-        self._style = style
+        super().__init__(style)
         self._max_prime = max_prime
         self._refuse_trivial = refuse_trivial
 
@@ -97,3 +96,20 @@ class Unknown(Kind):
 def in_box(text: str) -> str:
     """A text as LaTeX frames it."""
     return rf"\boxed{{{text}}}"
+
+
+def is_prime(number: int) -> bool:
+    """Whether `number` is a prime."""
+    return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
+
+
+def primes_between(lowest: int, highest: int) -> list[int]:
+    """The primes from `lowest` to `highest`, both included, rising."""
+    return [number for number in range(lowest, highest + 1) if is_prime(number)]
+
+
+def solving_primes(pairs: Sequence[tuple[int, int]], above: int, limit: int) -> list[int]:
+    """The primes p with `above` < p <= `limit` and x * y = 1 (mod p) for all pairs, rising."""
+    common = gcd(*(x * y - 1 for x, y in pairs))
+    divisors = (number for number in range(above + 1, limit + 1) if common % number == 0)
+    return [number for number in divisors if is_prime(number)]

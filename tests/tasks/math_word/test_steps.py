@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.math_word.steps import work_out
+from tasks.math_word.stories import work_out
 
 INTEGERS = st.integers(0, 99)
 EXPRESSIONS = st.recursive(

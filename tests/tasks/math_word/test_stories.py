@@ -13,8 +13,7 @@ from tasks.contract import Accepted
 from tasks.kit.held_out_file import build, render
 from tasks.math_word import MathWordPack
 from tasks.math_word.records import shown_program
-from tasks.math_word.steps import work_out
-from tasks.math_word.stories import STORIES, draw_story
+from tasks.math_word.stories import STORIES, draw_story, work_out
 
 PROMPT_BYTES = 224
 RESPONSE_BYTES = 64
