@@ -52,7 +52,14 @@ def define_given(programs: Sequence[str]) -> str:
 
     Each program as a whole becomes the body of its function, so that none can touch another's names.
     """
-    return "\n\n".join(_define(f"g_{number}", program) for number, program in enumerate(programs))
+    defined = []
+    for number, program in enumerate(programs):
+        tree = parse(f"def g_{number}(*args):\n    return {ENTRY}(*args)")
+        wrapper = tree.body[0]
+        assert isinstance(wrapper, ast.FunctionDef)
+        wrapper.body = [*parse(program).body, *wrapper.body]
+        defined.append(ast.unparse(tree))
+    return "\n\n".join(defined)
 
 
 def compose(program: str, given: Sequence[str], max_chars: int) -> str | Refusal:
@@ -72,11 +79,3 @@ def compose(program: str, given: Sequence[str], max_chars: int) -> str | Refusal
     if len(composite) > max_chars or isinstance(parse_program(composite), str):
         return Refusal("composite-too-big", False)
     return composite
-
-
-def _define(name: str, program: str) -> str:
-    tree = parse(f"def {name}(*args):\n    return {ENTRY}(*args)")
-    wrapper = tree.body[0]
-    assert isinstance(wrapper, ast.FunctionDef)
-    wrapper.body = [*parse(program).body, *wrapper.body]
-    return ast.unparse(tree)

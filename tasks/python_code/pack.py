@@ -22,16 +22,7 @@ from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES
 from tasks.python_code.grading import SHARE, Grader
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
-from tasks.python_code.records import (
-    ABDUCTION,
-    DEDUCTION,
-    ERROR,
-    INDUCTION,
-    KINDS,
-    Draft,
-    Task,
-    read_program,
-)
+from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Task
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
@@ -196,7 +187,7 @@ def _about_reference(draft: Draft, references: Sequence[TaskRecord]) -> Draft | 
     """
     if not references:
         return draft if draft.program else Rejected.malformed("no-program")
-    program = read_program(references[0])
+    program = Task.read(references[0]).program
     if draft.program and not is_same_program(draft.program, program):
         return Rejected.malformed("other-program")
     return Draft(program, draft.inputs, draft.message)

@@ -9,16 +9,7 @@ from tasks.kit.form import Form
 from tasks.kit.response import Block, Tags, Unread, block, read_blocks, wrap
 from tasks.python_code import prompts
 from tasks.python_code.knobs import PythonCodeKnobs
-from tasks.python_code.records import (
-    ABDUCTION,
-    DEDUCTION,
-    ERROR,
-    INDUCTION,
-    Draft,
-    Task,
-    output_label,
-    read_program,
-)
+from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, Draft, Task, output_label
 
 PROGRAM, INPUT, OUTPUT, MESSAGE = "python", "input", "output", "message"
 ANSWER_LABELS = {DEDUCTION: OUTPUT, ABDUCTION: INPUT, INDUCTION: PROGRAM, ERROR: "error"}
@@ -43,7 +34,7 @@ class TaggedForm(Form[Draft, str]):
     def request(self, kind: str, references: Sequence[TaskRecord], given: str = "") -> str:
         """A proposer's prompt; `given` defines the functions that its program has to call."""
         if kind == INDUCTION:
-            program = block(PROGRAM, read_program(references[0]))
+            program = block(PROGRAM, Task.read(references[0]).program)
             inputs = [block(INPUT, "<arguments>")] * self.num_inputs
             task = prompts.INDUCTION_REQUEST.format(num_inputs=self.num_inputs, program=program)
             reply = self._reply("\n".join([*inputs, block(MESSAGE, "<message>")]))
