@@ -37,7 +37,7 @@ FRAGMENTATION = 0.05
 """Share of a GPU that is lost to its allocators' blocks. Assumed, not measured."""
 
 # Proportional set size, in GiB, of each sort of process of `experiment=demo` with the model and the cache
-# taken off: Python, torch, Ray, verl, vLLM. Measured by benchmarks/memory.py, locked packages, x86-64.
+# subtracted: Python, torch, Ray, verl, vLLM. Measured by benchmarks/memory.py, locked packages, x86-64.
 SINGLES_GIB = 0.38 + 0.55 + 0.5 + 0.28 + 0.06 + 0.6
 """Driver, task runner, load balancer, storage controller, claims, and Ray's own daemons and idle workers."""
 
