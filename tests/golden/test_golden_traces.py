@@ -16,7 +16,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import CONF, register
 from recipe.engine.claims import Claims
+from recipe.engine.driver import Driver
+from recipe.run.files import RunFiles
 from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay
@@ -41,6 +43,7 @@ from tasks.registry import load_pack
 
 HERE = Path(__file__).parent
 NUM_STEPS = 3
+MAX_WAVES = 8
 SMALL = [
     "azr.proposals_per_kind=4",
     "azr.attempts_per_record=3",
@@ -191,62 +194,59 @@ class ScriptedModel:
         return gold if rng.random() < 0.8 else gold[: rng.randrange(len(gold) + 1)]
 
 
-def trace(overrides: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Run self-play and give its lines."""
+def trace(overrides: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Run self-play in `folder` and give its lines."""
     register()
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("azr", [*overrides, *SMALL])
-    lines: list[dict[str, Any]] = []
-    asyncio.run(_Trace(config, lines).run())
-    yield from lines
+    with asyncio.Runner() as runner:  # one event loop for a run, as an agent loop has
+        made = Trace(config, folder, runner)
+        made.run()
+    return made.lines
 
 
-class _Trace:
-    """The order of calls of a run."""
+class Trace:
+    """A run without verl: the driver's engine, which writes down what passes through it.
 
-    def __init__(self, config: DictConfig, lines: list[dict[str, Any]]) -> None:
+    Attributes:
+        lines: What was written down.
+    """
+
+    def __init__(self, config: DictConfig, folder: Path, runner: asyncio.Runner) -> None:
+        self.runner = runner
         azr = OmegaConf.to_object(config.azr)
         assert isinstance(azr, AzrConfig)
-        self.azr = azr
-        self.lines = lines
+        self.lines: list[dict[str, Any]] = []
         self.pack = GuardedPack(load_pack(config.pack), azr.pack_deadline_s)
         profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
-        self.selfplay = SelfPlay(self.pack, profile, azr)
+        self.carries_means = config.algorithm.trr.baseline == Baseline.RUNNING_MEAN
+        means = RunningMeans(Cells(config.algorithm.trr.cells)) if self.carries_means else None
+        self.selfplay = SelfPlay(self.pack, profile, azr, means)
+        self.driver = Driver(self.selfplay, self, RunFiles(folder))
         held_out = (self.pack.task_key(record) for record in self.pack.held_out())
         self.claims = Claims(held_out, azr.proposals_per_kind)
-        self.running_means = None
-        if config.algorithm.trr.baseline == Baseline.RUNNING_MEAN:
-            self.running_means = RunningMeans(Cells(config.algorithm.trr.cells))
         self.features = [name for name in azr.bonus.terms if name not in BUFFER_FEATURES]
         self.model = ScriptedModel(self.pack)
+        self.step = 0
+        self.waves = 0
+        self.sent: dict[str, Request] = {}
+        self.results: dict[str, Proposal | Attempt | None] = {}
 
-    async def run(self) -> None:
+    def run(self) -> None:
         self.held_out()
-        await self.settled(0)
-        for wave in range(8):
-            requests = self.selfplay.seeding_wave()
-            if not requests:
-                break
-            self.drawn(f"seeding wave {wave}", requests)
-            results = await self.results(f"0.{wave}", requests)
-            self.settlement(0, self.selfplay.settle_seeding(requests, results))
-            await self.settled(0)
-        for step in range(1, NUM_STEPS + 1):
-            requests = self.selfplay.begin_step(step)
-            self.drawn(f"step {step}", requests)
-            results = await self.results(str(step), requests)
-            second = self.selfplay.second_wave(requests, results)
-            self.drawn(f"step {step} second wave", second)
-            results |= await self.results(str(step), second)
-            settlement = self.selfplay.settle(step, [*requests, *second], results)
-            self.settlement(step, settlement)
-            if self.running_means is not None:
-                priced = settlement.priced.values()
-                found = self.running_means.advance(
-                    [one.uid for one in priced], [one.reward for one in priced]
-                )
-                self.put("baselines", step=step, cells=found)
-            await self.settled(step)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("settle_seeding", "settle"):
+                patch.setattr(self.selfplay, name, partial(self.settled, getattr(self.selfplay, name)))
+            wave = self.selfplay.seeding_wave
+            # The scripted model does not always get there; a run would stop then.
+            patch.setattr(self.selfplay, "seeding_wave", lambda: wave() if self.waves < MAX_WAVES else [])
+            self.driver.seed()
+            for step in range(1, NUM_STEPS + 1):
+                self.step, self.waves = step, 0
+                self.driver.begin_step(step)
+                self.driver.begin_second_wave()
+                self.driver.finish_step(self.collect(list(self.sent)))
+                self.discard(list(self.sent))
         # What comes next tells whether the generators stand where they stood.
         self.drawn("after", self.selfplay.begin_step(NUM_STEPS + 1))
 
@@ -275,43 +275,57 @@ class _Trace:
         for request in requests:
             self.put("request", place=place, request=request.to_json())
 
-    def settlement(self, step: int, settlement: Settlement) -> None:
+    def settled(self, settle: Callable[..., Settlement], *arguments: Any) -> Settlement:
+        """Write down what a wave of seeding or a step came to."""
+        settlement = settle(*arguments)
         for line in settlement.ledger:
             self.put("ledger", **line.to_json())
         groups: dict[str, int] = {}  # uids are random; which rows share one is not
         for (index, attempt), priced in settlement.priced.items():
             group = groups.setdefault(priced.uid, len(groups))
-            origin = list(parse_uid(priced.uid))
-            self.put(
-                "priced",
-                step=step,
-                index=index,
-                attempt=attempt,
-                origin=origin,
-                group=group,
-                reward=priced.reward,
-            )
-        self.put("failed", step=step, num_failed=settlement.num_failed)
+            place = {"step": self.step, "index": index, "attempt": attempt}
+            self.put("priced", **place, origin=parse_uid(priced.uid), group=group, reward=priced.reward)
+        self.put("failed", step=self.step, num_failed=settlement.num_failed)
+        if self.carries_means and self.step:
+            self.put("baselines", step=self.step, cells=settlement.baselines)
+        return settlement
 
-    async def settled(self, step: int) -> None:
+    # ------------------------------ the driver's engine ------------------------------
+
+    def submit(self, requests: Sequence[Request]) -> list[str]:
+        seeding = f"seeding wave {self.waves}"
+        self.drawn(f"step {self.step}{' second wave' * self.waves}" if self.step else seeding, requests)
+        uids = [f"{self.step}.{self.waves}.{number}" for number in range(len(requests))]
+        self.sent |= zip(uids, requests, strict=True)
+        self.waves += 1
+        return uids
+
+    def collect(self, uids: Sequence[str]) -> dict[int, Proposal | Attempt]:
+        for uid in uids:
+            if uid not in self.results:
+                self.results[uid] = self.runner.run(self.answer(uid))
+        found = {self.sent[uid].index: self.results[uid] for uid in uids}
+        return {index: result for index, result in found.items() if result is not None}
+
+    def discard(self, uids: Sequence[str]) -> None:
+        for uid in uids:
+            del self.sent[uid], self.results[uid]
+
+    def reset_claims(self, keys: Sequence[str]) -> None:
         for kind, entries in self.selfplay.buffer.state_dict().items():
-            self.put("buffer", step=step, kind=kind, entries=entries)
-        await self.claims.reset(self.selfplay.buffer.keys())
+            self.put("buffer", step=self.step, kind=kind, entries=entries)
+        self.runner.run(self.claims.reset(list(keys)))
 
-    async def results(self, step: str, requests: Sequence[Request]) -> dict[int, Proposal | Attempt]:
-        results: dict[int, Proposal | Attempt] = {}
-        for request in requests:
-            generate = partial(self.model.respond, step, request)
-            try:
-                if request.role is Role.SOLVE:
-                    results[request.index] = await solve_once(self.pack, request, generate)
-                else:
-                    results[request.index] = await propose_once(
-                        self.pack, request, generate, self.claims.claim, self.features
-                    )
-            except GenerationFailedError:
-                pass
-        return results
+    async def answer(self, uid: str) -> Proposal | Attempt | None:
+        request = self.sent[uid]
+        step = str(self.step) if self.step else uid.rpartition(".")[0]
+        generate = partial(self.model.respond, step, request)
+        try:
+            if request.role is Role.SOLVE:
+                return await solve_once(self.pack, request, generate)
+            return await propose_once(self.pack, request, generate, self.claims.claim, self.features)
+        except GenerationFailedError:
+            return None
 
 
 def _other_digit(character: str, rng: random.Random) -> str:
@@ -341,6 +355,6 @@ def first_difference(recorded: Sequence[dict[str, Any]], found: Sequence[dict[st
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_self_play_does_what_it_did(name: str) -> None:
-    difference = first_difference(read(name), list(trace(TRACES[name])))
+def test_self_play_does_what_it_did(name: str, tmp_path: Path) -> None:
+    difference = first_difference(read(name), trace(TRACES[name], tmp_path))
     assert not difference, f"{name}: {difference}"
