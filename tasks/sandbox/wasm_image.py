@@ -132,9 +132,12 @@ def _build(folder: Path) -> None:
 
 
 def _build_image(aside: Path, image: Path) -> None:
-    component = aside / f"{image.stem}.wasm"
+    component, own = aside / f"{image.stem}.wasm", aside / f"sources-{image.stem}"
+    own.mkdir()
+    (own / "image.py").write_text(f"NUMBER = {image.stem}\n", encoding="utf-8")
     interface = ["--wit-path", "program.wit", "--world", "program"]
-    source = ["--stub-wasi", "--python-path", "sources", APPLICATION, "--output", str(component)]
+    paths = ["--python-path", "sources", "--python-path", own.name]
+    source = ["--stub-wasi", *paths, APPLICATION, "--output", str(component)]
     _run_step(aside, [_COMPONENTIZE, "--quiet", *interface, "componentize", *source])
     _run_step(aside, [_COMPILE, str(component), str(image)])
 
