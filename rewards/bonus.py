@@ -24,38 +24,22 @@ BUFFER_FEATURES = (ANSWER_DIVERSITY, STRUCTURE_DIVERSITY)
 class Combine(StrEnum):
     """How terms I_1, I_2, ... join the reward r (`azr.bonus.combine`)."""
 
-    SUM = "sum"
-    """r + sum of I."""
-
-    MULTIPLY = "multiply"
-    """r * product of I."""
-
-    SUM_MULTIPLY = "sum-multiply"
-    """r + product of I."""
-
-    MULTIPLY_SUM = "multiply-sum"
-    """r * sum of I."""
+    SUM = "sum"  # r + sum of I
+    MULTIPLY = "multiply"  # r * product of I
+    SUM_MULTIPLY = "sum-multiply"  # r + product of I
+    MULTIPLY_SUM = "multiply-sum"  # r * sum of I
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One extra reward: min(coefficient * feature, maximum).
-
-    Attributes:
-        coefficient: Factor on the feature.
-        maximum: Most that the term can be.
-    """
+    """One extra reward: min(coefficient * feature, maximum)."""
 
     coefficient: float
     maximum: float
 
 
 def price_terms(terms: Mapping[str, Term], features: Mapping[str, float]) -> list[float]:
-    """The value of every term, in the order of `terms`.
-
-    Args:
-        terms: Terms by the name of the feature that they price.
-        features: What the pack measured, by name.
+    """The value of every term, in the order of `terms`; both mappings are by the name of the feature.
 
     Raises:
         KeyError: A feature was not measured.

@@ -14,42 +14,25 @@ class ByShare:
     """The share of the attempt that is right; where none of it is, the price of a wrong attempt.
 
     The official code of Absolute Zero calls this `accuracy`, for induction (hidden examples that hold).
-
-    Attributes:
-        measure: A share in [0, 1], as the pack calls it.
     """
 
-    measure: str
+    measure: str  # a share in [0, 1], as the pack calls it
 
 
 @dataclass(frozen=True, slots=True)
 class BySteps:
-    """A price for each stretch of a measure.
+    """A price for each stretch of a measure."""
 
-    Attributes:
-        measure: A number, as the pack calls it; the smaller, the better.
-        steps: Pairs of the largest value of a stretch and its price, by rising value.
-        beyond: Price of what is larger than all of them.
-    """
-
-    measure: str
-    steps: tuple[tuple[float, float], ...]
-    beyond: float
+    measure: str  # a number, as the pack calls it; the smaller, the better
+    steps: tuple[tuple[float, float], ...]  # largest value of a stretch and its price, by rising value
+    beyond: float  # price of what is larger than all of them
 
 
 Grade = ByShare | BySteps
 
 
 def price_grade(grade: Grade, value: float, attempt_wrong: float) -> float:
-    """The price of a wrong attempt with this value of the grade's measure.
-
-    Args:
-        grade: How it is graded.
-        value: Of the measure, in its unit.
-        attempt_wrong: The table's price of a wrong attempt.
-
-    Returns:
-        The reward, a scalar without unit.
+    """The price of a wrong attempt, of `attempt_wrong` in the table, with this value of the grade's measure.
 
     Raises:
         ValueError: `value` is none that the measure can have: a share of all is no wrong attempt's.

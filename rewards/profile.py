@@ -1,7 +1,7 @@
 """Reward profiles: named tables that turn an outcome into a number.
 
 A profile is data. The two pricing functions read it, and no code asks for a profile's name. To add a profile,
-add an entry to `PROFILES`, its table to docs/rewards.md and its rows to the golden tests.
+add an entry to `PRICES`, its table to docs/rewards.md and its rows to the golden tests.
 
 Not done here: deciding outcomes (packs do), estimating the solve rate (the rollout does), and comparing
 rewards with each other (the estimator does).
@@ -25,45 +25,23 @@ NO_MEASURES: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ByLearnability:
-    """A valid proposal earns its learnability.
+    """A valid proposal earns its learnability."""
 
-    Attributes:
-        otherwise: Its price where learnability is 0: always or never solved, or outside a band.
-        shape: Learnability by solve rate.
-    """
-
-    otherwise: float
-    shape: Shape = one_minus
+    otherwise: float  # its price where learnability is 0: always or never solved, or outside a band
+    shape: Shape = one_minus  # learnability by solve rate
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """Prices that follow the outcome.
+    """Prices that follow the outcome."""
 
-    Attributes:
-        proposal_malformed: The proposal does not parse.
-        proposal_wrong: It parses but is no valid task.
-        proposal_correct: A valid task; a number is its price whatever the solve rate.
-        attempt_malformed: The answer does not parse.
-        attempt_wrong: It parses but is not right.
-        attempt_correct: It is right.
-        wrong_grade: Prices a wrong attempt that has the grade's measure, in place of `attempt_wrong`.
-    """
-
-    proposal_malformed: float
-    proposal_wrong: float
-    proposal_correct: ByLearnability | float
-    attempt_malformed: float
-    attempt_wrong: float
-    attempt_correct: float
-    wrong_grade: Grade | None = None
-
-    def price_wrong_attempt(self, measures: Mapping[str, float]) -> float:
-        """What a wrong attempt with these measures earns."""
-        grade = self.wrong_grade
-        if grade is None or grade.measure not in measures:
-            return self.attempt_wrong
-        return price_grade(grade, measures[grade.measure], self.attempt_wrong)
+    proposal_malformed: float  # the proposal does not parse
+    proposal_wrong: float  # it parses but is no valid task
+    proposal_correct: ByLearnability | float  # a valid task; a number is its price whatever the solve rate
+    attempt_malformed: float  # the answer does not parse
+    attempt_wrong: float  # it parses but is not right
+    attempt_correct: float  # it is right
+    wrong_grade: Grade | None = None  # prices a wrong attempt that has its measure, for `attempt_wrong`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +53,7 @@ class UniformDraw:
 
 @dataclass(frozen=True, slots=True)
 class RewardProfile:
-    """A named way to price outcomes.
-
-    Attributes:
-        name: What the key `reward_profile` calls it.
-        prices: Its table, or the values that it draws from.
-    """
+    """A named way to price outcomes; the key `reward_profile` has the name."""
 
     name: str
     prices: PriceTable | UniformDraw
@@ -95,72 +68,36 @@ _PAPER = PriceTable(
     attempt_correct=1.0,
 )
 
-_ALL = (
-    RewardProfile(name="paper", prices=_PAPER),
-    RewardProfile(
-        name="paper_accuracy",
-        prices=replace(_PAPER, wrong_grade=ByShare("share")),
+PRICES: Mapping[str, PriceTable | UniformDraw] = {
+    "paper": _PAPER,
+    "paper_accuracy": replace(_PAPER, wrong_grade=ByShare("share")),
+    "azr_code": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=ByLearnability(otherwise=-0.5)),
+    "arithmetic": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=0.5, attempt_wrong=-1.0),
+    "arithmetic_rich": replace(
+        _PAPER, wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
     ),
-    RewardProfile(
-        name="azr_code",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-1.0,
-            proposal_correct=ByLearnability(otherwise=-0.5),
-            attempt_malformed=-1.0,
-            attempt_wrong=-0.5,
-            attempt_correct=1.0,
-        ),
-    ),
-    RewardProfile(
-        name="arithmetic",
-        prices=PriceTable(
-            proposal_malformed=-1.0,
-            proposal_wrong=-1.0,
-            proposal_correct=0.5,
-            attempt_malformed=-1.0,
-            attempt_wrong=-1.0,
-            attempt_correct=1.0,
-        ),
-    ),
-    RewardProfile(
-        name="arithmetic_rich",
-        prices=replace(
-            _PAPER, wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
-        ),
-    ),
-    RewardProfile(
-        name="minazr",
-        prices=PriceTable(
-            proposal_malformed=-10.0,
-            proposal_wrong=1.0,
-            proposal_correct=10.0,
-            attempt_malformed=-10.0,
-            attempt_wrong=0.0,
-            attempt_correct=10.0,
-        ),
+    "minazr": PriceTable(
+        proposal_malformed=-10.0,
+        proposal_wrong=1.0,
+        proposal_correct=10.0,
+        attempt_malformed=-10.0,
+        attempt_wrong=0.0,
+        attempt_correct=10.0,
     ),
     # The control has an attempt's three prices, so that its rewards have the usual scale.
-    RewardProfile(name="random", prices=UniformDraw(values=(-1.0, -0.5, 1.0))),
-)
-
-_ALIASES = {"prime_inversion": "paper"}
-"""The reproduction with modular inverses has the paper's prices; its name goes on working."""
-
-_BY_NAME = {profile.name: profile for profile in _ALL}
+    "random": UniformDraw(values=(-1.0, -0.5, 1.0)),
+    # The reproduction with modular inverses has the paper's prices; its name goes on working.
+    "prime_inversion": _PAPER,
+}
 
 PROFILES: Mapping[str, RewardProfile] = MappingProxyType(
-    _BY_NAME | {alias: replace(_BY_NAME[name], name=alias) for alias, name in _ALIASES.items()}
+    {name: RewardProfile(name, prices) for name, prices in PRICES.items()}
 )
 """Every profile by its name."""
 
 
 def load_profile(name: str, shape: Shape | None = None) -> RewardProfile:
-    """The profile that the key `reward_profile` names.
-
-    Args:
-        name: Its name.
-        shape: Learnability by solve rate, in place of the profile's own.
+    """The profile that the key `reward_profile` names, with `shape`, if given, in place of its own.
 
     Raises:
         ValueError: There is no such profile, or it prices no proposal by learnability and a shape is given.
@@ -188,7 +125,7 @@ def price_proposal(
     terms: Sequence[float] = (),
     how: Combine = Combine.SUM,
 ) -> float:
-    """The proposer's reward for one proposal.
+    """The proposer's reward for one proposal, a scalar without unit.
 
     Args:
         profile: The prices.
@@ -199,9 +136,6 @@ def price_proposal(
         terms: Extra rewards. They join what a valid task earns, but not where learnability is 0: a task that
             teaches nothing earns nothing for its looks.
         how: How they join it.
-
-    Returns:
-        The reward, a scalar without unit.
 
     Raises:
         ValueError: A CORRECT proposal has to be priced by learnability, and `solve_rate` is None or outside
@@ -228,16 +162,9 @@ def price_proposal(
 def price_attempt(
     profile: RewardProfile, outcome: Outcome, rng: random.Random, measures: Mapping[str, float] = NO_MEASURES
 ) -> float:
-    """The solver's reward for one attempt.
+    """The solver's reward for one attempt, a scalar without unit.
 
-    Args:
-        profile: The prices.
-        outcome: What is true of the attempt.
-        rng: Source of a draw. A table leaves it untouched.
-        measures: What the pack measured of the attempt, by name. A table reads it for WRONG only.
-
-    Returns:
-        The reward, a scalar without unit.
+    A table leaves `rng` untouched; `measures`, the pack's by name, it reads for WRONG only.
     """
     prices = profile.prices
     if isinstance(prices, UniformDraw):
@@ -246,6 +173,9 @@ def price_attempt(
         case Outcome.MALFORMED:
             return prices.attempt_malformed
         case Outcome.WRONG:
-            return prices.price_wrong_attempt(measures)
+            grade = prices.wrong_grade
+            if grade is None or grade.measure not in measures:
+                return prices.attempt_wrong
+            return price_grade(grade, measures[grade.measure], prices.attempt_wrong)
         case Outcome.CORRECT:
             return prices.attempt_correct

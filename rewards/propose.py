@@ -62,8 +62,7 @@ def find_shape(shape: str | None, low: float = 0.0, high: float = 1.0) -> Shape 
 
     Args:
         shape: A key of `SHAPES`; None for the reward profile's own, which gives None.
-        low: Lower end of a band, in [0, 1]; it does not belong to the band.
-        high: Its upper end, likewise.
+        low: Lower end of a band, in [0, 1]; like its upper end, `high`, it does not belong to the band.
 
     Raises:
         ValueError: There is no such shape or band, or ends are given for a shape that has none.
