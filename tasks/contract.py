@@ -37,14 +37,9 @@ class Role(StrEnum):
 class Outcome(StrEnum):
     """What is true of one response. `rewards/` prices it; a pack never does."""
 
-    MALFORMED = "malformed"
-    """The response does not fit the grammar that its prompt asked for."""
-
-    WRONG = "wrong"
-    """It fits the grammar, but is no valid task (propose) or not a right answer (solve)."""
-
-    CORRECT = "correct"
-    """A valid task (propose) or a right answer (solve)."""
+    MALFORMED = "malformed"  # the response does not fit the grammar that its prompt asked for
+    WRONG = "wrong"  # it fits the grammar, but is no valid task (propose) or not a right answer (solve)
+    CORRECT = "correct"  # a valid task (propose) or a right answer (solve)
 
 
 class ContractError(TypeError):
@@ -56,18 +51,13 @@ class ContractError(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class KindSpec:
-    """A kind of task in a pack.
+    """A kind of task in a pack."""
 
-    Attributes:
-        name: Lower case letters, digits and hyphens. It becomes part of verl's uid, and verl's replay
-            buffer splits uids at the first underscore.
-        reference_kinds: Kinds whose buffered records are shown in a proposer's prompt of this kind.
-        num_references: Records shown per proposal; 0 asks without any.
-    """
-
+    # Lower case letters, digits and hyphens. It becomes part of verl's uid, and verl's replay buffer splits
+    # uids at the first underscore.
     name: str
-    reference_kinds: tuple[str, ...]
-    num_references: int
+    reference_kinds: tuple[str, ...]  # kinds whose buffered records a proposer's prompt of this kind shows
+    num_references: int  # records shown per proposal; 0 asks without any
 
     def __post_init__(self) -> None:
         named = isinstance(self.name, str) and re.fullmatch("[a-z0-9-]+", self.name)
@@ -81,15 +71,10 @@ class KindSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """One accepted task, as it stands in the buffer, in checkpoints and in the ledger.
+    """One accepted task, as it stands in the buffer, in checkpoints and in the ledger."""
 
-    Attributes:
-        kind: Name of a `KindSpec` of the pack that made it.
-        payload: JSON values only: all that `solve_prompt` and `judge` need.
-    """
-
-    kind: str
-    payload: Mapping[str, Json]
+    kind: str  # name of a `KindSpec` of the pack that made it
+    payload: Mapping[str, Json]  # JSON values only: all that `solve_prompt` and `judge` need
 
     def __post_init__(self) -> None:
         payload = self.payload
@@ -116,15 +101,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A proposal that is not.
+    """A proposal that is not."""
 
-    Attributes:
-        outcome: MALFORMED or WRONG.
-        reason: A stable slug for metrics and the ledger, such as "operand-out-of-range".
-    """
-
-    outcome: Outcome
-    reason: str
+    outcome: Outcome  # MALFORMED or WRONG
+    reason: str  # a stable slug for metrics and the ledger, such as "operand-out-of-range"
 
     def __post_init__(self) -> None:
         refused = self.outcome is Outcome.MALFORMED or self.outcome is Outcome.WRONG
@@ -144,17 +124,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `judge` found out about one attempt.
-
-    Attributes:
-        outcome: MALFORMED, WRONG or CORRECT.
-        reason: A stable slug, such as "no-answer" or "wrong-value"; "" for CORRECT.
-        measures: Numbers that are true of the attempt, by name: how far off it is, say. A profile may price
-            a wrong attempt by one of them; the outcome, and so the solve rate, knows nothing of them.
-    """
+    """What `judge` found out about one attempt."""
 
     outcome: Outcome
-    reason: str
+    reason: str  # a stable slug, such as "no-answer" or "wrong-value"; "" for CORRECT
+    # Numbers that are true of the attempt, by name: how far off it is, say. A profile may price a wrong
+    # attempt by one of them; the outcome, and so the solve rate, knows nothing of them.
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

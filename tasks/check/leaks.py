@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 
 MIN_PAIRS = 10
 """With fewer pairs of unlike answers than this, nothing can be told from chance."""
@@ -28,14 +29,9 @@ ANYWHERE = "anywhere"
 
 
 def find_leak(prompts: Sequence[str], answers: Sequence[str]) -> str:
-    """Say where the prompts hold their answers.
+    """Say where solver's prompts of many tasks of a kind hold their answers, with an example; "" if nowhere.
 
-    Args:
-        prompts: Solver's prompts of many tasks of one kind, N of them.
-        answers: A right response to each.
-
-    Returns:
-        The place and an example; "" without a leak.
+    `answers` has a right response to each of the `prompts`.
     """
     golds = _bare([_words(answer) for answer in answers])
     pairs = [i for i in range(len(golds)) if golds[i] != golds[i - 1]]
@@ -70,12 +66,7 @@ def _bare(golds: list[list[str]]) -> list[list[str]]:
 
 def _common(runs: list[list[str]]) -> int:
     """Length of the beginning that all share."""
-    length = 0
-    for words in zip(*runs, strict=False):
-        if len(set(words)) > 1:
-            break
-        length += 1
-    return length
+    return sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*runs, strict=False)))
 
 
 def _words(text: str) -> list[str]:

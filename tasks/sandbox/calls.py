@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from tasks.sandbox.contract import JOB_BUDGET, Call, CallStatus, Limits
 from tasks.sandbox.literals import LiteralError, parse_arguments, parse_literal, render, render_arguments
@@ -47,16 +48,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process ended, as the kernel, the runtime or the server reports it.
+    """How a process ended, as the kernel, the runtime or the server reports it."""
 
-    Attributes:
-        status: What ended the process early, None if it ran to its end.
-        error: One line for people.
-        cpu_ms: CPU time of the process.
-    """
-
-    status: CallStatus | None
-    error: str
+    status: CallStatus | None  # what ended it early, None if it ran to its end
+    error: str  # one line for people
     cpu_ms: int
 
 
@@ -94,11 +89,8 @@ def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], lim
 
     Args:
         try_inputs: Runs the program on some of the inputs in one process.
-        inputs: Argument lists that `canonical_inputs` wrote.
+        inputs: Argument lists that `canonical_inputs` wrote; there is a call for each, in their order.
         limits: What each call may use.
-
-    Returns:
-        One call for every input, in their order.
     """
     calls: list[Call] = []
     spent = 0.0
@@ -128,12 +120,8 @@ def _judge(made: Try, num_inputs: int, limits: Limits) -> list[Call]:
     whole = made.replies.get(WHOLE_PROGRAM)
     if whole is not None and whole.status is not None:
         return [_to_call(whole, limits, cpu_ms)] * num_inputs
-    calls: list[Call] = []
-    for index in range(num_inputs):
-        reply = made.replies.get(index)
-        if reply is None:
-            break
-        calls.append(_to_call(reply, limits, cpu_ms))
+    found = takewhile(made.replies.__contains__, range(num_inputs))
+    calls = [_to_call(made.replies[index], limits, cpu_ms) for index in found]
     # If it died before the first result: where it was never loaded, it would do so on every input.
     return calls or [_ended(made)] * (num_inputs if whole is None else 1)
 

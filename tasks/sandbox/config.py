@@ -13,30 +13,20 @@ MAX_CONCURRENT = 1024
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """How to run untrusted programs.
+    """How to run untrusted programs; a key that holds what it cannot hold is a ValueError."""
 
-    Attributes:
-        backend: "fork": processes of this machine behind kernel filters. "wasm": CPython compiled to
-            WebAssembly, where those filters are not to be had. "http": a SandboxFusion server.
-        num_zygotes: Programs that run at once on this machine; each may use one core. 0: one a core, 8 at
-            most. For "fork" and "wasm".
-        allow_unsafe: Go on without a system call filter where the kernel refuses one. For trusted programs
-            only: they run with the rights of this process. For "fork" only.
-        http_url: Address of the server's `/run_code`. For "http" only, and required there.
-        http_max_concurrent: Requests in flight at once. For "http" only.
-
-    Raises:
-        ValueError: A key holds what it cannot hold.
-    """
-
+    # "fork": processes of this machine behind kernel filters. "wasm": CPython compiled to WebAssembly, where
+    # those filters are not to be had. "http": a SandboxFusion server.
     backend: str = "fork"
+    # "fork" and "wasm": programs that run at once here; each may use one core. 0: one a core, 8 at most.
     num_zygotes: int = 0
+    # "fork": go on without a system call filter where the kernel refuses one. For trusted programs only: they
+    # run with the rights of this process.
     allow_unsafe: bool = False
-    http_url: str | None = None
-    http_max_concurrent: int = 64
+    http_url: str | None = None  # "http", and required there: address of the server's `/run_code`
+    http_max_concurrent: int = 64  # "http": requests in flight at once
 
     def __post_init__(self) -> None:
-        """Check every key."""
         if self.backend not in BACKENDS:
             raise ValueError(f"sandbox.backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}")
         _check_count("num_zygotes", self.num_zygotes, 0)

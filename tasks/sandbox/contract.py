@@ -24,31 +24,16 @@ class SandboxUnavailable(RuntimeError):
 class CallStatus(StrEnum):
     """What became of one call. All but BACKEND_ERROR are facts about the program."""
 
-    OK = "ok"
-    """The function returned a value that can be written as a literal."""
-    RAISED = "raised"
-    """An exception left the program, or the program does not compile or has no such function."""
-    TIMEOUT = "timeout"
-    """The program used up its CPU time or its wall-clock time."""
-    MEMORY = "memory"
-    """The program asked for more memory than it may have."""
-    OUTPUT_LIMIT = "output-limit"
-    """The result, written out, is longer than allowed."""
-    UNSUPPORTED_RESULT = "unsupported-result"
-    """The result is no literal: another type, not finite, nested too deeply, or contains itself."""
-    VIOLATION = "violation"
-    """The program tried what no honest program does (a socket, a signal, another program) and was killed."""
-    CRASHED = "crashed"
-    """A signal or a WebAssembly trap ended the program: a stack overflow in C, for one."""
-    EXITED = "exited"
-    """The program ended itself before it gave a result."""
-    BACKEND_ERROR = "backend-error"
-    """The sandbox failed, twice. Says nothing about the program: never make a reward of it."""
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"limits.{name} must be from {low:g} to {high:g}; got {value!r}")
+    OK = "ok"  # the function returned a value that can be written as a literal
+    RAISED = "raised"  # an exception left the program, or it does not compile or has no such function
+    TIMEOUT = "timeout"  # it used up its CPU time or its wall-clock time
+    MEMORY = "memory"  # it asked for more memory than it may have
+    OUTPUT_LIMIT = "output-limit"  # the result, written out, is longer than allowed
+    UNSUPPORTED_RESULT = "unsupported-result"  # no literal: another type, not finite, too deep, or cyclic
+    VIOLATION = "violation"  # killed for what no honest program tries: a socket, a signal, another program
+    CRASHED = "crashed"  # a signal or a WebAssembly trap ended it: a stack overflow in C, for one
+    EXITED = "exited"  # it ended itself before it gave a result
+    BACKEND_ERROR = "backend-error"  # the sandbox failed, twice; never make a reward of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +42,26 @@ class Limits:
 
     The inputs of one program share processes, so a process may run several calls; a call that dies in company
     is tried again on its own before it is judged. All processes of one `run` together get `JOB_BUDGET` times
-    `cpu_s`; calls that are not reached by then are TIMEOUT.
-
-    Attributes:
-        cpu_s: CPU seconds. This is the limit that decides: it does not depend on the machine's load.
-        wall_s: Seconds by the clock, against sleeping. At least `cpu_s`.
-        memory_mb: Address space of the process in MiB, or memory of the WebAssembly instance; the bare
-            interpreter needs about 25.
-        result_bytes: Longest result, written out as UTF-8.
-        depth: Deepest nesting of a result.
-
-    Raises:
-        ValueError: A limit is outside its range.
+    `cpu_s`; calls that are not reached by then are TIMEOUT. A limit outside its range is a ValueError.
     """
 
-    cpu_s: float = 1.0
-    wall_s: float = 4.0
-    memory_mb: int = 512
-    result_bytes: int = 65_536
-    depth: int = 40
+    cpu_s: float = 1.0  # CPU seconds: the limit that decides, as it does not depend on the machine's load
+    wall_s: float = 4.0  # seconds by the clock, against sleeping; at least `cpu_s`
+    memory_mb: int = 512  # address space in MiB, or memory of the WebAssembly instance; at least 96
+    result_bytes: int = 65_536  # longest result, written out as UTF-8
+    depth: int = 40  # deepest nesting of a result
 
     def __post_init__(self) -> None:
-        _check("cpu_s", self.cpu_s, 0.01, 3600.0)
-        _check("wall_s", self.wall_s, self.cpu_s, 4 * 3600.0)
-        _check("memory_mb", self.memory_mb, 96, 1 << 20)
-        _check("result_bytes", self.result_bytes, 64, MAX_RESULT_BYTES)
-        _check("depth", self.depth, 1, MAX_DEPTH)
+        ranges = {
+            "cpu_s": (0.01, 3600.0),
+            "wall_s": (self.cpu_s, 4 * 3600.0),
+            "memory_mb": (96, 1 << 20),
+            "result_bytes": (64, MAX_RESULT_BYTES),
+            "depth": (1, MAX_DEPTH),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ValueError(f"limits.{name} must be from {low:g} to {high:g}; got {value!r}")
 
 
 JOB_BUDGET = 4
@@ -106,19 +85,12 @@ PROBE = Program("import sys\ndef f():\n    return '.'.join(map(str, sys.version_
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What became of one program on one input.
-
-    Attributes:
-        status: Which of the things that can happen did.
-        literal: The result in canonical form when `status` is OK (`tasks.sandbox.literals`), else None.
-        error: One line for people when `status` is not OK, else None. Partly the program's own words.
-        cpu_ms: CPU time in milliseconds of the process that ran this call, the calls before it included.
-    """
+    """What became of one program on one input."""
 
     status: CallStatus
-    literal: str | None
-    error: str | None
-    cpu_ms: int
+    literal: str | None  # the result in canonical form (`tasks.sandbox.literals`) if OK, else None
+    error: str | None  # one line for people if not OK, else None; partly the program's own words
+    cpu_ms: int  # CPU time in ms of the process that ran this call, the calls before it included
 
     @property
     def outcome(self) -> CallStatus:
@@ -128,23 +100,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What stands between a program and the machine.
+    """What stands between a program and the machine."""
 
-    Attributes:
-        backend: One of `tasks.sandbox.config.BACKENDS`.
-        python: Version of the interpreter that runs the programs.
-        seccomp: Whether a system call filter is active. None: the backend uses none of this machine.
-        landlock: ABI version of the Landlock domain, 0 without one. None: as above.
-        uid: User that programs run as; None if unknown.
-        selftest: Attack -> whether it was stopped; empty where none was made.
-    """
-
-    backend: str
-    python: str
-    seccomp: bool | None = None
-    landlock: int | None = None
-    uid: int | None = None
-    selftest: dict[str, bool] = field(default_factory=dict)
+    backend: str  # one of `tasks.sandbox.config.BACKENDS`
+    python: str  # version of the interpreter that runs the programs
+    seccomp: bool | None = None  # whether a filter is active; None: the backend uses none of this machine
+    landlock: int | None = None  # ABI version of the Landlock domain, 0 without one; None: as above
+    uid: int | None = None  # user that programs run as; None if unknown
+    selftest: dict[str, bool] = field(default_factory=dict)  # attack -> stopped; empty where none was made
 
     @property
     def unsafe(self) -> bool:
@@ -175,9 +138,9 @@ class Sandbox(ABC):
         The calls share a process where they can: what a program keeps in its globals, its next call sees.
 
         Args:
-            program: The program.
+            program: What to run.
             inputs: Argument lists as text, such as `"[1, 2], 'a'"`; literals only.
-            limits: What each call may use; the default `Limits()` if not given.
+            limits: For each call; the default `Limits()` if not given.
             hash_seed: 0 or 1: in which of two interpreters with different hash seeds to run. A result that
                 differs between the two is not deterministic.
 

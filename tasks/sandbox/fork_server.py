@@ -71,13 +71,9 @@ class _Child:
 
 
 class Zygote(Worker):
-    """A zygote and its control socket.
+    """A zygote and its control socket."""
 
-    Attributes:
-        hello: What it found out about itself; there once it is ready.
-    """
-
-    hello: Hello
+    hello: Hello  # what it found out about itself; there once it is ready
     _channel: socket.socket
 
     def __init__(self, hash_seed: int, setup: bytes) -> None:

@@ -40,15 +40,10 @@ def refuse(code: int = errno.EPERM) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """System calls of one machine.
+    """System calls of one machine."""
 
-    Attributes:
-        audit: How the kernel names the architecture in `struct seccomp_data`.
-        numbers: System call -> number.
-    """
-
-    audit: int
-    numbers: Mapping[str, int]
+    audit: int  # how the kernel names the architecture in `struct seccomp_data`
+    numbers: Mapping[str, int]  # of each system call
 
 
 # What CPython needs to compute, and no more. Nothing here opens, creates, sends a signal or names a process.
@@ -97,14 +92,7 @@ ARCHITECTURES = {
 
 
 def program_filter(machine: str) -> bytes:
-    """The filter that a sandboxed program runs under.
-
-    Args:
-        machine: `platform.machine()`.
-
-    Raises:
-        KeyError: There is no filter for this machine.
-    """
+    """The filter that a sandboxed program runs under on a `platform.machine()`; KeyError if there is none."""
     actions = dict.fromkeys(ALLOWED, ALLOW) | dict.fromkeys(KILLED, KILL)
     return assemble(ARCHITECTURES[machine], actions, refuse(), not_executable=NOT_EXECUTABLE)
 

@@ -121,10 +121,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     """Processes of a slot: one for each hash seed, or one that knows both."""
 
     def __init__(self, num_slots: int) -> None:
-        """Start the processes and examine one.
-
-        Args:
-            num_slots: Programs that run at once, at least 1.
+        """Start the processes for `num_slots` programs at once, at least 1, and examine one.
 
         Raises:
             SandboxUnavailable: No process starts, or `_examine` finds that it will not do.
@@ -143,12 +140,11 @@ class SlotSandbox(Sandbox, Generic[W]):
                 for worker in slot:
                     worker.wait_until_ready()
             self._capabilities = self._examine(slots[0][0])
-        except BackendFailure as failure:
+        except (BackendFailure, SandboxUnavailable) as failure:
             self._end_workers()
+            if isinstance(failure, SandboxUnavailable):
+                raise
             raise SandboxUnavailable(f"the sandbox cannot start: {failure}") from failure
-        except SandboxUnavailable:
-            self._end_workers()
-            raise
         for slot in slots:
             self._free.put([*slot])
         _log.log(logging.WARNING if self._capabilities.unsafe else logging.INFO, self._capabilities.summary())
@@ -180,15 +176,11 @@ class SlotSandbox(Sandbox, Generic[W]):
 
         def try_inputs(rest: list[str]) -> Try:
             """Run inputs in one process; on a failure of the machinery once more, in a new one."""
-
-            def once() -> Try:
-                return self._run_in(slot, program, rest, bounds, hash_seed)
-
             try:
-                return once()
+                return self._run_in(slot, program, rest, bounds, hash_seed)
             except BackendFailure as failure:
                 _log.warning("a program is run again in a new process: %s", failure)
-                return once()
+                return self._run_in(slot, program, rest, bounds, hash_seed)
 
         try:
             return run_calls(try_inputs, canonical, bounds)

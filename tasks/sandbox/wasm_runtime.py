@@ -65,10 +65,7 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
     workers_per_slot = 1
 
     def __init__(self, num_slots: int) -> None:
-        """Build the images if need be, start the processes and run a program.
-
-        Args:
-            num_slots: Programs that run at once, at least 1.
+        """Build the images if need be, start the processes for `num_slots` programs at once and run one.
 
         Raises:
             SandboxUnavailable: A package of the extra is missing, the images cannot be built, or a process

@@ -98,16 +98,13 @@ class Instance:
         self._left = 0
 
     def run(self, image: int, payload: str, limits: Limits, max_output_bytes: int) -> tuple[Ending, str]:
-        """Run a program in a new copy of an image.
+        """Run a program in a new copy of the image of this number: how it ended, and what it wrote.
 
         Args:
-            image: Which image, by its number.
+            image: Its number.
             payload: For the guest: the JSON list of the arguments of its `run_program`.
-            limits: Of its memory, the instance has `memory_mb`.
+            limits: The instance has `memory_mb` of memory.
             max_output_bytes: The most that it may write.
-
-        Returns:
-            How it ended, and what it wrote.
 
         Raises:
             WasmtimeError: The runtime failed, not the program.

@@ -20,18 +20,10 @@ ATTACKS = ("open", "socket", "fork", "kill", "exec", "env")
 
 
 class Hello(NamedTuple):
-    """What a zygote found out about itself: its first message, as a JSON list.
+    """What a zygote found out about itself: its first message, as a JSON list."""
 
-    Attributes:
-        python: Version of its interpreter.
-        uid: User that it runs as.
-        landlock: ABI version of its Landlock domain, 0 without one.
-        landlock_errno: Why there is none; 0 if there is one.
-        seccomp_errno: Why the kernel refused the filter; 0 if it took it.
-    """
-
-    python: str
-    uid: int
-    landlock: int
-    landlock_errno: int
-    seccomp_errno: int
+    python: str  # version of its interpreter
+    uid: int  # user that it runs as
+    landlock: int  # ABI version of its Landlock domain, 0 without one
+    landlock_errno: int  # why there is none; 0 if there is one
+    seccomp_errno: int  # why the kernel refused the filter; 0 if it took it
