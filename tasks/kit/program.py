@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.contract import Outcome
+from tasks.contract import Rejected
 from tasks.kit.syntax import parse
 
 ENTRY = "f"
@@ -69,57 +69,33 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is kept of a program.
+    """What is kept of a program."""
 
-    Attributes:
-        max_chars: Longest program.
-        keep_comments: Keep the text as it was written; else comments and docstrings go.
-        keep_globals: Keep module-level statements besides imports, functions and classes, and `if` and `try`
-            around these alone.
-    """
-
-    max_chars: int
-    keep_comments: bool
+    max_chars: int  # longest program
+    keep_comments: bool  # keep the text as it was written; else comments and docstrings go
     keep_globals: bool
+    """Keep more at module level than imports, functions, classes, and `if` and `try` around these alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a program cannot be part of a task.
+def check_program(text: str, rules: Rules) -> str | Rejected:
+    """Return the program as a task stores it, or why there is none.
 
-    Attributes:
-        reason: Slug for the ledger.
-        is_malformed: It cannot be read as a program with one `f`, so it is outside the grammar; else it
-            could be read, and breaks a rule.
+    MALFORMED is what cannot be read as a program with one `f`; WRONG what could be read and breaks a rule.
     """
-
-    reason: str
-    is_malformed: bool
-
-    @property
-    def outcome(self) -> Outcome:
-        """What the refused text is, as a response or a part of one."""
-        return Outcome.MALFORMED if self.is_malformed else Outcome.WRONG
-
-
-def check_program(text: str, rules: Rules) -> str | Refusal:
-    """Return the program as a task stores it, or why there is none."""
     if len(text) > rules.max_chars:
-        return Refusal("program-too-big", True)
+        return Rejected.malformed("program-too-big")
     tree = parse_program(text)
     if isinstance(tree, str):
-        return Refusal(tree, True)
-    reason = _entry_fault(tree)
-    if reason:
-        return Refusal(reason, True)
+        return Rejected.malformed(tree)
+    if reason := _entry_fault(tree):
+        return Rejected.malformed(reason)
     try:
         scopes = symtable.symtable(text, _FILENAME, "exec")
     except SyntaxError:
         # The parser does not look at scopes: `nonlocal x` in a module, a parameter that is also global.
-        return Refusal("syntax-error", True)
-    reason = next(_rule_faults(tree, scopes), "")
-    if reason:
-        return Refusal(reason, False)
+        return Rejected.malformed("syntax-error")
+    if reason := next(_rule_faults(tree, scopes), ""):
+        return Rejected.wrong(reason)
     if not rules.keep_globals:
         tree.body = [node for node in tree.body if _defines_only(node)]
         text = "\n\n".join(_segment(text, node) for node in tree.body)
@@ -128,7 +104,7 @@ def check_program(text: str, rules: Rules) -> str | Refusal:
         canonical = ast.unparse(tree)
     except ValueError:
         # Python 3.11 cannot write every f-string that it can read, nor decimals of more than 4,300 digits.
-        return Refusal("no-canonical-form", False)
+        return Rejected.wrong("no-canonical-form")
     return text.strip("\n") if rules.keep_comments else canonical
 
 
@@ -235,44 +211,33 @@ def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str
     """Reasons for which a program breaks the rules, one a place."""
     modules: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-            for alias in node.names:
-                yield from _module_fault(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            yield from _import_from_faults(node)
-        elif isinstance(node, ast.Name) and _is_dunder(node.id):
-            yield "dunder-name"
-        elif isinstance(node, ast.Attribute):
-            yield from _attribute_fault(node.attr)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-            for argument in node.args[1:2]:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    yield from _attribute_fault(argument.value)
+        match node:
+            case ast.Import(names):
+                modules |= {alias.asname or alias.name.split(".")[0] for alias in names}
+                for alias in names:
+                    yield from _module_fault(alias.name)
+            case ast.ImportFrom(module, names, level):
+                if level or any(alias.name == "*" for alias in names):
+                    yield "imports-relative-or-star"
+                yield from _module_fault(module or "")
+                for alias in names:
+                    yield from _attribute_fault(alias.name)
+                    if alias.name.startswith("_"):
+                        yield "imports-private"
+            case ast.Name(name) if _is_dunder(name):
+                yield "dunder-name"
+            case ast.Attribute(_, name) | ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
+                yield from _attribute_fault(name)
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id in modules
-            and node.attr.startswith("_")
-        ):
-            yield "imports-private"
+        match node:
+            case ast.Attribute(ast.Name(module), name) if module in modules and name.startswith("_"):
+                yield "imports-private"
     for scope in _scopes(scopes):
         for symbol in scope.get_symbols():
             # Only in a function is an own name never the built-in one, not even before it is bound.
             is_own = scope.get_type() == "function" and not symbol.is_global()
             if symbol.get_name() in REFUSED_NAMES and symbol.is_referenced() and not is_own:
                 yield f"uses-{symbol.get_name()}"
-
-
-def _import_from_faults(node: ast.ImportFrom) -> Iterator[str]:
-    if node.level or any(alias.name == "*" for alias in node.names):
-        yield "imports-relative-or-star"
-    yield from _module_fault(node.module or "")
-    for alias in node.names:
-        yield from _attribute_fault(alias.name)
-        if alias.name.startswith("_"):
-            yield "imports-private"
 
 
 def _attribute_fault(name: str) -> Iterator[str]:

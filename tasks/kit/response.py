@@ -20,27 +20,20 @@ ANSWER, ANSWER_END = "<answer>", "</answer>"
 class Tags(StrEnum):
     """What a response is wrapped in."""
 
+    # `<think>...</think>`, then `<answer>...</answer>`. The opening `<think>` may stand in the prompt.
     THINK_ANSWER = "think_answer"
-    """`<think>...</think>`, then `<answer>...</answer>`. The opening `<think>` may stand in the prompt."""
-
+    # `<answer>...</answer>`, after any text: for models that think in tags of their own.
     ANSWER = "answer"
-    """`<answer>...</answer>`, after any text: for models that think in tags of their own."""
-
+    # No tags: the blocks of the whole response, or of what follows a last `</think>`.
     NONE = "none"
-    """No tags: the blocks of the whole response, or of what follows a last `</think>`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block.
+    """A fenced block."""
 
-    Attributes:
-        label: The word behind the opening fence, in lower case.
-        text: The lines between the fences.
-    """
-
-    label: str
-    text: str
+    label: str  # the word behind the opening fence, in lower case
+    text: str  # the lines between the fences
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,25 @@ class Unread:
 def read_blocks(response: str, tags: Tags) -> list[Block] | Unread:
     """Return the fenced blocks of a response's answer, or why there are none."""
     answer = cut_answer(response, tags)
-    return answer if isinstance(answer, Unread) else _cut_blocks(answer)
+    if isinstance(answer, Unread):
+        return answer
+    blocks: list[Block] = []
+    label: str | None = None
+    lines: list[str] = []
+    # Not `splitlines`: it would also break at marks that may stand inside a string literal.
+    for line in answer.replace("\r\n", "\n").split("\n"):
+        stripped = line.strip()
+        if label is None:
+            if stripped.startswith(FENCE):
+                label, lines = stripped[len(FENCE) :].strip().lower(), []
+        elif stripped.startswith(FENCE):
+            if stripped != FENCE:
+                break
+            blocks.append(Block("python" if label == "py" else label, "\n".join(lines)))
+            label = None
+        else:
+            lines.append(line)
+    return blocks if label is None else Unread("unclosed-block")
 
 
 def cut_answer(response: str, tags: Tags) -> str | Unread:
@@ -84,23 +95,3 @@ def wrap(answer: str, tags: Tags, thought: str) -> str:
 def block(label: str, text: str) -> str:
     """A fenced block."""
     return f"{FENCE}{label}\n{text}\n{FENCE}"
-
-
-def _cut_blocks(answer: str) -> list[Block] | Unread:
-    blocks: list[Block] = []
-    label: str | None = None
-    lines: list[str] = []
-    # Not `splitlines`: it would also break at marks that may stand inside a string literal.
-    for line in answer.replace("\r\n", "\n").split("\n"):
-        stripped = line.strip()
-        if label is None:
-            if stripped.startswith(FENCE):
-                label, lines = stripped[len(FENCE) :].strip().lower(), []
-        elif stripped.startswith(FENCE):
-            if stripped != FENCE:
-                break
-            blocks.append(Block("python" if label == "py" else label, "\n".join(lines)))
-            label = None
-        else:
-            lines.append(line)
-    return blocks if label is None else Unread("unclosed-block")

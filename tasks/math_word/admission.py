@@ -14,7 +14,7 @@ from fractions import Fraction
 from tasks.contract import Rejected, TaskRecord
 from tasks.execution import Runner, fault
 from tasks.kit.numbers import NumberError, read_number
-from tasks.kit.program import Refusal, Rules, check_program, parse_program
+from tasks.kit.program import Rules, check_program, parse_program
 from tasks.math_word.records import Draft, from_expression, open_problem, problem
 from tasks.sandbox import CallStatus
 from tasks.sandbox.literals import parse_literal
@@ -49,9 +49,8 @@ def admit_program(draft: Draft, runner: Runner) -> TaskRecord | Rejected:
     if isinstance(question, Rejected):
         return question
     program = check_program(_as_program(draft.solution), _RULES)
-    if isinstance(program, Refusal):
-        refuse = Rejected.malformed if program.is_malformed else Rejected.wrong
-        return refuse(program.reason)
+    if isinstance(program, Rejected):
+        return program
     reason = constant_fault(program, question)
     if reason:
         return Rejected.wrong(reason)

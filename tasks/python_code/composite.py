@@ -11,8 +11,8 @@ import math
 import random
 from collections.abc import Sequence
 
-from tasks.contract import TaskRecord
-from tasks.kit.program import ENTRY, Refusal, bound_names, canonical_program, parse_program
+from tasks.contract import Rejected, TaskRecord
+from tasks.kit.program import ENTRY, bound_names, canonical_program, parse_program
 from tasks.kit.syntax import parse
 from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import INDUCTION, read_program
@@ -62,20 +62,20 @@ def define_given(programs: Sequence[str]) -> str:
     return "\n\n".join(defined)
 
 
-def compose(program: str, given: Sequence[str], max_chars: int) -> str | Refusal:
+def compose(program: str, given: Sequence[str], max_chars: int) -> str | Rejected:
     """Return a program behind the functions `g_0`, `g_1` and so on, or why it is no composite of them."""
     wanted = {f"g_{number}" for number in range(len(given))}
     if wanted & bound_names(program):
-        return Refusal("given-function-redefined", False)
+        return Rejected.wrong("given-function-redefined")
     called = {
         node.func.id
         for node in ast.walk(parse(program))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     if not wanted <= called:
-        return Refusal("given-function-not-called", False)
+        return Rejected.wrong("given-function-not-called")
     composite = f"{define_given(given)}\n\n{program}"
     # Inside a function a program is a few levels deeper than it was at the top.
     if len(composite) > max_chars or isinstance(parse_program(composite), str):
-        return Refusal("composite-too-big", False)
+        return Rejected.wrong("composite-too-big")
     return composite

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tasks.contract import TaskRecord, Verdict
+from tasks.contract import Rejected, TaskRecord, Verdict
 from tasks.execution import BUILT_IN_ERRORS, NOT_DETERMINISTIC, Runner, fault
-from tasks.kit.program import Refusal, Rules, check_program
+from tasks.kit.program import Rules, check_program
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, MAX_PROGRAM_CHARS
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, Example, Task
 from tasks.python_code.validation import read_input
@@ -58,14 +58,14 @@ class Grader:
 
     def _grade_input(self, task: Task, answer: str) -> Verdict:
         arguments = read_input(answer, MAX_LITERAL_CHARS)
-        if isinstance(arguments, Refusal):
+        if isinstance(arguments, Rejected):
             return Verdict(arguments.outcome, arguments.reason)
         (verdict,) = self._run(task.program, [Example(arguments, task.output)], "wrong-input")
         return verdict
 
     def _grade_program(self, task: Task, answer: str) -> Verdict:
         program = check_program(answer, _RULES)
-        if isinstance(program, Refusal):
+        if isinstance(program, Rejected):
             return Verdict(program.outcome, program.reason)
         verdicts = self._run(program, task.hidden, "wrong-program")
         first_fault = next((verdict for verdict in verdicts if verdict != CORRECT), CORRECT)

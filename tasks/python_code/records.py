@@ -21,17 +21,11 @@ KINDS = (DEDUCTION, ABDUCTION, INDUCTION, ERROR)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one proposal says, before any of it is checked.
+    """What one proposal says, before any of it is checked."""
 
-    Attributes:
-        program: The program; "" where it is the reference's.
-        inputs: Argument lists: one, or for induction several.
-        message: What the program does, in words; "" but for induction.
-    """
-
-    program: str
-    inputs: tuple[str, ...]
-    message: str = ""
+    program: str  # "" where it is the reference's
+    inputs: tuple[str, ...]  # argument lists: one, or for induction several
+    message: str = ""  # what the program does, in words; "" but for induction
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +38,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The contents of a record.
-
-    Attributes:
-        kind: The kind of task.
-        program: The program.
-        shown: One example, or for induction those that the solver sees.
-        hidden: The examples that an induction program is checked by.
-        message: What the program does, in words; "" but for induction.
-    """
+    """The contents of a record."""
 
     kind: str
     program: str
-    shown: tuple[Example, ...]
-    hidden: tuple[Example, ...] = ()
-    message: str = ""
+    shown: tuple[Example, ...]  # one, or for induction those that the solver sees
+    hidden: tuple[Example, ...] = ()  # those that an induction program is checked by
+    message: str = ""  # what the program does, in words; "" but for induction
 
     @classmethod
     def read(cls, record: TaskRecord) -> Task:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tasks.contract import Rejected, TaskRecord
 from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
-from tasks.kit.program import Refusal, Rules, bound_names, check_program
+from tasks.kit.program import Rules, bound_names, check_program
 from tasks.python_code.composite import compose
 from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import ERROR, INDUCTION, Draft, Example, to_record
@@ -44,10 +44,7 @@ class Validator:
     def validate(self, kind: str, draft: Draft, given: Sequence[str] = ()) -> TaskRecord | Rejected:
         """Return the task that a draft makes, or why it makes none.
 
-        Args:
-            kind: The kind of task.
-            draft: The draft.
-            given: Programs that the draft's has to call, as `g_0`, `g_1` and so on.
+        Its program has to call the programs `given`, as `g_0`, `g_1` and so on.
 
         Raises:
             SandboxBroken: The sandbox itself failed.
@@ -55,16 +52,16 @@ class Validator:
         program = check_program(draft.program, self._rules)
         if given and isinstance(program, str):
             program = compose(program, given, self._rules.max_chars)
-        if isinstance(program, Refusal):
-            return Rejected(program.outcome, program.reason)
+        if isinstance(program, Rejected):
+            return program
         if kind == ERROR and not bound_names(program).isdisjoint(BUILT_IN_ERRORS):
             # Errors are told apart by their names, so a name has to stand for one class.
             return Rejected.wrong("error-redefined")
         inputs = []
         for text in draft.inputs:
             arguments = read_input(text, self._knobs.max_literal_chars)
-            if isinstance(arguments, Refusal):
-                return Rejected(arguments.outcome, arguments.reason)
+            if isinstance(arguments, Rejected):
+                return arguments
             inputs.append(arguments)
         message = draft.message.strip()
         if kind == INDUCTION:
@@ -97,21 +94,21 @@ class Validator:
         return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
 
 
-def read_input(text: str, max_chars: int) -> str | Refusal:
+def read_input(text: str, max_chars: int) -> str | Rejected:
     """Return an argument list in canonical form, or why it is none; nothing in it is evaluated."""
     if len(text) > max_chars:
-        return Refusal("input-too-big", True)
+        return Rejected.malformed("input-too-big")
     try:
         arguments = parse_arguments(text)
         # A number may be too long in decimal that was not in hexadecimal.
         canonical = render_arguments(arguments)
     except LiteralError as error:
-        return Refusal("input-too-deep" if "too deeply" in str(error) else "input-not-a-literal", True)
+        return Rejected.malformed("input-too-deep" if "too deeply" in str(error) else "input-not-a-literal")
     except ValueError:
-        return Refusal("input-too-big", True)
+        return Rejected.malformed("input-too-big")
     if not arguments:
-        return Refusal("no-input", True)
-    return canonical if len(canonical) <= max_chars else Refusal("input-too-big", True)
+        return Rejected.malformed("no-input")
+    return canonical if len(canonical) <= max_chars else Rejected.malformed("input-too-big")
 
 
 def _message_fault(message: str) -> str:

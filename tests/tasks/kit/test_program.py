@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.contract import Rejected
 from tasks.kit.program import (
     ALLOWED_MODULES,
     MAX_DEPTH,
-    Refusal,
     Rules,
     bound_names,
     canonical_program,
@@ -91,7 +91,7 @@ def test_good_programs_are_kept_as_they_are_written(program: str) -> None:
     ],
 )
 def test_what_is_no_program_with_one_f_is_malformed(program: str, reason: str) -> None:
-    assert check_program(program, RULES) == Refusal(reason, is_malformed=True)
+    assert check_program(program, RULES) == Rejected.malformed(reason)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_is_no_program_with_one_f_is_malformed(program: str, reason: str) -
     ],
 )
 def test_programs_that_break_a_rule_are_wrong(program: str, reason: str) -> None:
-    assert check_program(program, RULES) == Refusal(reason, is_malformed=False)
+    assert check_program(program, RULES) == Rejected.wrong(reason)
 
 
 @pytest.mark.parametrize("module", sorted(ALLOWED_MODULES))
@@ -159,7 +159,7 @@ def test_no_allowed_module_lends_another(module: str) -> None:
                 f"from {module} import {name}\n{F}",
             ):
                 found = check_program(program.format("x"), RULES)
-                assert isinstance(found, Refusal) and found.reason.startswith("imports-"), program
+                assert isinstance(found, Rejected) and found.reason.startswith("imports-"), program
 
 
 def test_depth_limit_is_exact() -> None:
@@ -275,7 +275,7 @@ def test_names_bound_in_any_scope_are_found() -> None:
 
 
 def test_what_python_cannot_write_down_is_refused() -> None:
-    assert check_program(F.format("0x" + "f" * 3900), RULES) == Refusal("no-canonical-form", False)
+    assert check_program(F.format("0x" + "f" * 3900), RULES) == Rejected.wrong("no-canonical-form")
 
 
 @settings(max_examples=200, deadline=None)
