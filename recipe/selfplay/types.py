@@ -1,15 +1,14 @@
 """The values that self-play is about: what is asked, what comes back, what it is worth.
 
-Requests and results cross processes as JSON: `to_json` and `from_json` of each are the one codec. Tokens stay
-behind; verl carries them itself.
+Requests and results cross processes as JSON. Tokens stay behind; verl carries them itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from tasks.contract import Message, Outcome, Rejected, Role, TaskRecord
 
@@ -23,151 +22,78 @@ PROPOSAL = -1
 class Refusal(StrEnum):
     """Why a task that the pack accepts is not taken."""
 
-    DUPLICATE = "duplicate"
-    """The buffer, or another proposal of the step, holds it already."""
+    DUPLICATE = "duplicate"  # the buffer, or another proposal of the step, holds it already
+    HELD_OUT = "held-out"  # it is in the evaluation set
+    TOO_LONG = "too-long"  # its solver prompt does not fit the context: it can never be attempted
+    SURPLUS = "surplus"  # its step had all that it wanted of the kind already: no fault of the proposer
 
-    HELD_OUT = "held-out"
-    """It is in the evaluation set."""
 
-    TOO_LONG = "too-long"
-    """Its solver prompt does not fit the context: it can never be attempted."""
+class JsonValue:
+    """A dataclass that crosses processes as the JSON values of its fields, by their names."""
 
-    SURPLUS = "surplus"
-    """Valid and new, it came when its step had all that it wanted of the kind: no fault of the proposer."""
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, without tokens."""
+        return _fields_to_json(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(**{name: _READ[name](value) if name in _READ else value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response of the model.
+    """One response of the model."""
 
-    Attributes:
-        text: Decoded, without special tokens.
-        tokens: What the caller of the engine needs to train on it (opaque here; None in unit tests).
-    """
-
-    text: str
-    tokens: Any = None
+    text: str  # decoded, without special tokens
+    tokens: Any = None  # what the caller of the engine needs to train on it (opaque here; None in unit tests)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One thing that is asked of the model in a wave.
+class Request(JsonValue):
+    """One thing that is asked of the model in a wave: to propose a task, or to solve `record`."""
 
-    Attributes:
-        index: Its place in the step, unique within it.
-        role: Whether a task is proposed or `record` is solved.
-        kind: A kind of the pack.
-        messages: The chat prompt.
-        references: The records shown in a proposer's prompt.
-        record: The task to solve; None for a proposal.
-        num_attempts: Attempts at an accepted proposal; 0 for a solve request, and while seeding unless the
-            pack resolves tasks by them.
-        step: The training step that a proposal is asked for in; 0 while seeding, and for a solve request.
-    """
-
-    index: int
+    index: int  # its place in the step, unique within it
     role: Role
-    kind: str
+    kind: str  # of the pack
     messages: list[Message]
-    references: tuple[TaskRecord, ...] = ()
-    record: TaskRecord | None = None
+    references: tuple[TaskRecord, ...] = ()  # those shown in a proposer's prompt
+    record: TaskRecord | None = None  # the task to solve; None for a proposal
+    # At an accepted proposal; 0 for a solve request, and while seeding unless the pack resolves tasks by them.
     num_attempts: int = 0
-    step: int = 0
+    step: int = 0  # of training, for a proposal; 0 while seeding, and for a solve request
 
     @staticmethod
     def solve(index: int, record: TaskRecord, messages: list[Message]) -> Request:
         """A request for one attempt at `record`."""
         return Request(index, Role.SOLVE, record.kind, messages, record=record)
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return {
-            "index": self.index,
-            "role": self.role.value,
-            "kind": self.kind,
-            "messages": self.messages,
-            "references": [_record_to_json(record) for record in self.references],
-            "record": _record_to_json(self.record),
-            "num_attempts": self.num_attempts,
-            "step": self.step,
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Request:
-        """The inverse of `to_json`."""
-        return Request(
-            index=values["index"],
-            role=Role(values["role"]),
-            kind=values["kind"],
-            messages=values["messages"],
-            references=tuple(TaskRecord(**record) for record in values["references"]),
-            record=_record_from_json(values["record"]),
-            num_attempts=values["num_attempts"],
-            step=values["step"],
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One response of the solver and what is true of it.
-
-    Attributes:
-        response: The model's text.
-        outcome: MALFORMED, WRONG or CORRECT.
-        reason: Why it is not correct; "" when it is.
-        measures: What the pack measured of it, by name.
-    """
+class Attempt(JsonValue):
+    """One response of the solver and what is true of it."""
 
     response: Response
     outcome: Outcome
-    reason: str
-    measures: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, without tokens."""
-        return {
-            "type": "attempt",
-            "response": self.response.text,
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "measures": dict(self.measures),
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Attempt:
-        """The inverse of `to_json`."""
-        return Attempt(
-            response=Response(values["response"]),
-            outcome=Outcome(values["outcome"]),
-            reason=values["reason"],
-            measures=values["measures"],
-        )
+    reason: str  # why it is not correct; "" when it is
+    measures: Mapping[str, float] = field(default_factory=dict)  # what the pack measured of it, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """One response of the proposer and what is true of it. Made by its constructors below.
-
-    Attributes:
-        response: The model's text.
-        outcome: MALFORMED, WRONG or CORRECT.
-        reason: Why it was rejected or refused; "" when it was accepted.
-        record: The new task, when it was accepted.
-        key: The pack's key of `record`; "" without one.
-        messages: The solver's prompt for `record`; empty without one.
-        attempts: The attempts that got a response.
-        num_failed: Attempts that got none.
-        features: What the pack measured of `record`, by name; empty without extra rewards.
-    """
+class Proposal(JsonValue):
+    """One response of the proposer and what is true of it. Made by its constructors below."""
 
     response: Response
     outcome: Outcome
-    reason: str
-    record: TaskRecord | None = None
-    key: str = ""
-    messages: list[Message] = field(default_factory=list)
-    attempts: tuple[Attempt, ...] = ()
-    num_failed: int = 0
+    reason: str  # why it was rejected or refused; "" when it was accepted
+    record: TaskRecord | None = None  # the new task, when it was accepted
+    key: str = ""  # the pack's key of `record`; "" without one
+    messages: list[Message] = field(default_factory=list)  # the solver's prompt for `record`
+    attempts: tuple[Attempt, ...] = ()  # those that got a response
+    num_failed: int = 0  # attempts that got none
+    # What the pack measured of `record`, by name; empty without extra rewards.
     features: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -203,36 +129,6 @@ class Proposal:
             return None
         return sum(attempt.outcome is Outcome.CORRECT for attempt in self.attempts) / len(self.attempts)
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, without tokens."""
-        return {
-            "type": "proposal",
-            "response": self.response.text,
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "record": _record_to_json(self.record),
-            "key": self.key,
-            "messages": self.messages,
-            "attempts": [attempt.to_json() for attempt in self.attempts],
-            "num_failed": self.num_failed,
-            "features": dict(self.features),
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Proposal:
-        """The inverse of `to_json`."""
-        return Proposal(
-            response=Response(values["response"]),
-            outcome=Outcome(values["outcome"]),
-            reason=values["reason"],
-            record=_record_from_json(values["record"]),
-            key=values["key"],
-            messages=values["messages"],
-            attempts=tuple(Attempt.from_json(attempt) for attempt in values["attempts"]),
-            num_failed=values["num_failed"],
-            features=values["features"],
-        )
-
 
 Results = Mapping[int, Proposal | Attempt]
 """Results by request index. A request without one has failed: it is left out and counted."""
@@ -240,55 +136,63 @@ Results = Mapping[int, Proposal | Attempt]
 
 def result_from_json(values: Mapping[str, Any]) -> Proposal | Attempt:
     """The proposal or attempt whose `to_json` these values are."""
-    types: dict[str, type[Proposal] | type[Attempt]] = {"proposal": Proposal, "attempt": Attempt}
-    return types[values["type"]].from_json(values)
+    return Proposal.from_json(values) if "attempts" in values else Attempt.from_json(values)
 
 
 class Place(NamedTuple):
-    """Where a response stands in its step.
+    """Where a response stands in its step."""
 
-    Attributes:
-        request: Index of its request. A proposal and the attempts at it share it.
-        attempt: Number of the attempt, or `PROPOSAL`.
-    """
-
-    request: int
-    attempt: int
+    request: int  # index of its request; a proposal and the attempts at it share it
+    attempt: int  # number of the attempt, or `PROPOSAL`
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What the trainer needs to train on one response.
+    """What the trainer needs to train on one response."""
 
-    Attributes:
-        uid: Carries role, kind and difficulty to the estimator (`recipe/selfplay/credit.py`).
-        reward: Scalar.
-    """
-
-    uid: str
+    uid: str  # carries role, kind and difficulty to the estimator (`recipe/selfplay/credit.py`)
     reward: float
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A settled wave of seeding, or a settled step.
+    """A settled wave of seeding, or a settled step."""
 
-    Attributes:
-        num_failed: Responses that never came.
-        priced: The responses to train on; none in the seeding.
-        ledger: One line a response, in the order of requests and attempts.
-        baselines: By cell, the running mean that is its baseline; empty where each batch decides its own.
-    """
-
-    num_failed: int
-    priced: dict[Place, Priced] = field(default_factory=dict)
-    ledger: list[LedgerLine] = field(default_factory=list)
+    num_failed: int  # responses that never came
+    priced: dict[Place, Priced] = field(default_factory=dict)  # those to train on; none in the seeding
+    ledger: list[LedgerLine] = field(default_factory=list)  # in the order of requests and attempts
+    # By cell, the running mean that is its baseline; empty where each batch decides its own.
     baselines: dict[str, float] = field(default_factory=dict)
 
 
-def _record_to_json(record: TaskRecord | None) -> dict[str, Any] | None:
-    return None if record is None else {"kind": record.kind, "payload": dict(record.payload)}
+def _fields_to_json(value: Any) -> dict[str, Any]:
+    return {part.name: _to_json(getattr(value, part.name)) for part in fields(value)}
+
+
+def _to_json(value: Any) -> Any:
+    match value:
+        case Response():
+            return value.text
+        case JsonValue() | TaskRecord():
+            return _fields_to_json(value)
+        case tuple():
+            return [_to_json(item) for item in value]
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
 
 
 def _record_from_json(values: Mapping[str, Any] | None) -> TaskRecord | None:
     return None if values is None else TaskRecord(**values)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "role": Role,
+    "outcome": Outcome,
+    "response": Response,
+    "record": _record_from_json,
+    "references": lambda records: tuple(TaskRecord(**record) for record in records),
+    "attempts": lambda attempts: tuple(Attempt.from_json(attempt) for attempt in attempts),
+}
+"""Fields that are no JSON values, by name: how each is read back."""
