@@ -27,13 +27,7 @@ from vllm.sampling_params import RequestOutputKind
 from recipe.engine.claims import actor_name
 from recipe.engine.replay_buffer import report_pack_error
 from recipe.selfplay.plan import StepPlan
-from recipe.selfplay.rollout import (
-    CheckClock,
-    PromptTooLongError,
-    propose_once,
-    sample_accuracy,
-    solve_once,
-)
+from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, sample_accuracy, solve_once
 from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response
 from rewards.bonus import BUFFER_FEATURES
 from tasks.contract import Message, Outcome, TaskPack
@@ -56,19 +50,12 @@ SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One response as tokens.
-
-    Attributes:
-        prompt_ids: Token ids of the prompt.
-        response_ids: Token ids of the response, with its end token.
-        log_probs: Log-probability of each response token when it was sampled; None if not asked for.
-        extra_fields: What verl's rollout server tells of the weights that it sampled from.
-    """
+    """One response as token ids."""
 
     prompt_ids: list[int]
-    response_ids: list[int]
-    log_probs: list[float] | None
-    extra_fields: dict[str, Any]
+    response_ids: list[int]  # with its end token
+    log_probs: list[float] | None  # of each response token when it was sampled; None if not asked for
+    extra_fields: dict[str, Any]  # what verl's rollout server tells of the weights that it sampled from
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,17 +15,11 @@ from tasks.contract import Json, TaskRecord
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record of the buffer.
-
-    Attributes:
-        record: The accepted task.
-        key: The pack's `task_key` of it; unique in the buffer.
-        step: Training step that accepted it; 0 for seeds and the seeding phase.
-    """
+    """One record of the buffer."""
 
     record: TaskRecord
-    key: str
-    step: int
+    key: str  # the pack's `task_key` of it; unique in the buffer
+    step: int  # of training, that accepted it; 0 for seeds and the seeding phase
 
 
 class TaskBuffer:

@@ -13,37 +13,27 @@ from enum import StrEnum
 class SolveOn(StrEnum):
     """Where the solver's training samples come from (`azr.solve_on`)."""
 
-    FRESH = "fresh"
-    """The paper: one attempt each at tasks accepted in this step, in a second wave."""
-
+    FRESH = "fresh"  # the paper: one attempt each at tasks accepted in this step, in a second wave
+    # The official code: one attempt each at tasks accepted in the step before, in the same wave.
     PREVIOUS = "previous"
-    """The official code: one attempt each at tasks accepted in the step before, in the same wave."""
-
+    # The attempts that estimate the solve rate are the samples: one wave, and nothing is thrown away.
     ATTEMPTS = "attempts"
-    """The attempts that estimate the solve rate are the samples: one wave, and nothing is thrown away."""
 
 
 class KeepTasks(StrEnum):
     """Which accepted tasks enter the buffer (`azr.keep_tasks`), by their solve rate."""
 
-    ALL = "all"
-    """The paper and the official code's default."""
-
-    NON_ONE = "non-one"
-    """Not those that every attempt solved."""
-
-    NON_EXTREMES = "non-extremes"
-    """Neither those nor the ones that no attempt solved."""
+    ALL = "all"  # the paper and the official code's default
+    NON_ONE = "non-one"  # not those that every attempt solved
+    NON_EXTREMES = "non-extremes"  # neither those nor the ones that no attempt solved
 
 
 class Sampling(StrEnum):
     """How records are drawn from the buffer (`azr.buffer_sampling`)."""
 
-    UNIFORM = "uniform"
-    """All alike: the paper."""
-
+    UNIFORM = "uniform"  # all alike: the paper
+    # In proportion to 1 + the step that accepted them; the paper found that it may collapse (App. D.3).
     RECENT = "recent"
-    """In proportion to 1 + the step that accepted them; the paper found that it may collapse (App. D.3)."""
 
 
 # Choices are strings here: OmegaConf knows the members of an enum by name, and keys are written by value.

@@ -33,42 +33,29 @@ _UID = re.compile(
 
 
 class Origin(NamedTuple):
-    """Where a response comes from.
-
-    Attributes:
-        role: Who produced it.
-        kind: Name of the kind of task.
-        difficulty: The pack's label of its task; "" where there is none.
-    """
+    """Where a response comes from."""
 
     role: Role
-    kind: str
-    difficulty: str = ""
+    kind: str  # of task, by name
+    difficulty: str = ""  # the pack's label of its task; "" where there is none
 
 
 def make_uid(role: str, kind: str, difficulty: str = "") -> str:
-    """A new uid for responses of this origin, unlike any other.
+    """A new uid for responses of this origin, `<role>.<kind>[.<difficulty>].<32 hexadecimal digits>`.
 
-    Args:
-        role: A value of `Role`.
-        kind: Name of a kind: lower case letters, digits and hyphens.
-        difficulty: A label of the same characters, or "".
-
-    Returns:
-        `<role>.<kind>.<32 hexadecimal digits>`, with `.<difficulty>` behind the kind if there is one, and
-        without any underscore. The digits are from the operating system, so they name a prompt and must never
-        decide what happens to it.
+    The digits are from the operating system, so they name a prompt and must never decide what happens to it.
 
     Raises:
-        ValueError: The role, the kind or the difficulty is not as above.
+        ValueError: `role` is no `Role`, or a name has other characters than lower case letters, digits and
+            hyphens.
     """
     if role not in tuple(Role):
         raise ValueError(f"role must be one of {', '.join(Role)}; got {role!r}")
-    if _NAME.fullmatch(kind) is None:
-        raise ValueError(f"kind must be lower case letters, digits and hyphens; got {kind!r}")
-    if difficulty and _NAME.fullmatch(difficulty) is None:
-        raise ValueError(f"difficulty must be lower case letters, digits and hyphens; got {difficulty!r}")
-    return ".".join([role, kind, *([difficulty] if difficulty else []), uuid.uuid4().hex])
+    names = {"kind": kind} | ({"difficulty": difficulty} if difficulty else {})
+    for what, name in names.items():
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"{what} must be lower case letters, digits and hyphens; got {name!r}")
+    return ".".join([role, *names.values(), uuid.uuid4().hex])
 
 
 def parse_uid(uid: str) -> Origin:
@@ -86,50 +73,32 @@ def parse_uid(uid: str) -> Origin:
 class Cells(StrEnum):
     """What `algorithm.trr.cells` selects: which rows share a baseline and a scale."""
 
-    ROLE_KIND = "role-kind"
-    """One cell a role and kind: TRR++."""
-
-    ROLE_DIFFICULTY = "role-difficulty"
-    """One cell a role and difficulty, whatever the kind."""
-
-    ROLE = "role"
-    """One cell a role."""
-
-    RECORD = "record"
-    """One cell for the attempts at one record; proposals by role and kind."""
-
-    GLOBAL = "global"
-    """One cell for the batch: REINFORCE++. Uids are not parsed."""
+    ROLE_KIND = "role-kind"  # one cell a role and kind: TRR++
+    ROLE_DIFFICULTY = "role-difficulty"  # one cell a role and difficulty, whatever the kind
+    ROLE = "role"  # one cell a role
+    RECORD = "record"  # one cell for the attempts at one record; proposals by role and kind
+    GLOBAL = "global"  # one cell for the batch: REINFORCE++; uids are not parsed
 
 
 class Baseline(StrEnum):
     """What `algorithm.trr.baseline` selects: the baseline of a reward."""
 
-    CELL_MEAN = "cell-mean"
-    """The mean of the cell in this batch: TRR++."""
-
-    RUNNING_MEAN = "running-mean"
-    """The mean of the cell over the steps before: `RunningMeans`."""
+    CELL_MEAN = "cell-mean"  # the mean of the cell in this batch: TRR++
+    RUNNING_MEAN = "running-mean"  # the mean of the cell over the steps before: `RunningMeans`
 
 
 class Scale(StrEnum):
     """What `algorithm.trr.scale` selects: what a reward minus its baseline is divided by."""
 
-    STD = "std"
-    """The standard deviation of the cell: TRR++."""
-
-    NONE = "none"
-    """Nothing."""
+    STD = "std"  # the standard deviation of the cell: TRR++
+    NONE = "none"  # nothing
 
 
 class Statistics(StrEnum):
     """What `algorithm.trr.statistics` selects: what counts once in a cell's mean and variance."""
 
-    SEQUENCE = "sequence"
-    """Every response."""
-
-    TOKEN = "token"
-    """Every valid token, so long responses weigh more."""
+    SEQUENCE = "sequence"  # every response
+    TOKEN = "token"  # every valid token, so long responses weigh more
 
 
 def cell_of(uid: str, cells: Cells) -> str:
@@ -173,15 +142,7 @@ class RunningMeans:
         self._sums: dict[str, tuple[float, float]] = {}  # m and w of every cell
 
     def advance(self, uids: Sequence[str], rewards: Sequence[float]) -> dict[str, float]:
-        """Update the means by a step's rewards.
-
-        Args:
-            uids: (B,) uids from `make_uid`.
-            rewards: (B,) rewards of these responses.
-
-        Returns:
-            For every cell of the step, its baseline.
-        """
+        """Update the means by a step's (B,) rewards of (B,) uids; return the baseline of every cell of it."""
         by_cell: dict[str, list[float]] = defaultdict(list)
         for uid, reward in zip(uids, rewards, strict=True):
             by_cell[cell_of(uid, self._cells)].append(reward)

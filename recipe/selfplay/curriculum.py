@@ -22,16 +22,7 @@ from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling
 from recipe.selfplay.credit import RunningMeans, make_uid
 from recipe.selfplay.ledger import LedgerLine
 from recipe.selfplay.plan import SolveFirst, StepPlan
-from recipe.selfplay.types import (
-    PROPOSAL,
-    Attempt,
-    Place,
-    Priced,
-    Proposal,
-    Request,
-    Results,
-    Settlement,
-)
+from recipe.selfplay.types import PROPOSAL, Attempt, Place, Priced, Proposal, Request, Results, Settlement
 from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, Term, price_terms
 from rewards.profile import RewardProfile, price_attempt, price_proposal
 from tasks.contract import Outcome, Role, TaskPack, TaskRecord
@@ -51,9 +42,6 @@ class SelfPlay:
     """Draws requests and settles results.
 
     Args:
-        pack: The domain.
-        profile: Prices of outcomes.
-        config: Sizes and rules.
         running_means: The baselines of rewards, if they are carried from step to step; None where each batch
             decides its own.
     """
@@ -216,21 +204,22 @@ class SelfPlay:
         if self._is_kept(proposal.solve_rate):
             self.buffer.add(proposal.record, proposal.key, step)
         solve = Request.solve(request.index, proposal.record, proposal.messages)
+        uid = None
         is_seeding = step == 0
-        if is_seeding or not self.plan.trains_attempts:
-            for number, attempt in enumerate(proposal.attempts):
-                into.ledger.append(LedgerLine.of_attempt(step, solve, number, attempt, None))
-            return
-        # One uid for all attempts at a record: to verl's group estimators they are one group.
-        uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
+        if self.plan.trains_attempts and not is_seeding:
+            # One uid for all attempts at a record: to verl's group estimators they are one group.
+            uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
         for number, attempt in enumerate(proposal.attempts):
             self._settle_attempt(step, solve, number, attempt, uid, into)
 
     def _settle_attempt(
-        self, step: int, request: Request, number: int, attempt: Attempt, uid: str, into: Settlement
+        self, step: int, request: Request, number: int, attempt: Attempt, uid: str | None, into: Settlement
     ) -> None:
-        reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
-        into.priced[Place(request.index, number)] = Priced(uid, reward)
+        """Write an attempt down; price it if it is trained on, under `uid`."""
+        reward = None
+        if uid is not None:
+            reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
+            into.priced[Place(request.index, number)] = Priced(uid, reward)
         into.ledger.append(LedgerLine.of_attempt(step, request, number, attempt, reward))
 
     def _features(self, proposal: Proposal, counts: BufferCounts) -> dict[str, float]:
@@ -248,13 +237,8 @@ class SelfPlay:
 
     def _is_kept(self, solve_rate: float | None) -> bool:
         """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""
-        match self.config.keep_tasks:
-            case KeepTasks.NON_ONE:
-                return solve_rate != 1.0
-            case KeepTasks.NON_EXTREMES:
-                return solve_rate not in (0.0, 1.0)
-            case _:
-                return True
+        left_out = {KeepTasks.NON_ONE.value: (1.0,), KeepTasks.NON_EXTREMES.value: (0.0, 1.0)}
+        return solve_rate not in left_out.get(self.config.keep_tasks, ())
 
     def _num_failed(self, phase: str, requests: Sequence[Request], results: Results) -> int:
         """Responses that never came; SelfPlayError if they are too many of those that were asked for."""
@@ -281,16 +265,17 @@ class SelfPlay:
         """Everything that decides the next step and is not the policy, as JSON values."""
         return {
             "buffer": self.buffer.state_dict(),
-            "draw_rng": _rng_to_json(self._draw_rng),
-            "reward_rng": _rng_to_json(self._reward_rng),
+            "draw_rng": self._draw_rng.getstate(),
+            "reward_rng": self._reward_rng.getstate(),
             "running_means": {} if self._running_means is None else self._running_means.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` left off."""
         self.buffer.load_state_dict(state["buffer"])
-        _rng_from_json(self._draw_rng, state["draw_rng"])
-        _rng_from_json(self._reward_rng, state["reward_rng"])
+        for rng, saved in ((self._draw_rng, state["draw_rng"]), (self._reward_rng, state["reward_rng"])):
+            version, internal, gauss_next = saved
+            rng.setstate((version, tuple(internal), gauss_next))  # JSON made a list of it
         if self._running_means is not None:
             self._running_means.load_state_dict(state["running_means"])
 
@@ -298,13 +283,3 @@ class SelfPlay:
 def buffer_keys(pack: TaskPack) -> dict[str, Callable[[TaskRecord], str | None]]:
     """By feature of `BUFFER_FEATURES`: what has to be the same for two tasks to count as alike."""
     return {ANSWER_DIVERSITY: pack.answer_key, STRUCTURE_DIVERSITY: pack.structure_key}
-
-
-def _rng_to_json(rng: random.Random) -> list[Any]:
-    version, internal, gauss_next = rng.getstate()
-    return [version, list(internal), gauss_next]
-
-
-def _rng_from_json(rng: random.Random, state: Sequence[Any]) -> None:
-    version, internal, gauss_next = state
-    rng.setstate((version, tuple(internal), gauss_next))

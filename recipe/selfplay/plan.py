@@ -17,14 +17,9 @@ from recipe.selfplay.config import AzrConfig, SolveOn
 class SolveFirst(StrEnum):
     """Tasks that a step's solve requests take first; what is missing then comes from the buffer."""
 
-    NONE = "none"
-    """All come from the buffer."""
-
-    STEP_BEFORE = "step-before"
-    """Those that the buffer took in the step before."""
-
-    THIS_STEP = "this-step"
-    """Those accepted in this step, so that its solve requests are a second wave."""
+    NONE = "none"  # all come from the buffer
+    STEP_BEFORE = "step-before"  # those that the buffer took in the step before
+    THIS_STEP = "this-step"  # those accepted in this step, so that its solve requests are a second wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +33,21 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step. Counts are of one kind of task unless they say otherwise.
+    """One step. Counts are of one kind of task unless they say otherwise."""
 
-    Attributes:
-        num_kinds: Kinds of the pack.
-        asked: Proposals that are asked for; 0 in a run without proposals.
-        kept: Proposals that are attempted and kept at most, the first to be accepted.
-        attempts: Attempts at a proposal that is accepted.
-        solve_tasks: Tasks that solve requests are sent for, beside the attempts at proposals.
-        requests_per_task: Solve requests for each of these tasks.
-        solve_first: Which tasks these are.
-        trains_proposals: Whether proposals are trained on.
-        trains_attempts: Whether the attempts at proposals are trained on, as one group a record.
-    """
-
-    num_kinds: int
-    asked: int
-    kept: int
-    attempts: int
-    solve_tasks: int
-    requests_per_task: int
-    solve_first: SolveFirst
+    num_kinds: int  # of the pack
+    asked: int  # proposals that are asked for; 0 in a run without proposals
+    kept: int  # proposals that are attempted and kept at most, the first to be accepted
+    attempts: int  # at a proposal that is accepted
+    solve_tasks: int  # that solve requests are sent for, beside the attempts at proposals
+    requests_per_task: int  # solve requests for each of these tasks
+    solve_first: SolveFirst  # which tasks these are
     trains_proposals: bool
-    trains_attempts: bool
+    trains_attempts: bool  # whether attempts at proposals are trained on, as one group a record
 
     @staticmethod
     def of(azr: AzrConfig, num_kinds: int) -> StepPlan:
-        """The plan of every step of a run.
-
-        Args:
-            azr: The `azr` node of the configuration.
-            num_kinds: Kinds of the pack.
-
-        Raises:
-            ValueError: `azr.solve_on` is no `SolveOn`.
-        """
+        """The plan of every step of a run; ValueError if `azr.solve_on` is no `SolveOn`."""
         if azr.solve_on not in tuple(SolveOn):
             raise ValueError(f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}")
         on_attempts = azr.solve_on == SolveOn.ATTEMPTS

@@ -61,7 +61,7 @@ class Request(JsonValue):
     messages: list[Message]
     references: tuple[TaskRecord, ...] = ()  # those shown in a proposer's prompt
     record: TaskRecord | None = None  # the task to solve; None for a proposal
-    # At an accepted proposal; 0 for a solve request, and while seeding unless the pack resolves tasks by them.
+    # At an accepted proposal; 0 for a solve request, and while seeding unless the pack resolves by attempts.
     num_attempts: int = 0
     step: int = 0  # of training, for a proposal; 0 while seeding, and for a solve request
 
