@@ -32,17 +32,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run's summary says.
-
-    Attributes:
-        steps: Steps of the run.
-        before: The evaluation before the first step, by kind and for `ALL_KINDS`; empty if there was none.
-        after: The last one, likewise.
-    """
+    """What a run's summary says: evaluations by kind and for `ALL_KINDS`, empty if there was none."""
 
     steps: int
-    before: Mapping[str, Measured]
-    after: Mapping[str, Measured]
+    before: Mapping[str, Measured]  # the first step
+    after: Mapping[str, Measured]  # the last evaluation
 
 
 class SummaryError(ValueError):
@@ -61,16 +55,16 @@ def read_result(run: Path) -> Result:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         held_out = summary["held_out"]
-        return Result(summary["steps"], _measured(held_out["before"]), _measured(held_out["after"]))
+        return Result(
+            summary["steps"], measured_by_kind(held_out["before"]), measured_by_kind(held_out["after"])
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise SummaryError(f"{path} must be the summary of a run; {type(error).__name__}: {error}") from error
 
 
-def _measured(numbers: Mapping[str, Any] | None) -> dict[str, Measured]:
-    """An evaluation in a summary, whose accuracy is a number of correct answers over n."""
-    if numbers is None:
-        return {}
-    found = by_kind(numbers)
+def measured_by_kind(numbers: Mapping[str, Any] | None) -> dict[str, Measured]:
+    """An evaluation as `held_out_of` gives it, whose accuracy is a number of correct answers over n."""
+    found = {} if numbers is None else by_kind(numbers)
     return {kind: Measured(round(of["accuracy"] * of["n"]), of["n"]) for kind, of in found.items()}
 
 
@@ -96,10 +90,11 @@ def _cells(before: Measured | None, after: Measured | None) -> tuple[str, str, s
         low, high = newcombe(before.correct, before.total, after.correct, after.total)
         difference = after.correct / after.total - before.correct / before.total
         change = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return _share(before), _share(after), change
+    return share_cell(before), share_cell(after), change
 
 
-def _share(measured: Measured | None) -> str:
+def share_cell(measured: Measured | None) -> str:
+    """Accuracy in percent, its 95 % interval, and of how many tasks."""
     if measured is None:
         return NOT_MEASURED
     low, high = wilson(measured.correct, measured.total)

@@ -18,10 +18,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from recipe.compare import Measured, measured_by_kind, share_cell
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.selfplay.metrics import by_kind, held_out_of
+from recipe.selfplay.metrics import held_out_of
 
 CARD = """\
 ---
@@ -89,7 +90,11 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
         raise ExportError(f"RUN must be the directory of a run, with its {outputs.CONFIG}; got {run}")
     config = OmegaConf.load(saved)
     assert isinstance(config, DictConfig)
-    folder = find_checkpoint(_checkpoints(run, config), step)
+    # The run's directory may have been moved since
+    checkpoints, then = Path(config.trainer.default_local_dir), Path(config.run.dir)
+    if checkpoints.is_relative_to(then):
+        checkpoints = run / checkpoints.relative_to(then)
+    folder = find_checkpoint(checkpoints, step)
     out = out or run / "export" / f"step_{checkpoint.step_of(folder)}"
     if out.exists():
         raise ExportError(f"--out must not exist yet; {out} does. Remove it, or give another directory.")
@@ -161,21 +166,8 @@ def _check_actor(actor: Path) -> None:
         raise ExportError(f"{actor} must hold the shards of all {world_size} workers; it lacks {missing[0]}")
 
 
-def _checkpoints(run: Path, config: DictConfig) -> Path:
-    """The run's folder of checkpoints. Its directory may have been moved since `config` was written."""
-    folder, then = Path(config.trainer.default_local_dir), Path(config.run.dir)
-    return run / folder.relative_to(then) if folder.is_relative_to(then) else folder
-
-
 def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
-    """The README.md of the model in the checkpoint `folder`: what it is, and what was measured of it.
-
-    Args:
-        run: The run's directory, from whose files all of it comes.
-        config: Its configuration.
-        folder: The checkpoint.
-        dtype: Number type of the weights.
-    """
+    """The README.md of the model in the checkpoint `folder`, from the run's files."""
     # A format that can no longer be resumed from has the pack's name here as well, and the same weights.
     pack = json.loads((folder / "azr" / "manifest.json").read_text())["pack"]
     step, path = checkpoint.step_of(folder), run / outputs.SUMMARY
@@ -183,7 +175,7 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     lines = outputs.read_metrics(run / outputs.METRICS)
     found = [_evaluated(lines, 0), _evaluated(lines, step)]
     rows = [
-        f"| {kind} | {' | '.join(_share(of.get(kind)) for of in found)} |"
+        f"| {kind} | {' | '.join(share_cell(of.get(kind)) for of in found)} |"
         for kind in dict.fromkeys(kind for of in found for kind in of)
     ]
     facts = {"base model": f"`{config.actor_rollout_ref.model.path}`", "steps": str(step)}
@@ -201,17 +193,10 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     )
 
 
-def _evaluated(lines: Sequence[Mapping[str, Any]], step: int) -> dict[str, Mapping[str, Any]]:
+def _evaluated(lines: Sequence[Mapping[str, Any]], step: int) -> Mapping[str, Measured]:
     """The evaluation of one step, by kind; empty if there was none."""
-    found = [of for line in lines if line["step"] == step and (of := held_out_of(line)) is not None]
-    return by_kind(found[-1]) if found else {}
-
-
-def _share(numbers: Mapping[str, Any] | None) -> str:
-    if numbers is None:
-        return "-"
-    low, high = 100 * numbers["low"], 100 * numbers["high"]
-    return f"{numbers['accuracy']:.1%} [{low:.1f}, {high:.1f}] n={numbers['n']}"
+    found = [held_out_of(line) for line in lines if line["step"] == step]
+    return measured_by_kind(next(filter(None, reversed(found)), None))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

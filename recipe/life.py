@@ -50,15 +50,13 @@ def survey_nodes(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
 def live(config: DictConfig, pack: TaskPack) -> None:
     """Train, unless the run is finished already. A failure ends the process with status 1.
 
-    Args:
-        config: The configuration, checked and finalized.
-        pack: Its pack.
+    The configuration is checked and finalized.
 
     Raises:
         PreflightError: The run's folders cannot be used.
     """
-    run_dir, checkpoints = _folders(config)
-    with locked("run.dir", run_dir), locked("trainer.default_local_dir", checkpoints):
+    run_dir, checkpoints = Path(config.run.dir), config.trainer.default_local_dir
+    with locked("run.dir", run_dir), locked("trainer.default_local_dir", Path(checkpoints)):
         train(config, pack, run_dir)
 
 
@@ -83,9 +81,18 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
             if config.cpu is not None:
                 from recipe.cpu.environment import cpu_environment
 
-                _set_environment(config, cpu_environment(**config.cpu))
+                # For this process and for every process of the Ray cluster
+                variables = cpu_environment(**config.cpu)
+                os.environ.update(variables)
+                runtime_env = config.ray_kwargs.ray_init.runtime_env
+                with open_dict(config):
+                    runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
             if config.actor_rollout_ref.model.path == TINY_MODEL:
-                _prepare_tiny_model(config, pack, terminal)
+                from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+
+                print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
+                model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
+                config.actor_rollout_ref.model.path = str(model)
             for change in changes:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, OmegaConf.to_yaml(asked))
@@ -103,7 +110,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         except Exception as error:  # the one boundary: whatever ends the run is reported in one place
             with suppress(OSError):  # the log may be on a full disk
                 traceback.print_exc()
-            cause = _disk_fault(config) or _cause(error)
+            # An error that came through Ray may have a traceback in its text
+            cause = _disk_fault(config) or (str(error).strip().splitlines() or [repr(error)])[-1]
             print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
             sys.exit(1)
         _report(run_dir, terminal)
@@ -117,14 +125,6 @@ def _changes(saved: Path, asked: DictConfig) -> list[str]:
     for side in (before, now):
         side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
     return outputs.changed_settings(before, now)
-
-
-def _prepare_tiny_model(config: DictConfig, pack: TaskPack, terminal: TextIO) -> None:
-    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
-
-    print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
-    model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
-    config.actor_rollout_ref.model.path = str(model)
 
 
 def _run(config: DictConfig) -> None:
@@ -145,19 +145,6 @@ def _run(config: DictConfig) -> None:
             run_ppo(config, task_runner_class=ray.remote(num_cpus=1)(AzrTaskRunner))
     finally:
         ray.shutdown()
-
-
-def _set_environment(config: DictConfig, variables: dict[str, str]) -> None:
-    """Set variables for this process and for every process of the Ray cluster."""
-    os.environ.update(variables)
-    runtime_env = config.ray_kwargs.ray_init.runtime_env
-    with open_dict(config):
-        runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
-
-
-def _folders(config: DictConfig) -> tuple[Path, Path]:
-    """The folders that the run writes to: its own, and that of its checkpoints."""
-    return Path(config.run.dir), Path(config.trainer.default_local_dir)
 
 
 @contextmanager
@@ -226,25 +213,20 @@ def _finished(config: DictConfig) -> bool:
 
 def _disk_fault(config: DictConfig) -> str | None:
     """What keeps a folder of the run from being written to, and what to do; None if nothing does."""
-    run_dir, checkpoints = _folders(config)
-    for folder in (run_dir, checkpoints):
+    checkpoints = Path(config.trainer.default_local_dir)
+    for folder in (Path(config.run.dir), checkpoints):
         try:
             check_writable(folder)
         except OSError as error:
             whole = checkpoint.latest_checkpoint(checkpoints)
             start = (
-                f"step {checkpoint.step_of(whole)}" if whole else "the beginning, having no whole checkpoint"
+                f"step {checkpoint.step_of(whole)}" if whole else "the beginning, for want of a checkpoint"
             )
             return (
                 f"{folder} cannot be written to: {error.strerror}. Make room or mend it, and give the same "
                 f"command again: it goes on from {start}."
             )
     return None
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of an error that may have come through Ray with a traceback in its text."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
 
 
 # ------------------------------ the end ------------------------------
@@ -257,21 +239,13 @@ def make_summary(
     commit: str | None,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The result of a run.
-
-    Args:
-        lines: All lines of its metrics file.
-        seconds: Wall-clock time of the command.
-        command: The command that was typed.
-        commit: The checkout that it ran from; None if it ran from none.
-        versions: Versions of the packages that matter.
-    """
-    before = [found for line in lines if line["step"] == 0 and (found := held_out_of(line)) is not None]
-    after = [found for line in lines if line["step"] > 0 and (found := held_out_of(line)) is not None]
+    """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time."""
+    before = [held_out_of(line) for line in lines if line["step"] == 0]
+    after = [held_out_of(line) for line in reversed(lines) if line["step"] > 0]
     return {
         "held_out": {
-            "before": before[0] if before else None,
-            "after": after[-1] if after else None,
+            "before": next(filter(None, before), None),
+            "after": next(filter(None, after), None),
         },
         "seconds": round(seconds, 1),
         "steps": max((line["step"] for line in lines), default=0),
@@ -304,8 +278,7 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
     summary = json.loads((run_dir / outputs.SUMMARY).read_text())
     for name, found in summary["held_out"].items():
         if found is not None:
-            print(_row(name, found, "all kinds"), file=terminal)
-            for kind, numbers in found["by_kind"].items():
+            for kind, numbers in {"all kinds": found, **found["by_kind"]}.items():
                 print(_row(name, numbers, kind), file=terminal)
     print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
 

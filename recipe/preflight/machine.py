@@ -36,18 +36,12 @@ def install_command(config: DictConfig) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that setup.py pins.
-
-    Attributes:
-        wanted: Versions that will do.
-        installed: The version that is there; None without any.
-        fits: Whether it is among them.
-    """
+    """A package that setup.py pins."""
 
     name: str
-    wanted: str
+    wanted: str  # versions that will do
     installed: str | None
-    fits: bool
+    fits: bool  # whether what is installed is among them
 
 
 def find_packages(config: DictConfig) -> list[Package]:

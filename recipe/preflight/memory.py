@@ -63,17 +63,11 @@ ALL = tuple(Phase)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an estimate.
-
-    Attributes:
-        name: What it is, in a few words.
-        gib: How much of it there is, in GiB.
-        phases: When it is there.
-    """
+    """One part of an estimate, in GiB."""
 
     name: str
     gib: float
-    phases: tuple[Phase, ...] = ALL
+    phases: tuple[Phase, ...] = ALL  # when it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +95,8 @@ def estimate_gpu(config: DictConfig, shape: ModelShape, card_gib: float) -> Esti
     """Memory of one GPU, which a trainer and a vLLM worker share.
 
     Weights go to vLLM before it maps its cache, through buckets that are smaller than that (verl 0.9.1,
-    `engine_workers.update_weights`), so the transfer is never the peak.
-
-    Args:
-        config: The composed configuration.
-        shape: Sizes of the model.
-        card_gib: Memory of the GPU; vLLM takes its share of all of it (`gpu_memory_utilization`).
+    `engine_workers.update_weights`), so the transfer is never the peak. Of `card_gib`, all memory of the GPU,
+    vLLM takes its share (`gpu_memory_utilization`).
     """
     trainer, rollout = _Trainer(config, shape), config.actor_rollout_ref.rollout
     updating, generating = (Phase.UPDATING,), (Phase.GENERATING,)

@@ -31,33 +31,19 @@ ModelConfig = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A dense decoder with gated feed-forward blocks and grouped-query attention.
+    """A dense decoder with gated feed-forward blocks and grouped-query attention."""
 
-    Attributes:
-        hidden_size: Width of the residual stream.
-        intermediate_size: Width inside a feed-forward block.
-        num_layers: Blocks.
-        num_heads: Query heads of a block.
-        num_kv_heads: Key and value heads of a block.
-        head_size: Width of a head.
-        vocab_size: Rows of the embedding.
-        tied: Whether the output layer is the embedding.
-        num_parameters: All parameters.
-        layer_parameters: Those of one block.
-        linear_width: Inputs and outputs of all linear layers of all blocks, summed.
-    """
-
-    hidden_size: int
-    intermediate_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
+    hidden_size: int  # width of the residual stream
+    intermediate_size: int  # width inside a feed-forward block
+    num_layers: int  # blocks
+    num_heads: int  # query heads of a block
+    num_kv_heads: int  # key and value heads of a block
     head_size: int
-    vocab_size: int
-    tied: bool
+    vocab_size: int  # rows of the embedding
+    tied: bool  # whether the output layer is the embedding
     num_parameters: int
-    layer_parameters: int
-    linear_width: int
+    layer_parameters: int  # those of one block
+    linear_width: int  # inputs and outputs of all linear layers of all blocks, summed
 
     @property
     def outer_parameters(self) -> int:
@@ -114,11 +100,7 @@ def head_counts(config: ModelConfig) -> tuple[int, int] | None:
 
 
 def shape_of(config: ModelConfig) -> ModelShape | None:
-    """The sizes of a model, counted on a model without storage.
-
-    Returns:
-        None if transformers knows no such decoder, or if its blocks hold experts.
-    """
+    """Sizes, counted on a model without storage; None if no decoder is known or its blocks hold experts."""
     if not config.keys() >= set(SIZES) or config.keys() & OF_EXPERTS:
         return None
     import torch
@@ -180,10 +162,7 @@ def cached_file(name: str, file: str) -> Path | None:
 
 
 def missing_weights(find: Callable[[str], Path | None]) -> str | None:
-    """A file of weights that is not there; None if they are whole, in one file or in an index's shards.
-
-    Args:
-        find: A file of the model by its name; None if it is not there.
+    """A file of weights that `find` lacks; None if they are whole, in one file or in an index's shards.
 
     Raises:
         PreflightError: The index holds no JSON object.

@@ -38,15 +38,12 @@ Find = Callable[[Setup], Iterator[str]]
 class Rule:
     """One thing that has to hold before a start.
 
-    Attributes:
-        find: Yields a line for everything that breaks it.
-        applies: Whether it is about such a run at all.
-        refuses: Whether the run itself looks, and does not start. If not, the rule is an estimate, or about
-            this machine alone, which need not be the one that trains: the doctor says it, a run goes on.
+    A run stops at a rule that refuses. Another is an estimate, or about this machine alone, which need not be
+    the one that trains: the doctor says it, a run goes on.
     """
 
-    find: Find
-    applies: Callable[[DictConfig], bool]
+    find: Find  # yields a line for everything that breaks it
+    applies: Callable[[DictConfig], bool]  # whether it is about such a run at all
     refuses: bool
 
 
@@ -86,10 +83,6 @@ def _found(find: Find, setup: Setup) -> Iterator[str]:
 
 def check(config: DictConfig, survey: Survey) -> TaskPack:
     """Check a composed configuration; return its pack.
-
-    Args:
-        config: The whole of it.
-        survey: Asks the cluster that the run is to join.
 
     Raises:
         PreflightError: A rule is broken that refuses.

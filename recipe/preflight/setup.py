@@ -27,16 +27,11 @@ class Setup:
     """A configuration, and what it names. Whatever takes time is looked at once, when a rule asks for it.
 
     A property raises one of `REFUSALS` where it cannot be had; the message says what to do.
-
-    Attributes:
-        config: The composed configuration.
-        survey: Asks a Ray cluster for its nodes.
-        gpu_gib: Memory of a GPU, where this machine has none.
     """
 
     config: DictConfig
     survey: Survey
-    gpu_gib: float | None = None
+    gpu_gib: float | None = None  # memory of a GPU, where this machine has none
 
     @property
     def plan(self) -> StepPlan:

@@ -24,23 +24,14 @@ FORMAT = 4
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished checkpoint says of itself.
+    """What a finished checkpoint says of itself."""
 
-    Attributes:
-        format: `FORMAT` of the code that wrote it.
-        pack: Name of the pack.
-        step: The last step it holds.
-        state_sha256: Digest of `state.json`.
-        ledger_bytes: Length of the ledger then.
-        metrics_bytes: Length of the metrics file then.
-    """
-
-    format: int
+    format: int  # `FORMAT` of the code that wrote it
     pack: str
-    step: int
-    state_sha256: str
-    ledger_bytes: int
-    metrics_bytes: int
+    step: int  # the last that it holds
+    state_sha256: str  # digest of `state.json`
+    ledger_bytes: int = 0  # length of the ledger then
+    metrics_bytes: int = 0
 
 
 class CheckpointError(ValueError):
@@ -129,14 +120,7 @@ def surplus(checkpoints: Path, keep: int | None) -> list[Path]:
     """Folders of weights that make way for one more checkpoint, so that at most `keep` have theirs.
 
     verl forgets at every start which checkpoints it has written, so those from before a resume would stay.
-    Kept are the newest finished ones, at least one, and what is newer than they are.
-
-    Args:
-        checkpoints: The run's folder of checkpoints.
-        keep: `trainer.max_actor_ckpt_to_keep`; None to keep all.
-
-    Returns:
-        The `actor` folders to remove, by step.
+    Kept are the newest finished ones, at least one, and what is newer; with `keep=None`, all.
     """
     whole = finished(checkpoints)
     if keep is None or not whole:

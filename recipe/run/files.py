@@ -17,6 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,7 @@ LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 
 class JsonLinesFile:
-    """An append-only file of JSON lines that knows its length and can be cut back to an earlier one.
-
-    Args:
-        path: The file; its folder must exist.
-    """
+    """An append-only file of JSON lines that knows its length and can be cut back to an earlier one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,15 +83,12 @@ class RunFiles:
     """The trainer's side of a run's directory: ledger, metrics, and the end of each checkpoint.
 
     It has the methods of one of verl's loggers, `log` and `finish`.
-
-    Args:
-        folder: The run's directory, which exists.
     """
 
     def __init__(self, folder: Path) -> None:
         self._ledger = JsonLinesFile(folder / LEDGER)
         self._metrics = JsonLinesFile(folder / METRICS)
-        self._unfinished: tuple[Path, str, int, str] | None = None
+        self._unfinished: tuple[Path, checkpoint.Manifest] | None = None
 
     def append_ledger(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Append a step's lines, as JSON values, to the ledger."""
@@ -111,25 +105,20 @@ class RunFiles:
         verl saves a step's checkpoint before it logs the step. A checkpoint that counted at once would make
         a run that is killed in between lose that step's metrics.
         """
-        self._unfinished = (folder, pack, step, state_sha256)
+        self._unfinished = folder, checkpoint.Manifest(checkpoint.FORMAT, pack, step, state_sha256)
 
     def log(self, data: Mapping[str, Any], step: int) -> None:
         """Append the metrics of a step; finish its checkpoint."""
         values = {name: _plain(value) for name, value in sorted(data.items())}
         self._metrics.append([{"step": step, "time": time.time(), **values}])
         if self._unfinished is not None:
-            folder, pack, checkpoint_step, digest = self._unfinished
+            folder, manifest = self._unfinished
             self._ledger.sync()
             self._metrics.sync()
-            manifest = checkpoint.Manifest(
-                format=checkpoint.FORMAT,
-                pack=pack,
-                step=checkpoint_step,
-                state_sha256=digest,
-                ledger_bytes=self._ledger.num_bytes,
-                metrics_bytes=self._metrics.num_bytes,
+            ledger_bytes, metrics_bytes = self._ledger.num_bytes, self._metrics.num_bytes
+            checkpoint.write_manifest(
+                folder, replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
             )
-            checkpoint.write_manifest(folder, manifest)
             self._unfinished = None
 
     def finish(self) -> None:

@@ -21,12 +21,6 @@ class ProgressBar:
     """A bar with the step, the numbers of `status` and the time left, drawn by a thread of its own.
 
     The trainer is another process, perhaps on another node; its metrics file is what both can see.
-
-    Args:
-        metrics: The run's metrics file.
-        total_steps: Steps of the run.
-        terminal: Where to draw.
-        status: The numbers beside the bar.
     """
 
     def __init__(self, metrics: Path, total_steps: int, terminal: TextIO, status: Status) -> None:
@@ -65,23 +59,22 @@ class ProgressBar:
 
     def _draw(self) -> None:
         size = self._metrics.stat().st_size if self._metrics.exists() else 0
-        if size == self._size:
-            if self._redraw_idle:
-                self._bar.refresh()
-            return
-        self._size = size
-        lines = read_metrics(self._metrics)
-        if len(lines) <= self._num_lines:
+        if size != self._size:
+            self._size, before = size, self._num_lines
+            lines = read_metrics(self._metrics)
             self._num_lines = len(lines)
-            if self._redraw_idle:
-                self._bar.refresh()
-            return
+            if len(lines) > before:
+                self._move(lines)
+                return
+        if self._redraw_idle:
+            self._bar.refresh()
+
+    def _move(self, lines: Sequence[Mapping[str, Any]]) -> None:
         if not self._moves:
             self._moves = True
             # Time left counts from here: starting the engines says nothing about the length of a step.
             self._bar.initial = lines[-1]["step"]
             self._bar.reset()
-        self._num_lines = len(lines)
         self._bar.n = lines[-1]["step"]
         self._bar.set_description_str("step", refresh=False)
         self._bar.set_postfix(self._status(lines), refresh=False)
