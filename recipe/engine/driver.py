@@ -29,29 +29,19 @@ class Engine(Protocol):
 
     def submit(self, requests: Sequence[Request]) -> list[str]:
         """Send requests on their way; return the uids that they are known by."""
-        ...
 
     def collect(self, uids: Sequence[str]) -> Results:
         """Wait for these requests; those that failed have no result."""
-        ...
 
     def discard(self, uids: Sequence[str]) -> None:
         """Forget these requests and their results."""
-        ...
 
     def reset_claims(self, keys: Sequence[str]) -> None:
         """Make `keys` the only tasks that are taken."""
-        ...
 
 
 class Driver:
-    """Drives a run's self-play.
-
-    Args:
-        selfplay: The state.
-        engine: What answers requests.
-        files: The run's directory.
-    """
+    """Drives a run's self-play: `engine` answers its requests, `files` is the run's directory."""
 
     def __init__(self, selfplay: SelfPlay, engine: Engine, files: RunFiles) -> None:
         self.selfplay = selfplay

@@ -13,6 +13,7 @@ Suffixes of tensors: B responses, T tokens.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -42,52 +43,11 @@ def _read_choice(config: DictConfig, key: str, default: _Choice) -> _Choice:
     return choices(value)
 
 
-def rows_by_cell(index: Sequence[str], is_valid_B: torch.Tensor, cells: Cells) -> dict[str, list[int]]:
-    """Group the valid rows by cell.
-
-    Args:
-        index: (B,) uids. The uid of a row that is not valid is never looked at.
-        is_valid_B: (B,) bool, whether the row has a valid token.
-        cells: How to group.
-
-    Returns:
-        An ascending list of row numbers by the name of the cell, in order of first appearance.
-
-    Raises:
-        ValueError: A valid row's uid is not from `make_uid`.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, is_valid in enumerate(is_valid_B.tolist()):
-        if is_valid:
-            rows.setdefault(cell_of(index[row], cells), []).append(row)
-    return rows
-
-
-def returns_to_go(rewards_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-    """Undiscounted return G_t = r_t + r_{t+1} + ... over the valid tokens of each row.
-
-    Args:
-        rewards_BT: (B, T) rewards of tokens.
-        mask_BT: (B, T) bool, True at valid tokens.
-
-    Returns:
-        (B, T), 0 at masked tokens. Rewards of masked tokens do not count.
-    """
-    valid_BT = torch.where(mask_BT, rewards_BT, 0.0)
-    return torch.where(mask_BT, valid_BT.flip(-1).cumsum(-1).flip(-1), 0.0)
-
-
 def normalize_sequences(rewards_B: torch.Tensor, scale: Scale) -> torch.Tensor:
     """A_i = (R_i - mean(R)) / sqrt(var(R) + epsilon) over the responses of one cell.
 
-    Absolute Zero (https://arxiv.org/abs/2505.03335), Eq. 8. The variance is the unbiased one.
-
-    Args:
-        rewards_B: (B,) rewards of the responses of one cell, B at least 1.
-        scale: `Scale.NONE` leaves the division out.
-
-    Returns:
-        (B,) advantages; exactly 0 if all rewards are equal, so also for a single response.
+    Absolute Zero (https://arxiv.org/abs/2505.03335), Eq. 8. The variance is the unbiased one. `Scale.NONE`
+    leaves the division out. Exactly 0 if all rewards are equal, so also for a single response.
     """
     # Rounding keeps the mean of equal numbers from being that number, and the division would blow this up.
     if rewards_B.min() == rewards_B.max():
@@ -102,16 +62,9 @@ def normalize_tokens(returns_BT: torch.Tensor, mask_BT: torch.Tensor, scale: Sca
     """A_it = (G_it - mean(G)) / sqrt(var(G) + epsilon) over the valid tokens of one cell.
 
     REINFORCE++ (https://arxiv.org/abs/2501.03262) restricted to a cell, through verl's own `masked_whiten`:
-    what the official code of Absolute Zero computes. The variance is the unbiased one.
-
-    Args:
-        returns_BT: (B, T) returns of the rows of one cell.
-        mask_BT: (B, T) bool, True at valid tokens, of which there is at least one.
-        scale: `Scale.NONE` leaves the division out.
-
-    Returns:
-        (B, T) advantages, of no meaning at masked tokens; exactly 0 if all valid returns are equal, so also
-        for a single valid token, where `masked_whiten` raises.
+    what the official code of Absolute Zero computes. The variance is the unbiased one. `Scale.NONE` leaves
+    the division out. Of no meaning at masked tokens; exactly 0 if all valid returns are equal, so also for a
+    single valid token, where `masked_whiten` raises.
     """
     valid = returns_BT[mask_BT]
     if valid.min() == valid.max():
@@ -182,11 +135,15 @@ def trr_plus_plus(
         )
 
     mask_BT = response_mask.bool()
-    returns_BT = returns_to_go(token_level_rewards, mask_BT)
+    valid_BT = torch.where(mask_BT, token_level_rewards, 0.0)
+    returns_BT = torch.where(mask_BT, valid_BT.flip(-1).cumsum(-1).flip(-1), 0.0)
     # Summed in double precision, so that the order of a row's rewards makes no two equal sums differ.
-    rewards_B = torch.where(mask_BT, token_level_rewards, 0.0).double().sum(-1)
+    rewards_B = valid_BT.double().sum(-1)
+    rows_by_cell: dict[str, list[int]] = defaultdict(list)
+    for row in mask_BT.any(-1).nonzero().flatten().tolist():
+        rows_by_cell[cell_of(index[row], cells)].append(row)
     advantages_BT = torch.zeros_like(token_level_rewards)
-    for cell, rows in rows_by_cell(index, mask_BT.any(-1), cells).items():
+    for cell, rows in rows_by_cell.items():
         if running_means is not None:
             of_sequence = statistics is Statistics.SEQUENCE
             scores_BT = rewards_B[rows].unsqueeze(-1) if of_sequence else returns_BT[rows]

@@ -133,8 +133,7 @@ class RunningMeans:
     start: there it is one update a game, which in a batch of many responses would forget all but the last
     few, and which has left zero behind after some dozens of them.
 
-    Args:
-        cells: How responses are grouped. Not by record: no record comes twice.
+    Cells are not by record: no record comes twice.
     """
 
     def __init__(self, cells: Cells) -> None:

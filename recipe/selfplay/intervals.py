@@ -27,13 +27,6 @@ def wilson(correct: int, total: int) -> Interval:
     American Statistical Association 22 (1927), 209-212. It stays inside [0, 1] and has a width at p = 0 and
     p = 1, where the usual p -+ z * sqrt(p * (1 - p) / n) has none. No continuity correction.
 
-    Args:
-        correct: Number of successes, in [0, total].
-        total: Number of trials, at least 1.
-
-    Returns:
-        The interval; it contains p.
-
     Raises:
         ValueError: `total` is below 1, or `correct` is outside [0, total].
     """
@@ -64,15 +57,6 @@ def newcombe(correct_before: int, before: int, correct_after: int, after: int) -
 
     It takes the two samples for independent. Where the same items are asked twice and answers agree more
     often than by chance, it is wider than it need be.
-
-    Args:
-        correct_before: Number of successes before, in [0, before].
-        before: Number of trials before, at least 1.
-        correct_after: Number of successes after, in [0, after].
-        after: Number of trials after, at least 1.
-
-    Returns:
-        The interval; it contains the difference.
 
     Raises:
         ValueError: As for `wilson`.

@@ -39,12 +39,9 @@ WORK_PHASES = (
 
 
 def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts: int) -> dict[str, float]:
-    """What a step's ledger says, by role and kind.
+    """What a step's ledger says, by role and kind; nothing of a kind of `kinds` without a response.
 
-    Args:
-        lines: The step's lines.
-        kinds: All kinds of the pack: each gets its numbers, or none where it had no response.
-        num_attempts: Attempts per record, the number of steps of the solve-rate histogram.
+    The histogram of solve rates has `num_attempts` steps, the attempts per record.
     """
     metrics: dict[str, float] = {}
     for kind in kinds:
@@ -60,7 +57,6 @@ def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts
 def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str, float]:
     if not lines:
         return {}
-    rewards = [line.reward for line in lines if line.reward is not None]
     metrics = {
         "num_responses": float(len(lines)),
         correct_name: fmean(line.outcome is Outcome.CORRECT for line in lines),
@@ -68,7 +64,7 @@ def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str,
     }
     for reason, count in sorted(Counter(line.reason for line in lines if line.reason).items()):
         metrics[f"reason/{reason}"] = count / len(lines)
-    if rewards:
+    if rewards := [line.reward for line in lines if line.reward is not None]:
         metrics["reward"] = fmean(rewards)
     return metrics
 
@@ -78,8 +74,7 @@ def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[st
     if not lines:
         return metrics
     metrics["duplicate_rate"] = fmean(line.reason == Refusal.DUPLICATE for line in lines)
-    rates = [line.solve_rate for line in lines if line.solve_rate is not None]
-    if rates:
+    if rates := [line.solve_rate for line in lines if line.solve_rate is not None]:
         metrics["solve_rate"] = fmean(rates)
         # Share of records by the number of n attempts that were right, 0 to n.
         right = Counter(round(rate * num_attempts) for rate in rates)
@@ -153,20 +148,13 @@ def held_out_metrics(
     groups_of = [{ALL_KINDS, *joined.split(GROUP_MARK)} for joined in groups]
     for name in (ALL_KINDS, *sorted(set().union(*groups_of) - {ALL_KINDS})):
         chosen = [i for i, found in enumerate(groups_of) if name in found]
-        num_correct = sum(correct[i] == 1.0 for i in chosen)
-        interval = wilson(num_correct, len(chosen))
-        metrics |= _prefixed(
-            f"{HELD_OUT}/{name}",
-            {
-                "accuracy": num_correct / len(chosen),
-                "low": interval.low,
-                "high": interval.high,
-                "n": float(len(chosen)),
-                "format_rate": fmean(well_formed[i] for i in chosen),
-            },
-        )
+        num_correct, num_items = sum(correct[i] == 1.0 for i in chosen), len(chosen)
+        format_rate = fmean(well_formed[i] for i in chosen)
+        values = (num_correct / num_items, *wilson(num_correct, num_items), float(num_items), format_rate)
+        numbers = dict(zip(INTERVAL_FIELDS, values, strict=True))
         if num_samples:
-            metrics[f"{HELD_OUT}/{name}/mean_at_{num_samples}"] = fmean(sampled[i] for i in chosen)
+            numbers[f"mean_at_{num_samples}"] = fmean(sampled[i] for i in chosen)
+        metrics |= _prefixed(f"{HELD_OUT}/{name}", numbers)
     return metrics
 
 
@@ -205,10 +193,8 @@ def by_kind(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The numbers beside the bar: held-out accuracy, and the acceptance rate of the last step."""
     shown: dict[str, str] = {}
-    held_out = [found for line in lines if (found := held_out_of(line)) is not None]
-    if held_out:
+    if held_out := [found for line in lines if (found := held_out_of(line)) is not None]:
         shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
-    accepted = lines[-1].get(ACCEPTANCE_RATE)
-    if accepted is not None:
+    if (accepted := lines[-1].get(ACCEPTANCE_RATE)) is not None:
         shown["accepted"] = f"{accepted:.0%}"
     return shown

@@ -8,7 +8,7 @@ checks before a start, and the estimates of memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from recipe.selfplay.config import AzrConfig, SolveOn
@@ -51,21 +51,8 @@ class StepPlan:
         if azr.solve_on not in tuple(SolveOn):
             raise ValueError(f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}")
         on_attempts = azr.solve_on == SolveOn.ATTEMPTS
-        if not azr.propose:
-            # The usual attempts, at what the buffer holds.
-            return StepPlan(
-                num_kinds=num_kinds,
-                asked=0,
-                kept=0,
-                attempts=azr.attempts_per_record,
-                solve_tasks=azr.proposals_per_kind,
-                requests_per_task=azr.attempts_per_record if on_attempts else 1,
-                solve_first=SolveFirst.NONE,
-                trains_proposals=False,
-                trains_attempts=False,
-            )
         sources = {SolveOn.FRESH: SolveFirst.THIS_STEP, SolveOn.PREVIOUS: SolveFirst.STEP_BEFORE}
-        return StepPlan(
+        plan = StepPlan(
             num_kinds=num_kinds,
             # 10 * 1.1 is a little more than 11 in floating point.
             asked=math.ceil(azr.proposals_per_kind * azr.oversample - 1e-9),
@@ -76,6 +63,19 @@ class StepPlan:
             solve_first=sources.get(SolveOn(azr.solve_on), SolveFirst.NONE),
             trains_proposals=azr.train_proposer,
             trains_attempts=on_attempts,
+        )
+        if azr.propose:
+            return plan
+        return replace(
+            plan,
+            asked=0,
+            kept=0,
+            # The usual attempts, at what the buffer holds.
+            solve_tasks=azr.proposals_per_kind,
+            requests_per_task=azr.attempts_per_record if on_attempts else 1,
+            solve_first=SolveFirst.NONE,
+            trains_proposals=False,
+            trains_attempts=False,
         )
 
     @property

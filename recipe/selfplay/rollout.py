@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response
@@ -48,17 +48,13 @@ class Generate(Protocol):
         Raises:
             PromptTooLongError: The prompt does not fit.
         """
-        ...
 
 
 class CheckClock:
     """How long a step waits for checks alone: for the sandbox, say, while no response is being generated.
 
     Checks run while other responses are generated, so their own durations say nothing of what they cost a
-    step. One event loop, no threads.
-
-    Args:
-        now: Seconds of a clock that never goes back.
+    step. One event loop, no threads. `now` gives the seconds of a clock that never goes back.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -68,29 +64,27 @@ class CheckClock:
         self._changed_at = now()
         self._waited_s = 0.0
 
-    @contextmanager
-    def generating(self) -> Iterator[None]:
+    def generating(self) -> AbstractContextManager[None]:
         """Around a request to the model."""
-        self._change(generating=1)
-        try:
-            yield
-        finally:
-            self._change(generating=-1)
+        return self._during(generating=1)
 
-    @contextmanager
-    def checking(self) -> Iterator[None]:
+    def checking(self) -> AbstractContextManager[None]:
         """Around a check of a proposal or an attempt."""
-        self._change(checking=1)
-        try:
-            yield
-        finally:
-            self._change(checking=-1)
+        return self._during(checking=1)
 
     def take(self) -> float:
         """Seconds since the last call."""
         self._change()
         taken, self._waited_s = self._waited_s, 0.0
         return taken
+
+    @contextmanager
+    def _during(self, generating: int = 0, checking: int = 0) -> Iterator[None]:
+        self._change(generating, checking)
+        try:
+            yield
+        finally:
+            self._change(-generating, -checking)
 
     def _change(self, generating: int = 0, checking: int = 0) -> None:
         now = self._now()
@@ -138,9 +132,6 @@ async def propose_once(
     """Ask for one task, check it, and have it attempted at once if it is accepted.
 
     Args:
-        pack: The domain.
-        request: What to ask.
-        generate: The model.
         claim: Claims an accepted task for this proposal.
         features: What to measure of an accepted task; names of `pack.feature_names`.
         clock: Times every check.
@@ -170,8 +161,14 @@ async def propose_once(
     except PromptTooLongError:
         return Proposal.refused(response, Refusal.TOO_LONG)
     if pack.resolves:
-        resolved = await _resolve(pack, record, responses, request, clock)
+        with clock.checking():
+            resolved = await pack.resolve(record, [response.text for response in responses])
         if isinstance(resolved, Rejected):
+            if len(responses) < request.num_attempts:  # those that never came might have decided otherwise
+                raise GenerationFailedError(
+                    f"{len(responses)} of {request.num_attempts} attempts do not resolve request "
+                    f"{request.index} ({request.kind}): {resolved.reason}"
+                )
             return Proposal.rejected(response, resolved)
         record = resolved.record
     attempts = await judge_responses(pack, record, responses, clock)
@@ -182,24 +179,6 @@ async def propose_once(
             # In a thread: other responses are waiting for the event loop.
             measured = await asyncio.to_thread(pack.features, record, request.references, features)
     return Proposal.accepted(response, record, key, messages, attempts, num_failed, measured)
-
-
-async def _resolve(
-    pack: TaskPack, record: TaskRecord, responses: Sequence[Response], request: Request, clock: CheckClock
-) -> Accepted | Rejected:
-    """Have the attempts at an accepted record decide what becomes of it.
-
-    Raises:
-        GenerationFailedError: They refuse it, and some never came: those might have decided otherwise.
-    """
-    with clock.checking():
-        resolved = await pack.resolve(record, [response.text for response in responses])
-    if isinstance(resolved, Rejected) and len(responses) < request.num_attempts:
-        raise GenerationFailedError(
-            f"{len(responses)} of {request.num_attempts} attempts do not resolve request {request.index} "
-            f"({request.kind}): {resolved.reason}"
-        )
-    return resolved
 
 
 async def solve_once(
