@@ -29,17 +29,11 @@ WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One operation.
+    """One operation."""
 
-    Attributes:
-        target: Type of what it leaves.
-        code: Statements that set `OUT` from `IN`; `A` and `B` are small numbers, `C` and `D` letters.
-        words: The same for people.
-    """
-
-    target: str
-    code: str
-    words: str
+    target: str  # type of what it leaves
+    code: str  # statements that set `OUT` from `IN`; `A` and `B` are small numbers, `C` and `D` letters
+    words: str  # the same for people
 
 
 MOVES = {
@@ -120,7 +114,6 @@ ERROR_TAILS = {
     "number": ("IN // (IN - IN)", "IN[A]", "len(IN)", "IN + 'C'"),
 }
 """Expressions that raise, by the type of what they take."""
-
 
 MAX_DRAWN_CHARS = 200
 """Longest output of a drawn task: one that people can follow, under any knob."""
@@ -210,12 +203,8 @@ def _fill(texts: list[str], source: str, target: str, rng: random.Random) -> lis
     first, second = rng.sample(string.ascii_lowercase[:8], 2)
     places = {"OUT": target, "IN": source, "A": str(rng.randint(2, 5)), "B": str(rng.randint(1, 9))}
     places |= {"C": first, "D": second}
-    filled = []
-    for text in texts:
-        # Places are words in capitals, and no other word of a move is.
-        parts = re.split(r"\b(OUT|IN|[ABCD])\b", text)
-        filled.append("".join(places.get(part, part) for part in parts))
-    return filled
+    # Places are words in capitals, and no other word of a move is.
+    return [re.sub(r"\b(OUT|IN|[ABCD])\b", lambda place: places[place[0]], text) for text in texts]
 
 
 def _define(name: str, parameter: str, lines: list[str], end: str) -> str:

@@ -33,6 +33,9 @@ PARTS = ("", "[::-1]", "[1:]", "[:-1]")
 MAX_DIGIT = 4
 """Largest number in a list."""
 
+ITEMS = {"strings": [f"'{c}'" for c in LETTERS], "lists": [f"[{n}]" for n in range(MAX_DIGIT + 1)]}
+"""What a rearrangement puts in front or behind, by domain."""
+
 MAX_FACTOR = 3
 MAX_SHIFT = 9
 MAX_NUMBER = {False: 9, True: 19}
@@ -48,7 +51,7 @@ ERRORS = (
 )
 """Expression, input and the error that they raise; a digit, and a word of one to four letters, go in."""
 
-_LINE = re.compile(r"x(?:\*([0-9]{1,4}))?(?:([-+])([0-9]{1,4}))?")
+_LINE = re.compile(r"x(?:\*([0-9]{1,4}))?([-+][0-9]{1,4})?")
 _ITEM = r"('[a-z]'|\[[0-9]\])"
 _SEQUENCE = re.compile(rf"(?:{_ITEM}\+)?(x|sorted\(x\))(\[::-1\]|\[1:\]|\[:-1\])?(?:\+{_ITEM})?")
 _SUMMARY = re.compile(r"(sum|max|min|len)\(x\)")
@@ -136,25 +139,17 @@ class Line(Rule):
 
 @dataclass(frozen=True, slots=True)
 class Rearrangement(Rule):
-    """Sort, cut or turn around a string or a list, then put an item in front or behind.
+    """Sort, cut or turn around a string or a list, then put an item in front or behind."""
 
-    Attributes:
-        is_sorted: Sort first; lists only, because Python makes a list of a sorted string.
-        part: `[::-1]`, `[1:]`, `[:-1]` or nothing.
-        front: Literal of one item to put in front, or nothing.
-        back: Literal of one item to put behind, or nothing.
-    """
-
-    is_sorted: bool
-    part: str
-    front: str
-    back: str
+    is_sorted: bool  # sort first; lists only, because Python makes a list of a sorted string
+    part: str  # one of `PARTS`
+    front: str  # literal of one item to put in front, or nothing
+    back: str  # literal of one item to put behind, or nothing
 
     @property
     def text(self) -> str:
-        front = f"{self.front}+" if self.front else ""
-        back = f"+{self.back}" if self.back else ""
-        return f"{front}{'sorted(x)' if self.is_sorted else 'x'}{self.part}{back}"
+        middle = ("sorted(x)" if self.is_sorted else "x") + self.part
+        return "+".join(filter(None, [self.front, middle, self.back]))
 
     def apply(self, value: object) -> object:
         stages = self._stages(value)
@@ -179,10 +174,10 @@ class Rearrangement(Rule):
             end and type(end) is not type(value) for end in (front, back)
         ):
             return []
-        if self.is_sorted and not (type(value) is list and all(type(item) is int for item in value)):
-            return []
         stages = [value]
         if self.is_sorted:
+            if type(value) is not list or any(type(item) is not int for item in value):
+                return []
             stages.append(sorted(value))
         if self.part:
             x = stages[-1]
@@ -228,8 +223,8 @@ class Summary(Rule):
         if self.function != "sum" or self.apply(value) is None:
             return []
         assert isinstance(value, list)
-        totals = list(itertools.accumulate(value))
-        return [f"{total}+{item}={total + item}" for total, item in zip(totals, value[1:], strict=False)]
+        totals = itertools.pairwise(itertools.accumulate(value))
+        return [f"{total}+{item}={after}" for (total, after), item in zip(totals, value[1:], strict=True)]
 
     def invert(self, output: object) -> object:
         if type(output) is not int:
@@ -242,8 +237,7 @@ class Summary(Rule):
 def parse_rule(text: str) -> Rule | None:
     """Read an expression; None if it is no rule."""
     if found := _LINE.fullmatch(text):
-        shift = int(f"{found[2]}{found[3]}") if found[2] else 0
-        return Line(int(found[1] or 1), shift)
+        return Line(int(found[1] or 1), int(found[2] or 0))
     if found := _SEQUENCE.fullmatch(text):
         return Rearrangement(found[2] != "x", found[3] or "", found[1] or "", found[4] or "")
     if found := _SUMMARY.fullmatch(text):
@@ -271,15 +265,16 @@ def _item(text: str) -> Any:
 def draw_record(kind: str, domain: str, rng: random.Random) -> TaskRecord:
     """Draw one task; `domain` is one of `DOMAINS`, and says nothing about error tasks."""
     if kind == ERROR:
-        return _draw_error(rng)
+        expression, value, error = rng.choice(ERRORS)
+        digit, word = rng.randint(4, 9), "".join(rng.choices(LETTERS, k=rng.randint(1, 4)))
+        return to_record(kind, to_program(expression.format(digit)), [Example(value.format(word), error)])
     while True:
         rule = _draw_rule(domain, rng)
-        values = _draw_inputs(kind, domain, rule, rng)
-        outputs = [rule.apply(value) for value in values]
-        examples = [Example(render(x), render(y)) for x, y in zip(values, outputs, strict=True)]
-        if any(type(output) is int and output < 0 for output in outputs):
+        pairs = [(value, rule.apply(value)) for value in _draw_inputs(kind, domain, rule, rng)]
+        if any(type(output) is int and output < 0 for _, output in pairs):
             continue
-        if kind != INDUCTION or _is_telling(examples, list(zip(values, outputs, strict=True)), domain):
+        if kind != INDUCTION or _is_telling(pairs, domain):
+            examples = [Example(render(value), render(output)) for value, output in pairs]
             return to_record(kind, to_program(rule.text), examples, TERSE_MESSAGE)
 
 
@@ -292,50 +287,38 @@ def _draw_rule(domain: str, rng: random.Random) -> Rule:
     if domain == "lists" and rng.random() < 0.25:
         return Summary("sum")
     while True:
-        item = f"'{rng.choice(LETTERS)}'" if domain == "strings" else f"[{rng.randint(0, MAX_DIGIT)}]"
+        item = rng.choice(ITEMS[domain])
         front, back = rng.choice([("", ""), (item, ""), ("", item)])
         rule = Rearrangement(False, rng.choice(PARTS), front, back)
         if rule.text != "x":
             return rule
 
 
-def _draw_input(domain: str, rule: Rule, rng: random.Random) -> object:
-    if isinstance(rule, Line):
-        return rng.randint(0, MAX_NUMBER[rule.factor == 1])
+def _draw_inputs(kind: str, domain: str, rule: Rule, rng: random.Random) -> list[Any]:
+    count = TERSE_INPUTS if kind == INDUCTION else 1
     if domain == "strings":
-        return "".join(rng.choices(LETTERS, k=rng.randint(2, 3)))
-    return [rng.randint(0, MAX_DIGIT) for _ in range(rng.randint(2, 3))]
-
-
-def _draw_inputs(kind: str, domain: str, rule: Rule, rng: random.Random) -> list[object]:
-    if kind == INDUCTION and isinstance(rule, Line):
+        return ["".join(rng.choices(LETTERS, k=rng.randint(2, 3))) for _ in range(count)]
+    if domain == "lists":
+        return [[rng.randint(0, MAX_DIGIT) for _ in range(rng.randint(2, 3))] for _ in range(count)]
+    if kind == INDUCTION:
         # The first two side by side: their difference is the factor.
         first = rng.randint(0, 8)
-        return [first, first + 1, *(rng.randint(0, 9) for _ in range(TERSE_INPUTS - 2))]
-    return [_draw_input(domain, rule, rng) for _ in range(TERSE_INPUTS if kind == INDUCTION else 1)]
+        return [first, first + 1, *(rng.randint(0, 9) for _ in range(count - 2))]
+    return [rng.randint(0, MAX_NUMBER[isinstance(rule, Line) and rule.factor == 1])]
 
 
-def _is_telling(examples: Sequence[Example], pairs: Sequence[tuple[object, object]], domain: str) -> bool:
+def _is_telling(pairs: Sequence[tuple[object, object]], domain: str) -> bool:
     """Whether no input comes twice, and all rules that fit the shown half agree on the hidden one."""
-    if len({example.input for example in examples}) < TERSE_INPUTS:
+    if len({render(x) for x, _ in pairs}) < TERSE_INPUTS:
         return False
-    half = TERSE_INPUTS // 2
-    fitting = [rule for rule in _rules(domain) if all(rule.apply(x) == y for x, y in pairs[:half])]
-    return all(rule.apply(x) == y for rule in fitting for x, y in pairs[half:])
-
-
-def _rules(domain: str) -> list[Rule]:
-    """Every rule of a domain; for numbers none, because two numbers side by side pin theirs down."""
     if domain == "numbers":
-        return []
-    items = [f"'{c}'" for c in LETTERS] if domain == "strings" else [f"[{n}]" for n in range(MAX_DIGIT + 1)]
+        # Two numbers side by side pin their rule down.
+        return True
+    items = ITEMS[domain]
     ends = [("", ""), *((item, "") for item in items), *(("", item) for item in items)]
     rules: list[Rule] = [Rearrangement(False, part, *pair) for part in PARTS for pair in ends]
-    return [*rules, Summary("sum")] if domain == "lists" else rules
-
-
-def _draw_error(rng: random.Random) -> TaskRecord:
-    expression, value, error = rng.choice(ERRORS)
-    digit, word = rng.randint(4, 9), "".join(rng.choices(LETTERS, k=rng.randint(1, 4)))
-    example = Example(value.format(word), error)
-    return to_record(ERROR, to_program(expression.format(digit)), [example])
+    if domain == "lists":
+        rules.append(Summary("sum"))
+    half = TERSE_INPUTS // 2
+    fitting = [rule for rule in rules if all(rule.apply(x) == y for x, y in pairs[:half])]
+    return all(rule.apply(x) == y for rule in fitting for x, y in pairs[half:])

@@ -19,6 +19,7 @@ from tasks.contract import Rejected, TaskRecord, Verdict
 from tasks.kit.form import TERSE_REQUEST, Form, read_terse_answer, terse_answer
 from tasks.kit.parsing import last_line
 from tasks.kit.program import parse_program
+from tasks.python_code import records
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, Draft, Task
 from tasks.python_code.rules import TERSE_INPUTS, TERSE_MESSAGE, Rule, compact, parse_rule, to_program
 from tasks.sandbox.literals import equal, parse_arguments, parse_literal
@@ -93,7 +94,7 @@ def _answer(task: Task) -> str:
     if task.kind == DEDUCTION:
         return _value(task.output)
     rule = _rule(task)
-    found = rule.invert(parse_literal(task.output)) if rule is not None else None
+    found = None if rule is None else rule.invert(parse_literal(task.output))
     return _arguments(task.input) if found is None else compact(found)
 
 
@@ -113,19 +114,13 @@ def _steps(task: Task) -> list[str]:
 
 def _input(kind: str, text: str, statement: ast.stmt) -> str | None:
     """The source of the input that a statement gives; None if it gives none in the form of this kind."""
-    found: ast.expr | None = None
-    if isinstance(statement, ast.Expr) and kind in (DEDUCTION, INDUCTION):
-        found = statement.value
-    elif isinstance(statement, ast.Raise) and kind == ERROR and statement.cause is None:
-        found = statement.exc
-    elif isinstance(statement, ast.Assign) and kind == ABDUCTION:
-        found = statement.value if [ast.unparse(each) for each in statement.targets] == ["x"] else None
-    segment = ast.get_source_segment(text, found) if found is not None else None
-    if segment is None or kind in (ABDUCTION, INDUCTION):
-        return segment
-    if not isinstance(found, ast.Call) or not isinstance(found.func, ast.Name) or found.func.id != "f":
-        return None
-    return segment.partition("(")[2].removesuffix(")")
+    match kind, statement:
+        case (records.INDUCTION, ast.Expr(value)) | (records.ABDUCTION, ast.Assign([ast.Name("x")], value)):
+            return ast.get_source_segment(text, value)
+        case (records.DEDUCTION, ast.Expr(call)) | (records.ERROR, ast.Raise(call, None)):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "f":
+                return (ast.get_source_segment(text, call) or "").partition("(")[2].removesuffix(")")
+    return None
 
 
 def _one_line(task: Task) -> str:
