@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import random
 import re
 import reprlib
@@ -22,14 +23,14 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, NoReturn, TypeVar
+from functools import partial, wraps
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, cast
 
 from tasks.contract import (
     Accepted,
     CheckBrokenError,
     KindSpec,
-    Message,
     PackUnavailableError,
     Rejected,
     TaskPack,
@@ -78,18 +79,12 @@ class PackError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Expected(Generic[Result]):
-    """What a member of a pack has to be or to return, as far as the contract's own values do not see to it.
+class Expected:
+    """What a member of a pack has to be or return, as far as the contract's own values do not see to it."""
 
-    Attributes:
-        wanted: It in words.
-        holds: Whether a value is that.
-        each: What every part of it has to be.
-    """
-
-    wanted: str
-    holds: Callable[[Any], object]
-    each: Expected[Any] | None = None
+    wanted: str  # it in words
+    holds: Callable[[Any], object]  # whether a value is that
+    each: Expected | None = None  # what every part of it has to be
 
     def fault(self, value: Any) -> str:
         """What is wrong with a value, in words; "" if nothing is."""
@@ -114,24 +109,32 @@ def _are_kinds(value: object) -> bool:
     return len(set(names)) == len(names) and all(set(spec.reference_kinds) <= set(names) for spec in value)
 
 
-def _record(*kinds: str) -> Expected[TaskRecord]:
+def _record(*kinds: str) -> Expected:
     wanted = f"a TaskRecord of kind {' or '.join(kinds)}"
     return Expected(wanted, lambda value: isinstance(value, TaskRecord) and value.kind in kinds)
 
 
-def _answer(kind: str) -> Expected[Accepted | Rejected]:
+def _answer(kind: str) -> Expected:
     def holds(value: object) -> bool:
         return value.record.kind == kind if isinstance(value, Accepted) else isinstance(value, Rejected)
 
     return Expected(f"Accepted or Rejected, with a record of kind {kind}", holds)
 
 
-def _verdict(names: Sequence[str]) -> Expected[Verdict]:
+def _verdict(names: Sequence[str]) -> Expected:
     wanted = f"a Verdict with measures out of measure_names: {', '.join(names) or 'none'}"
     return Expected(wanted, lambda value: isinstance(value, Verdict) and set(value.measures) <= set(names))
 
 
-def _features(names: Sequence[str]) -> Expected[dict[str, float]]:
+def _records(pack: TaskPack) -> Expected:
+    return Expected(
+        "a sequence of TaskRecord",
+        lambda value: isinstance(value, Sequence) and not isinstance(value, str),
+        _record(*(spec.name for spec in pack.kinds)),
+    )
+
+
+def _features(names: Sequence[str]) -> Expected:
     def holds(value: Any) -> bool:
         is_whole = isinstance(value, Mapping) and set(value) == set(names)
         return is_whole and all(map(is_number, value.values()))
@@ -139,32 +142,32 @@ def _features(names: Sequence[str]) -> Expected[dict[str, float]]:
     return Expected(f"one finite number for each of {', '.join(names)}", holds)
 
 
-_NOTHING = Expected[None]("None", lambda value: value is None)
-_FLAG = Expected[bool]("True or False", lambda value: isinstance(value, bool))
-_INTEGER = Expected[int]("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool))
-_TEXT = Expected[str]("a string", lambda value: isinstance(value, str))
-_KEY = Expected[str | None]("a string or None", lambda value: value is None or isinstance(value, str))
-_PACK_NAME = Expected[str]("lower case letters, digits and underscores", _spelled("[a-z0-9_]+"))
+_NOTHING = Expected("None", lambda value: value is None)
+_FLAG = Expected("True or False", lambda value: isinstance(value, bool))
+_TEXT = Expected("a string", lambda value: isinstance(value, str))
+_KEY = Expected("a string or None", lambda value: value is None or isinstance(value, str))
 _LABEL = "lower case letters, digits and hyphens, and not"
-_DIFFICULTY = Expected[str](f"{_LABEL} 'none'", _spelled(r"(?!none\Z)[a-z0-9-]*"))
-_NAMES = Expected[tuple[str, ...]]("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
-_GROUPS = Expected[tuple[str, ...]](
+_DIFFICULTY = Expected(f"{_LABEL} 'none'", _spelled(r"(?!none\Z)[a-z0-9-]*"))
+_NAMES = Expected("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
+_GROUPS = Expected(
     "a tuple of strings, at least one",
     lambda value: isinstance(value, tuple) and value,
     Expected(f"{_LABEL} 'all'", _spelled(r"(?!all\Z)[a-z0-9-]+")),
 )
-_PROMPT = Expected[list[Message]](
+_PROMPT = Expected(
     "a list of messages, at least one",
     lambda value: isinstance(value, list) and value,
     Expected("a message with 'role' and 'content', two strings that are not empty", _is_message),
 )
-_KINDS = Expected[tuple[KindSpec, ...]](
+_KINDS = Expected(
     "a tuple of KindSpec, at least one, with unlike names, and references to kinds among them", _are_kinds
 )
 
-ATTRIBUTES: Mapping[str, Expected[Any]] = {
-    "name": _PACK_NAME,
-    "held_out_version": _INTEGER,
+ATTRIBUTES = {
+    "name": Expected("lower case letters, digits and underscores", _spelled("[a-z0-9_]+")),
+    "held_out_version": Expected(
+        "an integer", lambda value: isinstance(value, int) and not isinstance(value, bool)
+    ),
     "checks_repeat": _FLAG,
     "resolves": _FLAG,
 }
@@ -173,21 +176,51 @@ ATTRIBUTES: Mapping[str, Expected[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of a method; in words, where a fault is reported.
-
-    Attributes:
-        copies: The arguments as they were, if it is made twice: a generator is drawn from once.
-    """
+    """A call of a method; in words, where a fault is reported."""
 
     method: str
+    expected: Expected  # what it has to return
     arguments: tuple[Any, ...]
     options: Mapping[str, Any]
-    copies: tuple[Any, ...] | None
+    allowed: tuple[type[Exception], ...]  # what it may raise
+    copies: tuple[Any, ...] | None  # `arguments` as they were, if it is made twice
 
     def __str__(self) -> str:
         given = [short(argument) for argument in self.arguments]
         given += [f"{name}={short(value)}" for name, value in self.options.items()]
         return f"{self.method}({', '.join(given)})"
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _guarded(
+    method: Method,
+    expected: Expected | Callable[..., Expected],
+    allowed: tuple[type[Exception], ...] = (),
+) -> Method:
+    """A method of the contract as a `GuardedPack` has it.
+
+    The pack's own is called with every argument that the contract has a default for: it may declare none.
+
+    Args:
+        method: The contract's.
+        expected: What it has to return; or, of the guarded pack and the arguments, what that is.
+        allowed: What it may raise.
+    """
+    signature, is_async = inspect.signature(method), inspect.iscoroutinefunction(method)
+
+    @wraps(method, updated=())  # what it is abstract by stays behind
+    def guarded(self: GuardedPack, *arguments: Any, **options: Any) -> Any:
+        bound = signature.bind(self, *arguments, **options)
+        bound.apply_defaults()
+        given, wanted = bound.args[1:], expected
+        if not isinstance(wanted, Expected):
+            wanted = wanted(self, *given)
+        call = self._begin(method.__name__, wanted, given, bound.kwargs, allowed)
+        return self._call_async(call) if is_async else self._call(call)
+
+    return cast(Method, guarded)
 
 
 class GuardedPack(TaskPack):
@@ -224,120 +257,73 @@ class GuardedPack(TaskPack):
                 raise PackError(f"pack {type(pack).__name__}: {attribute} is {fault}")
             setattr(self, attribute, value)
 
-    def require_available(self) -> None:
-        self._call("require_available", _NOTHING, allowed=(PackUnavailableError,))
-
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
-        return self._call("kinds", _KINDS)
-
-    def seeds(self) -> Sequence[TaskRecord]:
-        return self._call("seeds", self._records(), allowed=BAD_SETTING)
-
-    def propose_prompt(
-        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
-    ) -> list[Message]:
-        return self._call("propose_prompt", _PROMPT, kind, references, rng, step=step)
-
-    async def accept(
-        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
-    ) -> Accepted | Rejected:
-        return await self._call_async("accept", _answer(kind), kind, response, references, step=step)
-
-    async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
-        return await self._call_async("resolve", _answer(record.kind), record, responses)
+        return cast(tuple[KindSpec, ...], self._call(self._begin("kinds", _KINDS)))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        return self._call("feature_names", _NAMES)
-
-    def features(
-        self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
-    ) -> dict[str, float]:
-        return self._call("features", _features(names), record, references, names)
-
-    def answer_key(self, record: TaskRecord) -> str | None:
-        return self._call("answer_key", _KEY, record)
-
-    def structure_key(self, record: TaskRecord) -> str | None:
-        return self._call("structure_key", _KEY, record)
-
-    def difficulty(self, record: TaskRecord) -> str:
-        return self._call("difficulty", _DIFFICULTY, record)
+        return cast(tuple[str, ...], self._call(self._begin("feature_names", _NAMES)))
 
     @property
     def measure_names(self) -> tuple[str, ...]:
-        return self._call("measure_names", _NAMES)
+        return cast(tuple[str, ...], self._call(self._begin("measure_names", _NAMES)))
 
-    def solve_prompt(self, record: TaskRecord) -> list[Message]:
-        return self._call("solve_prompt", _PROMPT, record)
+    require_available = _guarded(TaskPack.require_available, _NOTHING, allowed=(PackUnavailableError,))
+    seeds = _guarded(TaskPack.seeds, _records, allowed=BAD_SETTING)
+    propose_prompt = _guarded(TaskPack.propose_prompt, _PROMPT)
+    accept = _guarded(TaskPack.accept, lambda pack, kind, *rest: _answer(kind))
+    resolve = _guarded(TaskPack.resolve, lambda pack, record, *rest: _answer(record.kind))
+    features = _guarded(TaskPack.features, lambda pack, record, references, names: _features(names))
+    answer_key = _guarded(TaskPack.answer_key, _KEY)
+    structure_key = _guarded(TaskPack.structure_key, _KEY)
+    difficulty = _guarded(TaskPack.difficulty, _DIFFICULTY)
+    solve_prompt = _guarded(TaskPack.solve_prompt, _PROMPT)
+    judge = _guarded(TaskPack.judge, lambda pack, *rest: _verdict(pack.measure_names))
+    gold_response = _guarded(TaskPack.gold_response, _TEXT)
+    worked_response = _guarded(TaskPack.worked_response, _TEXT)
+    gold_proposal = _guarded(TaskPack.gold_proposal, _TEXT)
+    sample_record = _guarded(TaskPack.sample_record, lambda pack, kind, rng: _record(kind))
+    held_out = _guarded(TaskPack.held_out, _records, allowed=BAD_SETTING)
+    held_out_groups = _guarded(TaskPack.held_out_groups, _GROUPS)
+    task_key = _guarded(TaskPack.task_key, _TEXT)
 
-    async def judge(self, record: TaskRecord, response: str) -> Verdict:
-        return await self._call_async("judge", _verdict(self.measure_names), record, response)
-
-    def gold_response(self, record: TaskRecord) -> str:
-        return self._call("gold_response", _TEXT, record)
-
-    def worked_response(self, record: TaskRecord) -> str:
-        return self._call("worked_response", _TEXT, record)
-
-    def gold_proposal(self, record: TaskRecord) -> str:
-        return self._call("gold_proposal", _TEXT, record)
-
-    def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        return self._call("sample_record", _record(kind), kind, rng)
-
-    def held_out(self) -> Sequence[TaskRecord]:
-        return self._call("held_out", self._records(), allowed=BAD_SETTING)
-
-    def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
-        return self._call("held_out_groups", _GROUPS, record)
-
-    def task_key(self, record: TaskRecord) -> str:
-        return self._call("task_key", _TEXT, record)
-
-    def _records(self) -> Expected[Sequence[TaskRecord]]:
-        return Expected(
-            "a sequence of TaskRecord",
-            lambda value: isinstance(value, Sequence) and not isinstance(value, str),
-            _record(*(spec.name for spec in self.kinds)),
-        )
-
-    def _call(
+    def _begin(
         self,
         method: str,
-        expected: Expected[Result],
-        *arguments: Any,
+        expected: Expected,
+        arguments: tuple[Any, ...] = (),
+        options: Mapping[str, Any] = MappingProxyType({}),
         allowed: tuple[type[Exception], ...] = (),
-        **options: Any,
-    ) -> Result:
+    ) -> _Call:
+        self._num_calls[method] += 1
+        is_due = self._num_calls[method] % self._repeat_every == 0
+        copies = copy.deepcopy(arguments) if is_due else None
+        return _Call(method, expected, arguments, options, allowed, copies)
+
+    def _call(self, call: _Call) -> Any:
         """Call a method or read a property, twice where it is due, and check what comes back."""
-        call = self._begin(method, arguments, options)
 
-        def once(given: tuple[Any, ...]) -> Result:
-            with self._named(call, allowed), self._watched(call):
-                member = getattr(self._pack, method)
-                is_property = isinstance(getattr(TaskPack, method), property)
-                result: Result = member if is_property else member(*given, **options)
-                return result
+        def once(given: tuple[Any, ...]) -> Any:
+            with self._named(call), self._watched(call):
+                member = getattr(self._pack, call.method)
+                is_property = isinstance(getattr(TaskPack, call.method), property)
+                return member if is_property else member(*given, **call.options)
 
-        result = once(arguments)
-        self._check(call, expected, result)
+        result = once(call.arguments)
+        self._check(call, result)
         if call.copies is not None:
             self._compare(call, result, once(call.copies))
         return result
 
-    async def _call_async(
-        self, method: str, expected: Expected[Result], *arguments: Any, **options: Any
-    ) -> Result:
+    async def _call_async(self, call: _Call) -> Any:
         """`_call` for a coroutine, with a deadline."""
-        call = self._begin(method, arguments, options)
 
-        async def once() -> Result:
+        async def once() -> Any:
             with self._named(call):
-                started = getattr(self._pack, method)(*arguments, **options)
+                started = getattr(self._pack, call.method)(*call.arguments, **call.options)
                 if not isinstance(started, Coroutine):
-                    raise TypeError(f"{method} must be `async def`; it returned {short(started)}")
+                    raise TypeError(f"{call.method} must be `async def`; it returned {short(started)}")
                 deadline = asyncio.timeout(self._deadline_s)
                 try:
                     async with deadline:
@@ -348,20 +334,15 @@ class GuardedPack(TaskPack):
                     raise self._late(call) from None
 
         result = await once()
-        self._check(call, expected, result)
+        self._check(call, result)
         if call.copies is not None and self.checks_repeat:
             self._compare(call, result, await once())
         return result
 
-    def _begin(self, method: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> _Call:
-        self._num_calls[method] += 1
-        is_due = self._num_calls[method] % self._repeat_every == 0
-        return _Call(method, arguments, options, copy.deepcopy(arguments) if is_due else None)
-
     @contextmanager
-    def _named(self, call: _Call, allowed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    def _named(self, call: _Call) -> Iterator[None]:
         """Give a name to whatever is raised inside, but for what the contract allows."""
-        passing: tuple[type[Exception], ...] = (CheckBrokenError, *allowed)
+        passing: tuple[type[Exception], ...] = (CheckBrokenError, *call.allowed)
         try:
             yield
         except PackError as error:
@@ -375,9 +356,9 @@ class GuardedPack(TaskPack):
                 raise
             self._raise(self._error(call, f"raised {short_error(error)}"), error)
 
-    def _check(self, call: _Call, expected: Expected[Result], result: Result) -> None:
+    def _check(self, call: _Call, result: object) -> None:
         """Check what a call returned, and if it is made twice, that it left its arguments alone."""
-        if fault := expected.fault(result):
+        if fault := call.expected.fault(result):
             self._raise(self._error(call, f"returned {fault}"))
         for was, found in zip(call.copies or (), call.arguments if call.copies else (), strict=True):
             # A generator is there to be drawn from.
