@@ -47,6 +47,9 @@ FINAL_TOKENS_ONLY = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": 
 # How the sampled attempts of an evaluation are drawn, whatever the run trains with.
 SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
+CLOCK = CheckClock()
+"""One a process: it is about all sessions together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -65,11 +68,6 @@ def _build_pack(config_json: str, deadline_s: float) -> TaskPack:
     return GuardedPack(load_pack(json.loads(config_json)), deadline_s, report_pack_error, watch)
 
 
-@functools.lru_cache(maxsize=1)
-def _clock() -> CheckClock:
-    return CheckClock()
-
-
 class SelfPlayLoop(AgentLoopBase):
     """What the loops share: the pack, and vLLM as `Generate`."""
 
@@ -78,7 +76,7 @@ class SelfPlayLoop(AgentLoopBase):
         # verl builds a loop for every session; a pack is built once a process.
         pack_config = json.dumps(OmegaConf.to_container(self.config.pack))
         self.pack = _build_pack(pack_config, self.config.azr.pack_deadline_s)
-        self.clock = _clock()  # one a process as well: it is about all sessions together
+        self.clock = CLOCK
         self.retries: int = self.config.azr.failures.retries
 
     async def generate(
@@ -189,9 +187,9 @@ def _to_output(
         "azr_attempt": attempt,
         "azr_facts": json.dumps(None if facts is None else facts.to_json()),
         "azr_waited_s": waited_s,
+        # verl copies this from the last output of a session to the others, and expects it to be there.
+        "reward_extra_info": {},
     }
-    # verl copies this from the last output of a session to the others, and expects it to be there.
-    place["reward_extra_info"] = {}
     return AgentLoopOutput(
         prompt_ids=tokens.prompt_ids,
         response_ids=tokens.response_ids,

@@ -74,16 +74,6 @@ def normalize_tokens(returns_BT: torch.Tensor, mask_BT: torch.Tensor, scale: Sca
     return masked_whiten(returns_BT, mask_BT)
 
 
-def _running_means(config: DictConfig, scale: Scale) -> Mapping[str, float] | None:
-    """The baselines that self-play carries over, by cell; None where the batch decides them."""
-    if _read_choice(config, "trr.baseline", Baseline.CELL_MEAN) is Baseline.CELL_MEAN:
-        return None
-    if scale is not Scale.NONE:
-        raise ValueError(f"algorithm.trr.scale must be none with baseline=running-mean; got {scale}")
-    baselines: Mapping[str, float] = config.trr.running_means
-    return baselines
-
-
 # verl refuses a second function under a registered name. Reloading this module makes a new function.
 if ESTIMATOR_NAME in ADV_ESTIMATOR_REGISTRY and ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME].__module__ == __name__:
     del ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME]
@@ -124,7 +114,12 @@ def trr_plus_plus(
     cells = _read_choice(config, "trr.cells", Cells.ROLE_KIND)
     statistics = _read_choice(config, "trr.statistics", Statistics.SEQUENCE)
     scale = _read_choice(config, "trr.scale", Scale.STD)
-    running_means = _running_means(config, scale)
+    # The baselines that self-play carries over, by cell; None where the batch decides them.
+    running_means: Mapping[str, float] | None = None
+    if _read_choice(config, "trr.baseline", Baseline.CELL_MEAN) is Baseline.RUNNING_MEAN:
+        if scale is not Scale.NONE:
+            raise ValueError(f"algorithm.trr.scale must be none with baseline=running-mean; got {scale}")
+        running_means = config.trr.running_means
     gamma = OmegaConf.select(config, "gamma", default=1.0)
     if gamma != 1.0:
         raise ValueError(f"algorithm.gamma must be 1 for {ESTIMATOR_NAME}; got {gamma!r}")

@@ -16,13 +16,9 @@ from verl.model_merger.fsdp_model_merger import FSDPModelMerger, merge_non_dtens
 
 
 def merge(actor: Path, out: Path, dtype: str, *, trust_remote_code: bool) -> None:
-    """Write weights, configuration, tokenizer and chat template into the directory `out`.
+    """Write weights of `dtype`, as torch spells it, configuration, tokenizer and chat template into `out`.
 
-    Args:
-        actor: verl's folder of the checkpoint, with the shards and `huggingface/` in it.
-        out: Where to; it comes into being.
-        dtype: Number type of the weights, as torch spells it.
-        trust_remote_code: Whether the model's own code may be run.
+    `actor` is verl's folder of the checkpoint, with its shards and `huggingface/`; `out` comes into being.
     """
     config = ModelMergerConfig(
         operation="merge",

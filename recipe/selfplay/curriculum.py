@@ -75,21 +75,14 @@ class SelfPlay:
 
     def seeding_wave(self) -> list[Request]:
         """Requests for one more wave of seeding; empty when every kind has reached the target."""
-        requests: list[Request] = []
         # Without attempts there would be no whole record to put into the buffer.
         num_attempts = self.config.attempts_per_record if self.pack.resolves else 0
-        for kind in self.kinds:
-            if self.buffer.size(kind) < self.config.seeding.target:
-                for _ in range(self.config.proposals_per_kind):
-                    requests.append(self._propose_request(len(requests), kind, num_attempts, step=0))
-        return requests
+        kinds = [kind for kind in self.kinds if self.buffer.size(kind) < self.config.seeding.target]
+        return self._propose_requests(kinds, self.config.proposals_per_kind, num_attempts, step=0)
 
     def begin_step(self, step: int) -> list[Request]:
         """Draw the requests of `step` that depend on nothing in it."""
-        requests: list[Request] = []
-        for kind in self.kinds:
-            for _ in range(self.plan.asked):
-                requests.append(self._propose_request(len(requests), kind, self.plan.attempts, step))
+        requests = self._propose_requests(self.kinds, self.plan.asked, self.plan.attempts, step)
         if self.plan.has_second_wave:
             return requests
         for kind in self.kinds:
@@ -113,11 +106,17 @@ class SelfPlay:
             wave += self._solve_requests(len(requests) + len(wave), kind, made)
         return wave
 
-    def _propose_request(self, index: int, kind: str, num_attempts: int, step: int) -> Request:
-        spec = self.pack.spec(kind)
-        references = tuple(self.buffer.sample(spec.reference_kinds, spec.num_references, self._draw_rng))
-        messages = self.pack.propose_prompt(kind, references, self._draw_rng, step=step)
-        return Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts, step)
+    def _propose_requests(
+        self, kinds: Sequence[str], per_kind: int, num_attempts: int, step: int
+    ) -> list[Request]:
+        requests = []
+        for index, kind in enumerate(kind for kind in kinds for _ in range(per_kind)):
+            spec = self.pack.spec(kind)
+            references = tuple(self.buffer.sample(spec.reference_kinds, spec.num_references, self._draw_rng))
+            messages = self.pack.propose_prompt(kind, references, self._draw_rng, step=step)
+            request = Request(index, Role.PROPOSE, kind, messages, references, None, num_attempts, step)
+            requests.append(request)
+        return requests
 
     def _solve_requests(self, first_index: int, kind: str, new: Sequence[TaskRecord]) -> list[Request]:
         """A step's solve requests of one kind: for `new` records first, topped up from the buffer."""
@@ -125,12 +124,9 @@ class SelfPlay:
         records = self._draw_rng.sample(list(new), min(count, len(new)))
         # The buffer may hold the new ones as well: a task can be drawn twice, as in the paper.
         records += self.buffer.sample([kind], count - len(records), self._draw_rng)
-        requests: list[Request] = []
-        for record in records:
-            messages = self.pack.solve_prompt(record)
-            for _ in range(self.plan.requests_per_task):
-                requests.append(Request.solve(first_index + len(requests), record, messages))
-        return requests
+        tasks = [(record, self.pack.solve_prompt(record)) for record in records]
+        asked = (task for task in tasks for _ in range(self.plan.requests_per_task))
+        return [Request.solve(index, *task) for index, task in enumerate(asked, first_index)]
 
     # ------------------------------ what it is worth ------------------------------
 
@@ -144,7 +140,7 @@ class SelfPlay:
         for request in requests:
             proposal = results.get(request.index)
             if isinstance(proposal, Proposal):
-                line = LedgerLine.of_proposal(0, request, proposal, None, proposal.features)
+                line = LedgerLine.of(0, request, proposal, None, features=proposal.features)
                 settlement.ledger.append(line)
                 self._settle_record(0, request, proposal, settlement)
         return settlement
@@ -194,7 +190,7 @@ class SelfPlay:
             )
             uid = make_uid(Role.PROPOSE, request.kind, self._difficulty(proposal.record))
             into.priced[Place(request.index, PROPOSAL)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of_proposal(step, request, proposal, reward, features))
+        into.ledger.append(LedgerLine.of(step, request, proposal, reward, features=features))
         self._settle_record(step, request, proposal, into)
 
     def _settle_record(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
@@ -220,7 +216,7 @@ class SelfPlay:
         if uid is not None:
             reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
             into.priced[Place(request.index, number)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of_attempt(step, request, number, attempt, reward))
+        into.ledger.append(LedgerLine.of(step, request, attempt, reward, attempt=number))
 
     def _features(self, proposal: Proposal, counts: BufferCounts) -> dict[str, float]:
         """What extra rewards read of an accepted proposal, beside the buffer as it was before this step."""

@@ -30,45 +30,32 @@ class LedgerLine:
     features: dict[str, float] = field(default_factory=dict)  # of an accepted proposal, for extra rewards
 
     @staticmethod
-    def of_proposal(
-        step: int, request: Request, proposal: Proposal, reward: float | None, features: Mapping[str, float]
+    def of(
+        step: int,
+        request: Request,
+        result: Proposal | Attempt,
+        reward: float | None,
+        *,
+        attempt: int | None = None,
+        features: Mapping[str, float] | None = None,
     ) -> LedgerLine:
-        """The line of a proposal; `features` are those that its reward was computed from."""
+        """The line of a proposal, with the features that its reward was computed from, or of an attempt."""
+        record = result.record if isinstance(result, Proposal) else request.record
         return LedgerLine(
             step=step,
-            role=Role.PROPOSE,
+            role=request.role,
             kind=request.kind,
             index=request.index,
-            attempt=None,
+            attempt=attempt,
             prompt=request.messages,
-            response=proposal.response.text,
-            outcome=proposal.outcome,
-            reason=proposal.reason,
-            solve_rate=proposal.solve_rate,
+            response=result.response.text,
+            outcome=result.outcome,
+            reason=result.reason,
+            solve_rate=result.solve_rate if isinstance(result, Proposal) else None,
             reward=reward,
-            record=None if proposal.record is None else dict(proposal.record.payload),
-            features=dict(features),
-        )
-
-    @staticmethod
-    def of_attempt(
-        step: int, request: Request, number: int, attempt: Attempt, reward: float | None
-    ) -> LedgerLine:
-        """The line of the attempt `number` at the record of `request`."""
-        return LedgerLine(
-            step=step,
-            role=Role.SOLVE,
-            kind=request.kind,
-            index=request.index,
-            attempt=number,
-            prompt=request.messages,
-            response=attempt.response.text,
-            outcome=attempt.outcome,
-            reason=attempt.reason,
-            solve_rate=None,
-            reward=reward,
-            record=None if request.record is None else dict(request.record.payload),
-            measures=dict(attempt.measures),
+            record=None if record is None else dict(record.payload),
+            measures={} if isinstance(result, Proposal) else dict(result.measures),
+            features=dict(features or {}),
         )
 
     @property

@@ -178,7 +178,7 @@ async def propose_once(
         with clock.checking():
             # In a thread: other responses are waiting for the event loop.
             measured = await asyncio.to_thread(pack.features, record, request.references, features)
-    return Proposal.accepted(response, record, key, messages, attempts, num_failed, measured)
+    return Proposal(response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, measured)
 
 
 async def solve_once(

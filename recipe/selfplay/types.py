@@ -83,7 +83,7 @@ class Attempt(JsonValue):
 
 @dataclass(frozen=True, slots=True)
 class Proposal(JsonValue):
-    """One response of the proposer and what is true of it. Made by its constructors below."""
+    """One response of the proposer and what is true of it."""
 
     response: Response
     outcome: Outcome
@@ -106,21 +106,6 @@ class Proposal(JsonValue):
         """A valid task that is not taken. Where that is the proposer's fault, it counts as WRONG."""
         outcome = Outcome.CORRECT if refusal is Refusal.SURPLUS else Outcome.WRONG
         return Proposal(response, outcome, refusal.value)
-
-    @staticmethod
-    def accepted(
-        response: Response,
-        record: TaskRecord,
-        key: str,
-        messages: list[Message],
-        attempts: tuple[Attempt, ...] = (),
-        num_failed: int = 0,
-        features: Mapping[str, float] | None = None,
-    ) -> Proposal:
-        """A response that made the task `record`, and the attempts at it."""
-        return Proposal(
-            response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, features or {}
-        )
 
     @property
     def solve_rate(self) -> float | None:

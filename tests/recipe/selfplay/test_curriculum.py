@@ -57,7 +57,7 @@ def accepted(record: TaskRecord, *outcomes: Outcome, num_failed: int = 0) -> Pro
     attempts = tuple(attempt(outcome) for outcome in outcomes)
     messages = [{"role": "user", "content": f"solve {record.payload}"}]
     key = f"{record.kind} {record.payload}"
-    return Proposal.accepted(Response("a task"), record, key, messages, attempts, num_failed)
+    return Proposal(Response("a task"), Outcome.CORRECT, "", record, key, messages, attempts, num_failed)
 
 
 def refused(outcome: Outcome, reason: str) -> Proposal:
