@@ -82,11 +82,7 @@ class SelfPlayLoop(AgentLoopBase):
     async def generate(
         self, sampling_params: dict[str, Any], messages: Sequence[Message], *, num_responses: int
     ) -> list[Response]:
-        """`num_responses` responses, in flight together; those that failed are left out.
-
-        Raises:
-            PromptTooLongError: The prompt is longer than `data.max_prompt_length`.
-        """
+        """`num_responses` responses, in flight together; those that failed are left out. A `Generate`."""
         # Not `ct_build_initial_tokens`: that one cuts off the beginning of a long prompt and goes on.
         prompt_ids = self.continuous_token_builder.build_initial_tokens(list(messages))
         longest = self.rollout_config.prompt_length

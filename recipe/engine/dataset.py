@@ -25,10 +25,7 @@ class AzrDataset(Dataset[dict[str, Any]]):
     """`self-play`: as many empty rows as one step has prompts, so that verl counts one step an epoch.
     `held-out`: one row a record of the pack's evaluation set, as a solve request.
 
-    Args:
-        data_files: `self-play` or `held-out`.
-        config: verl's `data` node; `config.azr_pack` is the pack's node.
-        max_samples: First rows to take; -1 for all.
+    `config` is verl's `data` node, with the pack's in `azr_pack`; `max_samples` is -1 for all rows.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Driver:
             SelfPlayError: That took more than `azr.seeding.max_waves` waves, or too many requests failed.
         """
         seeding = self.selfplay.config.seeding
-        self._release_tasks()
+        self._engine.reset_claims(self.selfplay.buffer.keys())
         for _ in range(seeding.max_waves):
             requests = self.selfplay.seeding_wave()
             if not requests:
@@ -93,11 +93,7 @@ class Driver:
             self._requests += second
 
     def finish_step(self, results: Results) -> Settlement:
-        """Price the step by the results of all its requests, and write it down.
-
-        Raises:
-            SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
-        """
+        """Have `SelfPlay.settle` price the step by the results of all its requests, and write it down."""
         self._settlement = self.selfplay.settle(self._step, self._requests, results)
         self._write(self._settlement)
         return self._settlement
@@ -148,8 +144,5 @@ class Driver:
 
     def _write(self, settlement: Settlement) -> None:
         self._files.append_ledger(line.to_json() for line in settlement.ledger)
-        self._release_tasks()
-
-    def _release_tasks(self) -> None:
-        """Between waves of different steps: what is taken is what the buffer holds."""
+        # Between waves of different steps: what is taken is what the buffer holds.
         self._engine.reset_claims(self.selfplay.buffer.keys())

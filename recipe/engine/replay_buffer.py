@@ -33,11 +33,7 @@ class AzrReplayBuffer(ReplayBuffer):
         super().__init__(poll_interval=kwargs["sampler_kwargs"].poll_interval_s, **kwargs)
 
     def _sync_metadata_from_transfer_queue(self) -> None:
-        """Look what the store holds.
-
-        Raises:
-            PackError: An agent loop has reported one.
-        """
+        """Look what the store holds; PackError if an agent loop has reported one."""
         super()._sync_metadata_from_transfer_queue()
         tag = self.partitions.get(PACK_ERROR, {}).get(PACK_ERROR, {})
         if PACK_ERROR in tag:  # the store makes a key first and gives it its tag a moment later

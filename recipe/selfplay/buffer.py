@@ -84,11 +84,7 @@ class TaskBuffer:
         }
 
     def load_state_dict(self, state: dict[str, list[dict]]) -> None:  # type: ignore[type-arg]
-        """Replace the contents by `state`, as made by `state_dict`.
-
-        Raises:
-            ValueError: The state holds other kinds than this buffer.
-        """
+        """Replace the contents by `state`, as made by `state_dict`; ValueError if it holds other kinds."""
         if list(state) != list(self._entries):
             raise ValueError(
                 f"the checkpoint's buffer holds the kinds {list(state)}, this run has {list(self._entries)}. "

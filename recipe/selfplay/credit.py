@@ -59,11 +59,7 @@ def make_uid(role: str, kind: str, difficulty: str = "") -> str:
 
 
 def parse_uid(uid: str) -> Origin:
-    """What `make_uid` was given.
-
-    Raises:
-        ValueError: `uid` is not from `make_uid`.
-    """
+    """What `make_uid` was given; ValueError if `uid` is not from it."""
     match = _UID.fullmatch(uid)
     if match is None:
         raise ValueError(f"uid must be <role>.<kind>[.<difficulty>].<32 hexadecimal digits>; got {uid!r}")
@@ -104,8 +100,7 @@ class Statistics(StrEnum):
 def cell_of(uid: str, cells: Cells) -> str:
     """The name of the cell that a row belongs to: `propose/deduction`, `solve/easy`, `solve`, `all` or a uid.
 
-    Raises:
-        ValueError: `uid` is not from `make_uid`. Global cells do not look at it.
+    ValueError if `uid` is not from `make_uid`; global cells do not look at it.
     """
     if cells is Cells.GLOBAL:
         return "all"

@@ -131,11 +131,7 @@ class SelfPlay:
     # ------------------------------ what it is worth ------------------------------
 
     def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
-        """Move a seeding wave's accepted records into the buffer, without rewards.
-
-        Raises:
-            SelfPlayError: More than `azr.failures.max_share` of the wave's responses never came.
-        """
+        """Move a seeding wave's accepted records into the buffer, without rewards; fails as `settle` does."""
         settlement = Settlement(self._num_failed("seeding", requests, results))
         for request in requests:
             proposal = results.get(request.index)

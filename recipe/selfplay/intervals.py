@@ -56,10 +56,7 @@ def newcombe(correct_before: int, before: int, correct_after: int, after: int) -
     comparison of eleven methods", Statistics in Medicine 17 (1998), 873-890.
 
     It takes the two samples for independent. Where the same items are asked twice and answers agree more
-    often than by chance, it is wider than it need be.
-
-    Raises:
-        ValueError: As for `wilson`.
+    often than by chance, it is wider than it need be. ValueError as for `wilson`.
     """
     first, second = wilson(correct_before, before), wilson(correct_after, after)
     share_before, share_after = correct_before / before, correct_after / after

@@ -58,12 +58,7 @@ class LedgerLine:
             features=dict(features or {}),
         )
 
-    @property
-    def cell(self) -> str:
-        """Role and kind, as metrics spell them."""
-        return f"{self.role}/{self.kind}"
-
     def to_json(self) -> dict[str, Any]:
         """JSON values, keys in a fixed order."""
-        first = {"step": self.step, "role": self.role, "kind": self.kind, "cell": self.cell}
-        return first | asdict(self)
+        cell = f"{self.role}/{self.kind}"  # as metrics spell it
+        return {"step": self.step, "role": self.role, "kind": self.kind, "cell": cell} | asdict(self)

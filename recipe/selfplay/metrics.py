@@ -86,8 +86,7 @@ def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[st
 def row_means(name: str, uids: Iterable[str], values: Iterable[float]) -> dict[str, float]:
     """Mean over the rows of a batch by role and kind, which their uids spell.
 
-    Raises:
-        ValueError: A uid is not from `make_uid`, or there are not as many values as uids.
+    ValueError if a uid is not from `make_uid`, or if there are not as many values as uids.
     """
     by_metric: dict[str, list[float]] = defaultdict(list)
     for uid, value in zip(uids, values, strict=True):
@@ -110,7 +109,7 @@ def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, fl
     """Where a step's time went.
 
     Args:
-        timing_s: verl's timers of the step, in seconds; `step` is the whole of it, without validation.
+        timing_s: verl's timers, in seconds; `step` is the whole of it, without validation.
         waited_s: Seconds in which an agent-loop worker waited for checks alone, the mean of the workers.
 
     Returns:

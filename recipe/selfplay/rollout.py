@@ -43,11 +43,7 @@ class Generate(Protocol):
     """The model, seen from self-play."""
 
     async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
-        """Sample `num_responses` independent responses; those whose request failed are left out.
-
-        Raises:
-            PromptTooLongError: The prompt does not fit.
-        """
+        """Sample independent responses, without those that failed; PromptTooLongError if it does not fit."""
 
 
 class CheckClock:
@@ -184,11 +180,7 @@ async def propose_once(
 async def solve_once(
     pack: TaskPack, request: Request, generate: Generate, clock: CheckClock | None = None
 ) -> Attempt:
-    """Ask for one attempt at the request's record; `clock` times its check.
-
-    Raises:
-        GenerationFailedError: The engine gave no response.
-    """
+    """Ask for one attempt at the request's record; GenerationFailedError if there is no response."""
     attempts = await _attempt_request(pack, request, generate, 1, clock or CheckClock())
     return attempts[0]
 
@@ -196,8 +188,7 @@ async def solve_once(
 async def sample_accuracy(pack: TaskPack, request: Request, generate: Generate, count: int) -> float:
     """Share of correct attempts, in [0, 1], of `count` at the request's record, failed ones left out.
 
-    Raises:
-        GenerationFailedError: The engine gave no response at all.
+    GenerationFailedError if all failed.
     """
     attempts = await _attempt_request(pack, request, generate, count, CheckClock())
     return sum(attempt.outcome is Outcome.CORRECT for attempt in attempts) / len(attempts)

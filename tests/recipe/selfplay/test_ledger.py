@@ -46,4 +46,4 @@ def test_line_says_all_of_a_response() -> None:
 
 
 def test_cell_is_role_and_kind() -> None:
-    assert replace(LINE, role=Role.PROPOSE, kind="two-words").cell == "propose/two-words"
+    assert replace(LINE, role=Role.PROPOSE, kind="two-words").to_json()["cell"] == "propose/two-words"
