@@ -77,12 +77,7 @@ def _process_threads(config: SandboxConfig) -> ThreadPoolExecutor:
 
 
 class Runner:
-    """Runs programs within limits. Pickles; the sandbox itself stays behind.
-
-    Args:
-        config: Which sandbox.
-        limits: What a call may use.
-    """
+    """Runs programs within limits of a call. Pickles; the sandbox itself stays behind."""
 
     def __init__(self, config: SandboxConfig, limits: Limits) -> None:
         self._config = config

@@ -13,11 +13,7 @@ from tasks.registry import load_pack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
-
-    Returns:
-        0, or 1 if `--check` finds a file that differs.
-    """
+    """Run the program; 0, or 1 if `--check` finds a file that differs."""
     parser = argparse.ArgumentParser(prog="python -m tasks.held_out", description="Write a held-out set.")
     parser.add_argument("pack", help="name of a pack, such as arithmetic")
     parser.add_argument("--terse", action="store_true", help="the set for terse prompts, if it differs")

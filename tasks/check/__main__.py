@@ -17,11 +17,7 @@ from tasks.registry import load_pack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
-
-    Returns:
-        0, or 1 if the pack has a fault; 2, by argparse, if there is no such pack or knob.
-    """
+    """Run the program; 0, or 1 if the pack has a fault; 2, by argparse, if there is no such pack or knob."""
     parser = argparse.ArgumentParser(prog="python -m tasks.check", description="Check a task pack.")
     parser.add_argument("pack", help="name of an installed pack, or a dotted path to its class")
     parser.add_argument(

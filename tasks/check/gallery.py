@@ -64,11 +64,7 @@ def render() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
-
-    Returns:
-        0, or 1 if `--check` finds a page that differs.
-    """
+    """Run the program; 0, or 1 if `--check` finds a page that differs."""
     program = "python -m tasks.check.gallery"
     parser = argparse.ArgumentParser(prog=program, description="Write docs/gallery.md.")
     parser.add_argument("--check", action="store_true", help="compare with the page and write nothing")

@@ -17,11 +17,7 @@ TEMPLATE_NAME = "my_pack"
 
 
 def render(name: str) -> dict[Path, str]:
-    """The files of a new pack, by path.
-
-    Args:
-        name: Its name; `my_pack` gives the template itself.
-    """
+    """The files of a new pack of this name, by path; `my_pack` gives the template itself."""
     files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {Path(_put(name, str(path.relative_to(TEMPLATE)))): _put(name, path.read_text()) for path in files}
 
