@@ -26,6 +26,8 @@ INSTALL_REQUIRES = [
     "numpy>=2.0.0",
     # Event files of a run, written through verl's Tracking.
     "tensorboard",
+    # Calls the CPU platform's patches of verl and vLLM when the patched module has been imported.
+    "wrapt>=1.16",
     # Compares installed versions with the ones above (`recipe.doctor`).
     "packaging",
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.

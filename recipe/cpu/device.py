@@ -29,35 +29,25 @@ def current_device() -> int:
     return 0
 
 
-def set_device(device: int | str | torch.device) -> None:
-    """Accept any device, since there is one only; verl passes the local rank."""
-
-
 def get_device_name(device: int | None = None) -> str:
     """Return the name under which verl's table of peak FLOPS has a guess for a CPU (`perf/mfu/actor`)."""
     return "CPU"
 
 
-def synchronize(device: int | None = None) -> None:
-    """Return at once: CPU kernels have finished when their call returns."""
+def do_nothing(device: int | str | torch.device | None = None) -> None:
+    """Return at once."""
 
 
-def empty_cache() -> None:
-    """Do nothing: PyTorch's CPU allocator keeps no cache."""
-
-
-def ipc_collect() -> None:
-    """Do nothing: no memory handles are shared between processes."""
+set_device = do_nothing  # there is one only; verl passes the local rank
+synchronize = do_nothing  # CPU kernels have finished when their call returns
+empty_cache = do_nothing  # PyTorch's CPU allocator keeps none
+ipc_collect = do_nothing  # no memory handles are shared between processes
+reset_peak_memory_stats = do_nothing  # a process cannot reset the operating system's peak
 
 
 def memory_allocated(device: int | None = None) -> int:
-    """Return the resident memory of this process, in bytes."""
+    """Return the resident memory of this process, in bytes; nothing is reserved beyond it."""
     return int(psutil.Process().memory_info().rss)
-
-
-def memory_reserved(device: int | None = None) -> int:
-    """Return the same as `memory_allocated`: nothing is reserved beyond it."""
-    return memory_allocated()
 
 
 def max_memory_allocated(device: int | None = None) -> int:
@@ -66,13 +56,8 @@ def max_memory_allocated(device: int | None = None) -> int:
     return max(peak, memory_allocated())  # and a little late
 
 
-def max_memory_reserved(device: int | None = None) -> int:
-    """Return the same as `max_memory_allocated`."""
-    return max_memory_allocated()
-
-
-def reset_peak_memory_stats(device: int | None = None) -> None:
-    """Do nothing: the operating system's peak cannot be reset by the process."""
+memory_reserved = memory_allocated
+max_memory_reserved = max_memory_allocated
 
 
 def mem_get_info(device: int | None = None) -> tuple[int, int]:
@@ -81,16 +66,7 @@ def mem_get_info(device: int | None = None) -> tuple[int, int]:
     return memory.available, memory.total
 
 
-def get_rng_state() -> torch.Tensor:
-    """Return the state of PyTorch's CPU generator."""
-    return torch.get_rng_state()
-
-
-def set_rng_state(new_state: torch.Tensor) -> None:
-    """Set the state of PyTorch's CPU generator."""
-    torch.set_rng_state(new_state)
-
-
-def manual_seed(seed: int) -> None:
-    """Seed PyTorch's CPU generator."""
-    torch.manual_seed(seed)
+# The device's random numbers are those of PyTorch's CPU generator.
+get_rng_state = torch.get_rng_state
+set_rng_state = torch.set_rng_state
+manual_seed = torch.manual_seed

