@@ -23,7 +23,7 @@ from recipe.life import survey_nodes
 from recipe.preflight import machine, memory, slots
 from recipe.preflight.memory import ALL, Estimate
 from recipe.preflight.model import cached_file, is_on_hub, missing_weights
-from recipe.preflight.rules import can_estimate, find_problems
+from recipe.preflight.rules import find_problems, shape_to_estimate
 from recipe.preflight.setup import REFUSALS, Setup
 from recipe.selfplay.plan import StepPlan
 
@@ -61,13 +61,12 @@ def describe(setup: Setup) -> None:
 def _versions(setup: Setup) -> list[str]:
     # The extra's pin of a package stands after the range that every run needs.
     shown = {
-        package.name: package for package in machine.find_packages(setup.config) if package.name in SHOWN
+        package.name: f"{package.name} {package.installed or 'not installed'}"
+        + (f", wanted {package.wanted}" if package.wanted else "")
+        for package in machine.find_packages(setup.config)
+        if package.name in SHOWN
     }
-    return [f"Python {platform.python_version()}"] + [
-        f"{name} "
-        f"{package.installed or 'not installed'}{f', wanted {package.wanted}' if package.wanted else ''}"
-        for name, package in shown.items()
-    ]
+    return [f"Python {platform.python_version()}", *shown.values()]
 
 
 def _gpus(setup: Setup) -> list[str]:
@@ -109,25 +108,22 @@ def _model(setup: Setup) -> list[str]:
     if path is None or not is_on_hub(path):
         return [str(path)]
     missing = missing_weights(lambda name: cached_file(path, name))
-    if missing is None:
-        return [path]
-    return [
-        path,
+    told = (
         f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; where "
         f"there is no network, `hf download {path}` elsewhere and give its directory as "
-        "actor_rollout_ref.model.path",
-    ]
+        "actor_rollout_ref.model.path"
+    )
+    return [path] if missing is None else [path, told]
 
 
 def _estimate(setup: Setup) -> list[str]:
-    config, shape, card = setup.config, setup.shape, setup.card_gib
-    if shape is None or not can_estimate(setup):
+    config, shape, card = setup.config, shape_to_estimate(setup), setup.card_gib
+    if shape is None:
         path = config.actor_rollout_ref.model.path
         return [f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"]
-    lines = [f"{shape.num_parameters / 1e6:,.1f} million parameters", *_tokens(setup)]
-    lines += _parts(
-        "memory of a node" if config.cpu is None else "memory", memory.estimate_host(config, shape)
-    )
+    title = "memory of a node" if config.cpu is None else "memory"
+    host = _parts(title, memory.estimate_host(config, shape))
+    lines = [f"{shape.num_parameters / 1e6:,.1f} million parameters", *_tokens(setup), *host]
     if config.cpu is not None:
         return lines
     if card is None:

@@ -141,35 +141,28 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
     if config.cpu is not None:
         # Nothing sleeps on a CPU, so all is there all the time. vLLM's CPU build keeps linear weights twice,
         # plain and packed (docs/cpu.md).
-        of_training = {
-            "weights": trainer.weights,
-            "gradients": trainer.gradients,
-            "optimizer": trainer.optimizer,
-            **trainer.of_an_update(),
-        }
-        return Estimate(
-            (
-                *parts,
-                *(Part(name, workers * gib) for name, gib in of_training.items()),
-                Part("weights in vLLM", replicas * 2 * _rollout_gib(config, shape)),
-                Part("key-value cache", replicas * config.cpu.kv_cache_gib),
-                Part("weight transfer", workers * bucket_gib(config)),
-            )
-        )
+        parts += [
+            Part("weights", workers * trainer.weights),
+            Part("gradients", workers * trainer.gradients),
+            Part("optimizer", workers * trainer.optimizer),
+            *(Part(name, workers * gib) for name, gib in trainer.of_an_update().items()),
+            Part("weights in vLLM", replicas * 2 * _rollout_gib(config, shape)),
+            Part("key-value cache", replicas * config.cpu.kv_cache_gib),
+            Part("weight transfer", workers * bucket_gib(config)),
+        ]
+        return Estimate(tuple(parts))
     # verl loads the whole model on every node's workers before it is sharded: on all of them if the output
     # layer is the embedding, else on the first.
     loading = (workers if shape.tied else 1) * whole
     fsdp = trainer.fsdp
     offloaded = trainer.weights * fsdp.param_offload + trainer.optimizer * fsdp.optimizer_offload
     asleep = _rollout_gib(config, shape) * replicas if trainer.rank else 0.0
-    return Estimate(
-        (
-            *parts,
-            Part("whole model on its workers", loading, (Phase.LOADING,)),
-            Part("offloaded weights and optimizer", workers * offloaded, (Phase.GENERATING,)),
-            Part("weights that vLLM puts aside (LoRA)", asleep, (Phase.UPDATING,)),
-        )
-    )
+    parts += [
+        Part("whole model on its workers", loading, (Phase.LOADING,)),
+        Part("offloaded weights and optimizer", workers * offloaded, (Phase.GENERATING,)),
+        Part("weights that vLLM puts aside (LoRA)", asleep, (Phase.UPDATING,)),
+    ]
+    return Estimate(tuple(parts))
 
 
 def kv_tokens(config: DictConfig, shape: ModelShape, cache_gib: float) -> int:
@@ -191,14 +184,12 @@ def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
 
 def bucket_gib(config: DictConfig) -> float:
     """GiB of the bucket through which a worker passes its weights on to vLLM."""
-    bucket: float = config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes
-    return bucket / 1024
+    return float(config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes) / 1024
 
 
 def sequence_tokens(config: DictConfig) -> int:
     """Most tokens of a prompt and its response."""
-    tokens: int = config.data.max_prompt_length + config.data.max_response_length
-    return tokens
+    return int(config.data.max_prompt_length + config.data.max_response_length)
 
 
 def _rollout_gib(config: DictConfig, shape: ModelShape) -> float:
@@ -267,8 +258,7 @@ class _Trainer:
         if self.model.enable_gradient_checkpointing:
             kept = shape.num_layers * tokens * shape.hidden_size * self.compute + block
         sdpa = self.model.override_config.get("attn_implementation") == "sdpa"
-        total: int = kept + (tokens * tokens * (1 + self.compute) if sdpa else 0)
-        return total
+        return int(kept + (tokens * tokens * (1 + self.compute) if sdpa else 0))
 
     def _logits(self) -> int:
         """Bytes of logits and what is computed from them: T * V numbers, several times."""
@@ -277,5 +267,4 @@ class _Trainer:
             copies += ENTROPY_COPIES
         if self.temperature != 1:
             copies += 1  # verl divides by it out of place
-        total: int = copies * self.compute * self.actor.ppo_max_token_len_per_gpu * self.shape.vocab_size
-        return total
+        return int(copies * self.compute * self.actor.ppo_max_token_len_per_gpu * self.shape.vocab_size)

@@ -8,7 +8,7 @@ first. They read a `Setup`; none needs verl, and none imports Ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from recipe.config import ROLLOUT_DTYPES, TINY_MODEL
 from recipe.preflight import PreflightError, machine, memory, slots
 from recipe.preflight.cluster import Survey, nearest
 from recipe.preflight.memory import FRAGMENTATION, Phase
-from recipe.preflight.model import cached_file, head_counts, is_on_hub, missing_weights, read_json
+from recipe.preflight.model import ModelShape, cached_file, head_counts, is_on_hub, missing_weights, read_json
 from recipe.preflight.setup import REFUSALS, Setup
 from recipe.run import checkpoint
 from recipe.run.files import SUMMARY, check_writable
@@ -95,6 +95,9 @@ def check(config: DictConfig, survey: Survey) -> TaskPack:
 
 # ------------------------------ keys, one at a time ------------------------------
 
+MODEL = "actor_rollout_ref.model.path"
+ATTENTION = "actor_rollout_ref.model.override_config.attn_implementation"
+TOKENS = "actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
 FSDP = "actor_rollout_ref.actor.fsdp_config"
 ROLLOUT = "actor_rollout_ref.rollout"
 SEQUENCE_PARALLEL = f"{FSDP}.ulysses_sequence_parallel_size"
@@ -108,60 +111,81 @@ BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
 # proposal is.
 GROUP_ESTIMATORS = ("reinforce_plus_plus_baseline", "rloo", "grpo_vectorized", "opo", "gpg")
 
-CHOICES: dict[str, Sequence[str]] = {
-    "azr.solve_on": tuple(SolveOn),
-    "azr.keep_tasks": tuple(KeepTasks),
-    "azr.buffer_sampling": tuple(Sampling),
-    "azr.bonus.combine": tuple(Combine),
-    "algorithm.adv_estimator": BATCH_ESTIMATORS + GROUP_ESTIMATORS,
-    "algorithm.trr.cells": tuple(Cells),
-    "algorithm.trr.baseline": tuple(Baseline),
-    "algorithm.trr.scale": tuple(Scale),
-    "algorithm.trr.statistics": tuple(Statistics),
-    "trainer.resume_mode": ("auto", "disable", "resume_path"),
-}
-"""Keys that have one of these values."""
 
-TYPES: dict[str, Sequence[str]] = {
-    f"{ROLLOUT}.dtype": tuple(ROLLOUT_DTYPES),
+@dataclass(frozen=True, slots=True)
+class Must:
+    """What one key has to be: in words, and as a test. A key that is not there, or null, is not tested."""
+
+    be: str
+    holds: Callable[[Any], bool]
+
+
+def one_of(known: Iterable[str]) -> Must:
+    """One of these names."""
+    names = tuple(known)
+    return Must(f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def at_least(least: int) -> Must:
+    """A number of at least this size."""
+    return Must(f"at least {least}", lambda value: value >= least)
+
+
+def exactly(only: Any, reason: str) -> Must:
+    """This value, here, of a key of verl's that has others elsewhere."""
+    return Must(f"{str(only).lower()}: {reason}", lambda value: value == only)
+
+
+SIZES = {
+    f"{ROLLOUT}.dtype": one_of(ROLLOUT_DTYPES),
     # Types that have a size here; verl and vLLM refuse most others much later.
-    f"{FSDP}.model_dtype": tuple(memory.BYTES),
-    **{f"{FSDP}.mixed_precision.{of}_dtype": tuple(memory.BYTES) for of in ("param", "reduce", "buffer")},
-}
-"""Likewise, of what memory is worked out from."""
-
-MINIMA = {
-    "azr.proposals_per_kind": 1,
-    "azr.attempts_per_record": 1,
-    "azr.buffer_capacity": 1,
-    "azr.replay_per_kind": 0,
-    "azr.held_out_samples": 0,
-    "azr.failures.retries": 0,
-}
-"""Keys that are numbers of at least this size."""
-
-COUNTS = {
-    "trainer.nnodes": 1,
-    "trainer.n_gpus_per_node": 1,
-    TENSOR_PARALLEL: 1,
-    "cpu.threads": 1,
-    "cpu.kv_cache_gib": 1,
-}
-"""Likewise, of what memory and slots are worked out from."""
-
-FIXED: dict[str, tuple[Any, str]] = {
-    "trainer.use_v1": (True, "the recipe is built on verl's V1 trainer"),
-    "trainer.v1.trainer_mode": ("sync", "the recipe extends that one"),
-    f"{ROLLOUT}.name": ("vllm", "the agent loops are written for it"),
-    f"{ROLLOUT}.n": (1, "attempts at a task are azr.attempts_per_record"),
-    f"{ROLLOUT}.val_kwargs.n": (
-        1,
-        "a held-out item counts once in the interval, and further attempts are azr.held_out_samples",
+    f"{FSDP}.model_dtype": one_of(memory.BYTES),
+    **{f"{FSDP}.mixed_precision.{of}_dtype": one_of(memory.BYTES) for of in ("param", "reduce", "buffer")},
+    "trainer.nnodes": at_least(1),
+    "trainer.n_gpus_per_node": at_least(1),
+    TENSOR_PARALLEL: at_least(1),
+    "cpu.threads": at_least(1),
+    "cpu.kv_cache_gib": at_least(1),
+    f"{FSDP}.fsdp_size": Must(
+        "the workers that share one copy of the model, or -1 for all", lambda size: size != 0
     ),
-    "algorithm.gamma": (1.0, "a response is one action"),
-    "actor_rollout_ref.actor.checkpoint.async_save": (False, "a checkpoint counts once it is written"),
 }
-"""Keys of verl's that have this value here, each with the reason."""
+"""Keys that memory and slots are worked out from."""
+
+VALUES = {
+    "azr.solve_on": one_of(SolveOn),
+    "azr.keep_tasks": one_of(KeepTasks),
+    "azr.buffer_sampling": one_of(Sampling),
+    "azr.bonus.combine": one_of(Combine),
+    "algorithm.adv_estimator": one_of(BATCH_ESTIMATORS + GROUP_ESTIMATORS),
+    "algorithm.trr.cells": one_of(Cells),
+    "algorithm.trr.baseline": one_of(Baseline),
+    "algorithm.trr.scale": one_of(Scale),
+    "algorithm.trr.statistics": one_of(Statistics),
+    "trainer.resume_mode": one_of(("auto", "disable", "resume_path")),
+    "azr.proposals_per_kind": at_least(1),
+    "azr.attempts_per_record": at_least(1),
+    "azr.buffer_capacity": at_least(1),
+    "azr.replay_per_kind": at_least(0),
+    "azr.held_out_samples": at_least(0),
+    "azr.failures.retries": at_least(0),
+    "azr.failures.max_share": Must("in [0, 1)", lambda share: 0 <= share < 1),
+    "azr.pack_deadline_s": Must("positive", lambda seconds: seconds > 0),
+    "trainer.max_actor_ckpt_to_keep": Must(
+        "null or at least 2: verl removes the old checkpoint before the new one counts",
+        lambda keep: keep >= 2,
+    ),
+    "trainer.use_v1": exactly(True, "the recipe is built on verl's V1 trainer"),
+    "trainer.v1.trainer_mode": exactly("sync", "the recipe extends that one"),
+    f"{ROLLOUT}.name": exactly("vllm", "the agent loops are written for it"),
+    f"{ROLLOUT}.n": exactly(1, "attempts at a task are azr.attempts_per_record"),
+    f"{ROLLOUT}.val_kwargs.n": exactly(
+        1, "a held-out item counts once in the interval, and further attempts are azr.held_out_samples"
+    ),
+    "algorithm.gamma": exactly(1.0, "a response is one action"),
+    "actor_rollout_ref.actor.checkpoint.async_save": exactly(False, "a checkpoint counts once it is written"),
+}
+"""Other keys that can be wrong by themselves."""
 
 
 @rule()
@@ -173,49 +197,25 @@ def unknown_keys(setup: Setup) -> Iterator[str]:
             yield f"azr.{name} is no key of the configuration; azr has {', '.join(known)}"
 
 
-def _wrong(
-    config: DictConfig, choices: Mapping[str, Sequence[str]], minima: Mapping[str, int]
-) -> Iterator[str]:
-    """What keys alone are wrong with. A key that is not there, or null, is not asked for."""
-    for key, known in choices.items():
+def _wrong(config: DictConfig, keys: Mapping[str, Must]) -> Iterator[str]:
+    for key, must in keys.items():
         value = OmegaConf.select(config, key)
-        if value not in (None, *known):
-            yield f"{key} must be one of {', '.join(known)}; got {value!r}"
-    for key, least in minima.items():
-        value = OmegaConf.select(config, key)
-        if value is not None and value < least:
-            yield f"{key} must {f'be at least {least}' if least else 'not be negative'}; got {value}"
+        if value is not None and not must.holds(value):
+            yield f"{key} must be {must.be}; got {value!r}"
 
 
 @rule()
 def sizes(setup: Setup) -> Iterator[str]:
     """What memory and slots are worked out from."""
-    yield from _wrong(setup.config, TYPES, COUNTS)
+    yield from _wrong(setup.config, SIZES)
     if slots.sequence_parallel_size(setup.config) < 1:
         yield f"{SEQUENCE_PARALLEL} must be at least 1; got {slots.sequence_parallel_size(setup.config)}"
-    if OmegaConf.select(setup.config, f"{FSDP}.fsdp_size") == 0:
-        yield f"{FSDP}.fsdp_size must be the workers that share one copy of the model, or -1 for all; got 0"
 
 
 @rule()
 def values(setup: Setup) -> Iterator[str]:
     """What other keys alone are wrong with."""
-    yield from _wrong(setup.config, CHOICES, MINIMA)
-    for key, (fixed, reason) in FIXED.items():
-        value = OmegaConf.select(setup.config, key)
-        if value not in (None, fixed):
-            yield f"{key} must be {str(fixed).lower()}: {reason}; got {value}"
-    keep = setup.config.trainer.max_actor_ckpt_to_keep
-    if keep is not None and keep < 2:
-        yield (
-            "trainer.max_actor_ckpt_to_keep must be null or at least 2: verl removes the old checkpoint "
-            f"before the new one counts; got {keep}"
-        )
-    azr = setup.config.azr
-    if not 0 <= azr.failures.max_share < 1:
-        yield f"azr.failures.max_share must be in [0, 1); got {azr.failures.max_share}"
-    if azr.pack_deadline_s <= 0:
-        yield f"azr.pack_deadline_s must be positive; got {azr.pack_deadline_s}"
+    yield from _wrong(setup.config, VALUES)
 
 
 # ------------------------------ self-play ------------------------------
@@ -227,29 +227,23 @@ def counts(setup: Setup) -> Iterator[str]:
     azr, target = setup.config.azr, setup.config.azr.seeding.target
     if azr.oversample < 1 or (azr.oversample > 1 and not azr.propose):
         yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
-    if azr.replay_per_kind and azr.solve_on != SolveOn.ATTEMPTS:
+    draws_anyway = {
+        f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS,
+        "propose=false": not azr.propose,
+    }
+    for setting in (name for name, draws in draws_anyway.items() if draws and azr.replay_per_kind):
         yield (
-            f"azr.replay_per_kind={azr.replay_per_kind} is read with azr.solve_on=attempts only; "
-            f"with {azr.solve_on} the buffer tops up the solver's samples anyway. Set it to 0."
-        )
-    if azr.replay_per_kind and not azr.propose:
-        yield (
-            "azr.replay_per_kind must be 0 with azr.propose=false, which draws from the buffer anyway; "
+            f"azr.replay_per_kind must be 0 with azr.{setting}, which draws from the buffer anyway; "
             f"got {azr.replay_per_kind}"
         )
     if target > azr.buffer_capacity:
         yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
-    if setup.plan.trains_attempts:
-        if target < azr.replay_per_kind:
-            yield (
-                f"azr.seeding.target must be at least azr.replay_per_kind={azr.replay_per_kind}, or the "
-                f"first step has too few records to replay; got {target}"
-            )
-    elif target < azr.proposals_per_kind:
+    # The first step draws so many records of a kind, to replay or in place of fresh ones.
+    needs = "replay_per_kind" if setup.plan.trains_attempts else "proposals_per_kind"
+    if target < azr[needs]:
         yield (
-            f"azr.seeding.target must be at least azr.proposals_per_kind={azr.proposals_per_kind} with "
-            f"azr.solve_on={azr.solve_on} and azr.propose={str(azr.propose).lower()}, or the first solver "
-            f"batch cannot be filled; got {target}"
+            f"azr.seeding.target must be at least azr.{needs}={azr[needs]} with azr.solve_on={azr.solve_on} "
+            f"and azr.propose={str(azr.propose).lower()}, or the first step has too few records; got {target}"
         )
 
 
@@ -284,33 +278,30 @@ def groups(setup: Setup) -> Iterator[str]:
 def model_files(setup: Setup) -> Iterator[str]:
     """A model directory is whole, or a name on the hub."""
     path = setup.config.actor_rollout_ref.model.path
-    if path is None:
-        yield "actor_rollout_ref.model.path must be set: a model directory, or a name on the hub"
-    elif path != TINY_MODEL and not (folder := Path(path).expanduser()).is_dir():
-        if not is_on_hub(path):
-            yield (
-                f"actor_rollout_ref.model.path must be a model directory or a name on the hub; {path} does "
-                "not exist"
-            )
-    elif path != TINY_MODEL:
-        for name, reason in (
-            ("config.json", "a model directory holds one"),
-            ("tokenizer_config.json", "the tokenizer is needed for the chat template"),
-        ):
-            if not (folder / name).exists():
-                yield f"{folder / name} must exist: {reason}"
-        missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
-        if missing is not None:
-            yield f"{folder / missing} must exist: without it the weights are not whole"
-        tokenizer = folder / "tokenizer_config.json"
-        has_template = (folder / "chat_template.jinja").exists() or (
-            tokenizer.exists() and "chat_template" in read_json(tokenizer)
+    if path == TINY_MODEL:
+        return
+    if path is None or not (folder := Path(path).expanduser()).is_dir():
+        if path is None or not is_on_hub(path):
+            yield f"{MODEL} must be a model directory or a name on the hub; {path} does not exist"
+        return
+    tokenizer = folder / "tokenizer_config.json"
+    for file, reason in (
+        (folder / "config.json", "a model directory holds one"),
+        (tokenizer, "the tokenizer is needed for the chat template"),
+    ):
+        if not file.exists():
+            yield f"{file} must exist: {reason}"
+    missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
+    if missing is not None:
+        yield f"{folder / missing} must exist: without it the weights are not whole"
+    has_template = (folder / "chat_template.jinja").exists() or (
+        tokenizer.exists() and "chat_template" in read_json(tokenizer)
+    )
+    if not has_template and setup.config.actor_rollout_ref.model.custom_chat_template is None:
+        yield (
+            f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
+            "chat_template.jinja to the directory."
         )
-        if not has_template and setup.config.actor_rollout_ref.model.custom_chat_template is None:
-            yield (
-                f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or "
-                "add chat_template.jinja to the directory."
-            )
 
 
 @rule()
@@ -318,23 +309,17 @@ def lengths(setup: Setup) -> Iterator[str]:
     """A prompt and its response fit in whatever has to hold them."""
     config = setup.config
     whole = memory.sequence_tokens(config)
-    text = f"data.max_prompt_length + data.max_response_length = {whole}"
-    limit = config.actor_rollout_ref.rollout.max_model_len
-    if limit is not None and whole > limit:
-        yield f"{text} must fit actor_rollout_ref.rollout.max_model_len={limit}"
-    tokens, spread = (
-        config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu,
-        slots.sequence_parallel_size(config),
-    )
-    if whole > tokens * spread:
-        shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
-        yield (
-            f"{text} must fit actor_rollout_ref.actor.ppo_max_token_len_per_gpu={tokens}, one "
-            f"micro-batch{shared}"
-        )
+    tokens, spread = OmegaConf.select(config, TOKENS), slots.sequence_parallel_size(config)
+    shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
     window = (setup.model_config or {}).get("max_position_embeddings")
-    if window is not None and whole > window:
-        yield f"{text} must fit the model's context, {window}"
+    limit = config.actor_rollout_ref.rollout.max_model_len
+    for most, what in (
+        (limit, f"{ROLLOUT}.max_model_len={limit}"),
+        (tokens * spread, f"{TOKENS}={tokens}, one micro-batch{shared}"),
+        (window, f"the model's context, {window}"),
+    ):
+        if most is not None and whole > most:
+            yield f"data.max_prompt_length + data.max_response_length = {whole} must fit {what}"
 
 
 @rule()
@@ -359,11 +344,10 @@ def parallelism(setup: Setup) -> Iterator[str]:
     attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
     if sequence > 1 and attention != "flash_attention_2":
         yield (
-            f"{SEQUENCE_PARALLEL}={sequence} needs "
-            "actor_rollout_ref.model.override_config.attn_implementation=flash_attention_2, the only one "
-            f"that verl spreads over workers, and the package flash-attn; got {attention}"
+            f"{SEQUENCE_PARALLEL}={sequence} needs {ATTENTION}=flash_attention_2, the only one that verl "
+            f"spreads over workers, and the package flash-attn; got {attention}"
         )
-    counts = head_counts(setup.model_config) if setup.model_config is not None else None
+    counts = head_counts(setup.model_config or {})
     if counts is None:
         return
     heads, kv_heads = counts
@@ -393,35 +377,28 @@ def resuming(setup: Setup) -> Iterator[str]:
     """A run goes on from its own checkpoint, and never over another's result."""
     trainer = setup.config.trainer
     checkpoints = Path(trainer.default_local_dir)
-    latest = checkpoint.latest_checkpoint(checkpoints)
+    begin = latest = checkpoint.latest_checkpoint(checkpoints)
     if trainer.resume_mode == "disable":
+        begin = None
         if latest is not None:
             yield f"trainer.resume_mode=disable would write over the run with {latest}; give another run.dir"
     elif trainer.resume_mode == "resume_path":
-        folder = Path(trainer.resume_from_path or "")
-        if not checkpoint.is_finished(folder):
-            yield f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {folder}"
+        begin = Path(trainer.resume_from_path or "")
+        if not checkpoint.is_finished(begin):
+            yield f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {begin}"
         # The ledger and the metrics of its run are cut back to where the checkpoint was made.
-        elif folder.absolute().parent != checkpoints.absolute():
+        elif begin.absolute().parent != checkpoints.absolute():
             yield (
                 f"trainer.resume_from_path must be a checkpoint of this run, under {checkpoints}; got "
-                f"{folder}. Copy that run's directory and give it as run.dir."
+                f"{begin}. Copy that run's directory and give it as run.dir."
             )
-        else:
-            _check_checkpoint(folder, setup.pack)
-    elif latest is not None:
-        _check_checkpoint(latest, setup.pack)
-    elif (summary := Path(setup.config.run.dir) / SUMMARY).exists():
+    elif latest is None and (summary := Path(setup.config.run.dir) / SUMMARY).exists():
         yield (
             "run.dir must not hold the result of a run without checkpoints, which a new run would write "
             f"over; {summary} exists. Give another run.dir."
         )
-
-
-def _check_checkpoint(folder: Path, pack: TaskPack) -> None:
-    manifest = checkpoint.read_manifest(folder)
-    assert manifest is not None
-    checkpoint.check_pack(folder, manifest, pack.name)
+    if begin is not None and (manifest := checkpoint.read_manifest(begin)) is not None:
+        checkpoint.check_pack(begin, manifest, setup.pack.name)
 
 
 # ------------------------------ the pack ------------------------------
@@ -445,7 +422,6 @@ def pack(setup: Setup) -> Iterator[str]:
             f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts "
             f"at them resolve; got {attempts}"
         )
-
     given, kinds = setup.config.data.train_batch_size, len(pack.kinds)
     prompts = setup.plan.prompts * kinds
     if given not in (None, prompts):
@@ -453,12 +429,9 @@ def pack(setup: Setup) -> Iterator[str]:
             f"data.train_batch_size must be left alone: {kinds} kinds and azr.proposals_per_kind="
             f"{setup.config.azr.proposals_per_kind} make {prompts} prompts a step; got {given}"
         )
-    by_difficulty = setup.config.algorithm.trr.cells == Cells.ROLE_DIFFICULTY
-    if by_difficulty and not all(pack.difficulty(seed) for seed in pack.seeds()):
-        yield (
-            "algorithm.trr.cells=role-difficulty needs a pack that says how hard its tasks are; "
-            f"{pack.name} does not"
-        )
+    cells = setup.config.algorithm.trr.cells
+    if cells == Cells.ROLE_DIFFICULTY and not all(pack.difficulty(seed) for seed in pack.seeds()):
+        yield f"algorithm.trr.cells={cells} needs a pack that says how hard tasks are; {pack.name} does not"
 
 
 @rule()
@@ -478,10 +451,10 @@ def reward_profile(setup: Setup) -> Iterator[str]:
 def bonus_terms(setup: Setup) -> Iterator[str]:
     """Extra rewards are for what the pack, or the buffer, measures of a proposal."""
     pack = setup.pack
-    of_buffer = [
-        name for name, key in buffer_keys(pack).items() if all(key(seed) is not None for seed in pack.seeds())
-    ]
-    known = [*pack.feature_names, *of_buffer]
+    known = list(pack.feature_names)
+    for name, key in buffer_keys(pack).items():
+        if all(key(seed) is not None for seed in pack.seeds()):
+            known.append(name)
     for name in setup.config.azr.bonus.terms:
         if name not in known:
             has = ", ".join(known) or "none"
@@ -551,10 +524,6 @@ MIN_SHM_GIB = 1.0
 """Least shared memory: a container has 64 MiB unless told, with which vLLM and NCCL do not start."""
 
 
-def _on_gpus(config: DictConfig) -> bool:
-    return not machine.on_cpu(config)
-
-
 @rule(refuses=False)
 def packages(setup: Setup) -> Iterator[str]:
     """Installed are the versions that setup.py pins."""
@@ -570,12 +539,11 @@ def packages(setup: Setup) -> Iterator[str]:
     if attention.startswith("flash_attention") and machine.installed_version("flash-attn") is None:
         yield (
             f"attn_implementation={attention} needs the package flash-attn, which is not installed; install "
-            "one built for this torch, or leave "
-            "actor_rollout_ref.model.override_config.attn_implementation=sdpa"
+            f"one built for this torch, or leave {ATTENTION}=sdpa"
         )
 
 
-@rule(applies=_on_gpus, refuses=False)
+@rule(applies=lambda config: not machine.on_cpu(config), refuses=False)
 def gpus_here(setup: Setup) -> Iterator[str]:
     """This node has the GPUs of a node, with room on them for vLLM."""
     needed = setup.config.trainer.n_gpus_per_node
@@ -596,17 +564,18 @@ def gpus_here(setup: Setup) -> Iterator[str]:
             )
 
 
-def can_estimate(setup: Setup) -> bool:
-    """Whether all is known, and right, that an estimate of memory is worked out from."""
-    return not any(sizes(setup)) and setup.shape is not None
+def shape_to_estimate(setup: Setup) -> ModelShape | None:
+    """The model's sizes; None unless all that an estimate is worked out from is known, and right."""
+    return None if any(sizes(setup)) else setup.shape
 
 
 @rule(refuses=False)
 def memory_here(setup: Setup) -> Iterator[str]:
     """This machine has the memory of a node."""
-    if setup.shape is None or not can_estimate(setup):
+    shape = shape_to_estimate(setup)
+    if shape is None:
         return
-    needed, available = memory.estimate_host(setup.config, setup.shape).peak_gib, machine.available_gib()[0]
+    needed, available = memory.estimate_host(setup.config, shape).peak_gib, machine.available_gib()[0]
     if needed > available:
         yield (
             f"the run will take about {needed:.1f} GiB of this machine's memory, and {available:.1f} are "
@@ -621,19 +590,18 @@ def shared_memory(setup: Setup) -> Iterator[str]:
     needed = max(MIN_SHM_GIB, buckets if machine.on_cpu(setup.config) else 0.0)
     free = machine.free_gib(machine.SHARED_MEMORY)
     if free < needed:
-        yield (
-            f"{machine.SHARED_MEMORY} must have {needed:.1f} GiB free; it has {free:.1f}. In a container "
-            "give --shm-size or --ipc=host"
-        )
+        remedy = "In a container give --shm-size or --ipc=host"
+        yield f"{machine.SHARED_MEMORY} must have {needed:.1f} GiB free; it has {free:.1f}. {remedy}"
 
 
 @rule(refuses=False)
 def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
     """There is room for as many checkpoints as the run will hold."""
-    if setup.shape is None or not can_estimate(setup):
+    shape = shape_to_estimate(setup)
+    if shape is None:
         return
     folder, count = setup.config.trainer.default_local_dir, machine.num_new_checkpoints(setup.config)
-    needed = count * memory.checkpoint_gib(setup.config, setup.shape)
+    needed = count * memory.checkpoint_gib(setup.config, shape)
     free = machine.free_gib(Path(folder))
     if free < needed:
         yield (
@@ -662,26 +630,26 @@ def sandbox_layers(setup: Setup) -> Iterator[str]:
 @rule(applies=lambda config: config.cpu is None, refuses=False)
 def memory_of_a_gpu(setup: Setup) -> Iterator[str]:
     """An update and the generation fit on a GPU, and a whole sequence in the cache."""
-    card = setup.card_gib
-    if setup.shape is None or card is None or not can_estimate(setup):
+    card, shape, config = setup.card_gib, shape_to_estimate(setup), setup.config
+    if shape is None or card is None:
         return
-    gpu, usable = memory.estimate_gpu(setup.config, setup.shape, card), card * (1 - FRAGMENTATION)
-    updating, generating = gpu.gib_while(Phase.UPDATING), gpu.gib_while(Phase.GENERATING)
-    if updating > usable:
-        yield (
-            f"an update will take about {updating:.1f} GiB of {usable:.1f} on each GPU; lower "
-            "actor_rollout_ref.actor.ppo_max_token_len_per_gpu, train adapters "
-            "(actor_rollout_ref.model.lora_rank), or use more GPUs"
-        )
-    if generating > usable:
-        yield (
-            f"generation will take about {generating:.1f} GiB of {usable:.1f} on each GPU; lower "
-            f"{ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true"
-        )
-    tokens = memory.kv_tokens(setup.config, setup.shape, gpu.gib_of(memory.VLLM_CACHE))
-    whole = memory.sequence_tokens(setup.config)
+    gpu, usable = memory.estimate_gpu(config, shape, card), card * (1 - FRAGMENTATION)
+    for what, phase, remedy in (
+        (
+            "an update",
+            Phase.UPDATING,
+            f"lower {TOKENS}, train adapters (actor_rollout_ref.model.lora_rank), or use more GPUs",
+        ),
+        (
+            "generation",
+            Phase.GENERATING,
+            f"lower {ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true",
+        ),
+    ):
+        if (gib := gpu.gib_while(phase)) > usable:
+            yield f"{what} will take about {gib:.1f} GiB of {usable:.1f} on each GPU; {remedy}"
+    tokens = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
+    whole = memory.sequence_tokens(config)
     if tokens < whole:
-        yield (
-            f"a replica's key-value cache must hold one sequence of {whole} tokens; it holds about {tokens}. "
-            f"Raise {ROLLOUT}.gpu_memory_utilization"
-        )
+        has = f"must hold one sequence of {whole} tokens; it holds about {tokens}"
+        yield f"a replica's key-value cache {has}. Raise {ROLLOUT}.gpu_memory_utilization"

@@ -6,26 +6,23 @@ import os
 
 from omegaconf import DictConfig, open_dict
 
-# What it reserves: a bundle of 3 CPUs for each worker slot, 1 CPU for the task runner, 1 for TransferQueue's
-# controller and 1 for each of its storage units; and 1 that must be free when an agent-loop, reward or vLLM
-# server process is placed.
 CPUS_PER_WORKER = 3
-CPUS_OF_RUNNER = 1
-CPUS_OF_STORAGE_CONTROLLER = 1
-CPUS_TO_PLACE_ACTORS = 1
+"""CPUs of the bundle that it reserves for each worker slot."""
+
+OTHER_CPUS = 3
+"""The task runner's, that of TransferQueue's controller, and one that must be free when an agent-loop, reward
+or vLLM server process is placed."""
 
 
 def num_workers(config: DictConfig) -> int:
     """Trainers of a run, one on every GPU."""
-    workers: int = config.trainer.nnodes * config.trainer.n_gpus_per_node
-    return workers
+    return int(config.trainer.nnodes * config.trainer.n_gpus_per_node)
 
 
 def needed_cpus(config: DictConfig) -> int:
     """CPUs that verl will ask of Ray for this configuration. With fewer it waits for ever, without a word."""
     storage: int = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
-    fixed = CPUS_OF_RUNNER + CPUS_OF_STORAGE_CONTROLLER + CPUS_TO_PLACE_ACTORS
-    return CPUS_PER_WORKER * num_workers(config) + storage + fixed
+    return CPUS_PER_WORKER * num_workers(config) + storage + OTHER_CPUS
 
 
 def joins_cluster(config: DictConfig) -> bool:
@@ -54,5 +51,4 @@ def fill_slots(config: DictConfig) -> None:
 def sequence_parallel_size(config: DictConfig) -> int:
     """Workers that share a sequence; verl 0.9.1 reads an older key for it as well."""
     actor = config.actor_rollout_ref.actor
-    size: int = max(actor.fsdp_config.ulysses_sequence_parallel_size, actor.ulysses_sequence_parallel_size)
-    return size
+    return int(max(actor.fsdp_config.ulysses_sequence_parallel_size, actor.ulysses_sequence_parallel_size))

@@ -38,7 +38,7 @@ OVERRIDES = {
 MISTAKES = {
     "enum": ("azr.solve_on=abc", "azr.solve_on must be one of fresh, previous, attempts; got 'abc'"),
     "pack knob": ("pack.deduction_max=1", "pack arithmetic: pack.deduction_max must be an integer from 9 to"),
-    "negative size": ("azr.held_out_samples=-1", "azr.held_out_samples must not be negative; got -1"),
+    "negative size": ("azr.held_out_samples=-1", "azr.held_out_samples must be at least 0; got -1"),
     "no GPU": ("trainer.n_gpus_per_node=0", "trainer.n_gpus_per_node must be at least 1; got 0"),
     "oversample": (
         "azr.propose=false azr.oversample=2.0",
