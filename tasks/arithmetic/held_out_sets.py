@@ -28,19 +28,12 @@ DIVISORS = (2, 10)
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Deductions of one difficulty.
+    """Deductions of one difficulty."""
 
-    Attributes:
-        name: What results are reported by.
-        low: Smallest operand.
-        high: Largest operand.
-        counts: Tasks by operation, for each of the sets that have tiers.
-    """
-
-    name: str
-    low: int
-    high: int
-    counts: Mapping[str, Mapping[str, int]]
+    name: str  # What results are reported by.
+    low: int  # Smallest operand.
+    high: int  # Largest operand.
+    counts: Mapping[str, Mapping[str, int]]  # Tasks by operation, for each of the sets that have tiers.
 
 
 def _counts(num_sums: int, num_differences: int, num_products: int, num_quotients: int = 0) -> dict[str, int]:

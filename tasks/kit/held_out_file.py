@@ -23,17 +23,11 @@ DRAWS_PER_RECORD = 1000
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """One evenly drawn part of a held-out set.
+    """One evenly drawn part of a held-out set."""
 
-    Attributes:
-        name: For error messages.
-        count: Records wanted.
-        draw: Draws one valid record.
-    """
-
-    name: str
-    count: int
-    draw: Callable[[random.Random], TaskRecord]
+    name: str  # For error messages.
+    count: int  # Records wanted.
+    draw: Callable[[random.Random], TaskRecord]  # Draws one valid record.
 
 
 class FilePack(TaskPack):

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import ClassVar
 
-from tasks.contract import Accepted, Json, KindSpec, Rejected, TaskRecord, Verdict
-from tasks.kit.form import TERSE_REFERENCES, TERSE_REQUEST, Form, FormPack
-from tasks.kit.held_out_file import Stratum
+from tasks.contract import Accepted, Json, KindSpec, Message, Rejected, TaskRecord, Verdict
+from tasks.kit.form import TERSE_REFERENCES, TERSE_REQUEST, ask
+from tasks.kit.held_out_file import FilePack, Stratum
 from tasks.kit.knobs import check_bool
 from tasks.kit.parsing import first_line
 from tasks.kit.payload import Payload
@@ -24,14 +24,9 @@ from tasks.kit.payload import Payload
 class Style(StrEnum):
     """How the kinds of a pack word their tasks."""
 
-    CHAT = "chat"
-    """With instructions, for a model that is told what to do."""
-
-    BASE = "base"
-    """As a text that stops where the model goes on; the first line of a response counts."""
-
-    TERSE = "terse"
-    """The bare task, for a model that was trained on it."""
+    CHAT = "chat"  # With instructions, for a model that is told what to do.
+    BASE = "base"  # As a text that stops where the model goes on; the first line of a response counts.
+    TERSE = "terse"  # The bare task, for a model that was trained on it.
 
     @classmethod
     def of(cls, *, terse: bool, completes: bool = False) -> Style:
@@ -106,65 +101,8 @@ class Kind(ABC):
         return self.draw(rng.choice(list(self.held_out_counts)), rng)
 
 
-class KindsForm(Form[Payload, str]):
-    """Each kind writes and reads its own tasks; what is asked of all kinds alike is said here.
-
-    Args:
-        kinds: The kinds, by name, built for `style`.
-        style: How they word their tasks.
-    """
-
-    def __init__(self, kinds: Mapping[str, Kind], style: Style) -> None:
-        self._kinds = kinds
-        self._style = style
-
-    def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
-        """Without references, the first seed of the kind is the example."""
-        logic = self.logic(kind)
-        examples = [self.proposal(each) for each in references or seed_records(kind, logic)[:1]]
-        lines = [TERSE_REQUEST if self._style is Style.TERSE else logic.request, *examples]
-        if self._style is Style.BASE:
-            lines.append(f"{examples[0].partition(':')[0]}:")
-        return "\n".join(lines)
-
-    def read_proposal(self, kind: str, response: str) -> Payload | Rejected:
-        return self.logic(kind).parse(self._cut(response))
-
-    def proposal(self, record: TaskRecord) -> str:
-        return self.logic(record.kind).statement(record.payload)
-
-    def question(self, record: TaskRecord) -> str:
-        return self.logic(record.kind).question(record.payload)
-
-    def read_answer(self, record: TaskRecord, response: str) -> str:
-        return self._cut(response)
-
-    def answer(self, record: TaskRecord) -> str:
-        return self.logic(record.kind).gold(record.payload)
-
-    def worked_answer(self, record: TaskRecord) -> str:
-        worked = self.logic(record.kind).worked(record.payload)
-        return self.answer(record) if worked is None else worked
-
-    def logic(self, kind: str) -> Kind:
-        """The kind of that name.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if kind not in self._kinds:
-            raise ValueError(f"kind must be one of {', '.join(self._kinds)}; got {kind!r}")
-        return self._kinds[kind]
-
-    def _cut(self, response: str) -> str:
-        """What counts of a response, as far as it is not for the kind to say."""
-        return first_line(response) if self._style is Style.BASE else response
-
-
-class KindsPack(FormPack[Payload, str]):
+class KindsPack(FilePack):
     """A pack that hands every question to one of its kinds."""
-
-    _form: KindsForm
 
     def __init__(
         self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None, completes: bool = False
@@ -180,43 +118,66 @@ class KindsPack(FormPack[Payload, str]):
         """
         check_bool("terse", terse)
         super().__init__(held_out_path)
-        style = Style.of(terse=terse, completes=completes)
-        self._kinds = {name: _in_style(kind, style) for name, kind in kinds.items()}
-        self._form = KindsForm(self._kinds, style)
-        self._most_references = TERSE_REFERENCES if terse else None
+        self._style = Style.of(terse=terse, completes=completes)
+        self._kinds = {name: _in_style(kind, self._style) for name, kind in kinds.items()}
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
+        most = TERSE_REFERENCES if self._style is Style.TERSE else None
         return tuple(
-            KindSpec(name, (name,), self._most_references or kind.num_references)
-            for name, kind in self._kinds.items()
+            KindSpec(name, (name,), most or kind.num_references) for name, kind in self._kinds.items()
         )
 
     def seeds(self) -> Sequence[TaskRecord]:
-        return [record for name, kind in self._kinds.items() for record in seed_records(name, kind)]
+        return [record for name in self._kinds for record in self._seeds(name)]
 
-    async def admit(
-        self, kind: str, draft: Payload, references: Sequence[TaskRecord], step: int
+    def propose_prompt(
+        self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
+    ) -> list[Message]:
+        """Without references, the first seed of the kind is the example."""
+        logic = self._logic(kind)
+        examples = [self.gold_proposal(each) for each in references or self._seeds(kind)[:1]]
+        lines = [TERSE_REQUEST if self._style is Style.TERSE else logic.request, *examples]
+        if self._style is Style.BASE:
+            lines.append(f"{examples[0].partition(':')[0]}:")
+        return ask("\n".join(lines))
+
+    async def accept(
+        self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
     ) -> Accepted | Rejected:
-        return Accepted(TaskRecord(kind, draft))
+        payload = self._logic(kind).parse(self._cut(response))
+        return payload if isinstance(payload, Rejected) else Accepted(TaskRecord(kind, payload))
 
-    async def grade(self, record: TaskRecord, answer: str) -> Verdict:
-        return self._form.logic(record.kind).judge(record.payload, answer)
+    def solve_prompt(self, record: TaskRecord) -> list[Message]:
+        return ask(self._logic(record.kind).question(record.payload))
+
+    async def judge(self, record: TaskRecord, response: str) -> Verdict:
+        return self._logic(record.kind).judge(record.payload, self._cut(response))
+
+    def gold_response(self, record: TaskRecord) -> str:
+        return self._logic(record.kind).gold(record.payload)
+
+    def worked_response(self, record: TaskRecord) -> str:
+        worked = self._logic(record.kind).worked(record.payload)
+        return self.gold_response(record) if worked is None else worked
+
+    def gold_proposal(self, record: TaskRecord) -> str:
+        return self._logic(record.kind).statement(record.payload)
 
     def answer_key(self, record: TaskRecord) -> str:
-        return self._form.logic(record.kind).answer_key(record.payload)
+        return self._logic(record.kind).answer_key(record.payload)
 
     def structure_key(self, record: TaskRecord) -> str | None:
-        return self._form.logic(record.kind).structure(record.payload)
+        return self._logic(record.kind).structure(record.payload)
 
     def difficulty(self, record: TaskRecord) -> str:
-        return self._form.logic(record.kind).difficulty(record.payload)
+        return self._logic(record.kind).difficulty(record.payload)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        return TaskRecord(kind, self._form.logic(kind).sample(rng))
+        return TaskRecord(kind, self._logic(kind).sample(rng))
 
     def task_key(self, record: TaskRecord) -> str:
-        return self._form.logic(record.kind).key(record.payload)
+        return self._logic(record.kind).key(record.payload)
 
     def held_out(self) -> Sequence[TaskRecord]:
         """The tasks of the kinds that are on.
@@ -242,15 +203,20 @@ class KindsPack(FormPack[Payload, str]):
 
         return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
 
+    def _logic(self, kind: str) -> Kind:
+        return self._kinds[self.spec(kind).name]
 
-def seed_records(name: str, kind: Kind) -> list[TaskRecord]:
-    """The seeds of a kind, as records."""
-    records = []
-    for proposal in kind.seeds:
-        payload = kind.parse(proposal)
-        assert not isinstance(payload, Rejected), proposal
-        records.append(TaskRecord(name, payload))
-    return records
+    def _seeds(self, name: str) -> list[TaskRecord]:
+        records = []
+        for proposal in self._kinds[name].seeds:
+            payload = self._kinds[name].parse(proposal)
+            assert not isinstance(payload, Rejected), proposal
+            records.append(TaskRecord(name, payload))
+        return records
+
+    def _cut(self, response: str) -> str:
+        """What counts of a response, as far as it is not for the kind to say."""
+        return first_line(response) if self._style is Style.BASE else response
 
 
 # Names that packs by others import from here.

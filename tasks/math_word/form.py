@@ -31,14 +31,9 @@ MARK = "####"
 class Extraction(StrEnum):
     """Where a solver's number is looked for."""
 
-    TAGS = "tags"
-    """Between the answer tags."""
-
-    STRICT = "strict"
-    """Behind the last `####`, as in GSM8K's own answers."""
-
-    FLEXIBLE = "flexible"
-    """The last number of the response, whatever stands around it."""
+    TAGS = "tags"  # Between the answer tags.
+    STRICT = "strict"  # Behind the last `####`, as in GSM8K's own answers.
+    FLEXIBLE = "flexible"  # The last number of the response, whatever stands around it.
 
 
 class ProblemForm(Form[Draft, str]):

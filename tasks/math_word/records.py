@@ -22,27 +22,17 @@ _EXPRESSION = "def f():\n    return "
 class Verify(StrEnum):
     """How a problem gets its answer."""
 
-    PROGRAM = "program"
-    """A program that the proposer gives computes it."""
-
-    CLAIMED = "claimed"
-    """The proposer says so."""
-
-    MAJORITY = "majority"
-    """Most of the attempts at it say so."""
+    PROGRAM = "program"  # A program that the proposer gives computes it.
+    CLAIMED = "claimed"  # The proposer says so.
+    MAJORITY = "majority"  # Most of the attempts at it say so.
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one proposal says, before any of it is checked.
+    """What one proposal says, before any of it is checked."""
 
-    Attributes:
-        question: The problem in words.
-        solution: A program or an expression; with `verify=claimed` the answer itself, with `majority` "".
-    """
-
-    question: str
-    solution: str
+    question: str  # The problem in words.
+    solution: str  # A program or an expression; with `verify=claimed` the answer itself, with `majority` "".
 
 
 def open_problem(question: str) -> TaskRecord:

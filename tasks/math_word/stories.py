@@ -26,19 +26,12 @@ FRUITS = ("apples", "pears", "plums", "lemons", "figs", "peaches")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A template of problems.
+    """A template of problems."""
 
-    Attributes:
-        text: The story at length, with `{name}`, `{item}`, `{fruit}` and its numbers as fields.
-        terse: The same in short.
-        expression: What computes the answer out of the numbers.
-        ranges: Smallest and largest value of every number.
-    """
-
-    text: str
-    terse: str
-    expression: str
-    ranges: Mapping[str, tuple[int, int]]
+    text: str  # The story at length, with `{name}`, `{item}`, `{fruit}` and its numbers as fields.
+    terse: str  # The same in short.
+    expression: str  # What computes the answer out of the numbers.
+    ranges: Mapping[str, tuple[int, int]]  # Smallest and largest value of every number.
 
 
 STORIES: Mapping[str, Story] = {

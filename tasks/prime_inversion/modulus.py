@@ -16,15 +16,12 @@ from tasks.prime_inversion.unknown import Unknown, in_box, is_prime, solving_pri
 class Unique(StrEnum):
     """What makes the prime of an induction task unique."""
 
-    NONE = "none"
-    """Nothing: any prime up to the bound that solves the congruence is right."""
-
+    NONE = "none"  # Nothing: any prime up to the bound that solves the congruence is right.
     LARGER_THAN_OPERANDS = "larger_than_operands"
     """The statement says that p is larger than x and y. Two such primes would have a product above
     x * y - 1, which both divide, so there is never more than one."""
 
-    N_PAIRS = "n_pairs"
-    """`NUM_PAIRS` pairs for one p, refused if more than one prime solves them all."""
+    N_PAIRS = "n_pairs"  # `NUM_PAIRS` pairs for one p, refused if more than one prime solves them all.
 
 
 NUM_PAIRS = 2
