@@ -25,7 +25,7 @@ from tasks.registry import installed_conf_folders
 
 CONF = Path(__file__).parent.parent / "conf"
 GPU_INSTALL = "pip install --no-deps -r requirements/gpu.lock && pip install --no-deps -e ."
-"""What README.md gives for a machine with NVIDIA GPUs."""
+"""What docs/install.md gives for a machine with NVIDIA GPUs."""
 
 TINY_MODEL = "tiny"
 """What `actor_rollout_ref.model.path` says for the tiny model that this project warms up itself."""

@@ -1,4 +1,4 @@
-"""Where a response comes from, which responses share a baseline, and the baselines that are carried along.
+"""Uids, cells and running means: which responses share a baseline, and what is carried from step to step.
 
 verl hands an estimator one string a row, the uid, and nothing else about where it comes from. So the uid
 spells that: `propose.deduction.<32 hexadecimal digits>`, or `solve.deduction.easy.<32 digits>` where the

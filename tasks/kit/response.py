@@ -1,4 +1,4 @@
-"""Cut a response into its answer and the fenced blocks inside, by one pass over its lines.
+"""Cut a response into its answer, by the tags `<answer>`, and the fenced blocks inside, in one pass.
 
 Nothing is guessed: a response that lacks a tag or a block is rejected with a reason, because a model learns a
 format that is asked for, and a lenient reader would make the solve rate count answers that training does not.
