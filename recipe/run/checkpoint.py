@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{folder} must be of checkpoint format {FORMAT}; got {values['format']}. "
             "Resume it with the version that wrote it, or start a new run with another run.dir."
         )
-    return Manifest(**values)
+    # By name, so that a manifest without a length does not read as one of 0: the ledger would be cut to it.
+    return Manifest(**{part.name: values[part.name] for part in fields(Manifest)})
 
 
 def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:

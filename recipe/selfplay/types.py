@@ -40,7 +40,18 @@ class JsonValue:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        return cls(**{name: _READ[name](value) if name in _READ else value for name, value in values.items()})
+        own = {name: value for name, value in values.items() if name != "type"}
+        return cls(**{name: _READ[name](value) if name in _READ else value for name, value in own.items()})
+
+
+class Result(JsonValue):
+    """What came of a request. Its JSON values say which sort of result it is."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, without tokens, and the `type` that `result_from_json` reads."""
+        return {"type": type(self).__name__, **super().to_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,7 @@ class Request(JsonValue):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt(JsonValue):
+class Attempt(Result):
     """One response of the solver and what is true of it."""
 
     response: Response
@@ -82,7 +93,7 @@ class Attempt(JsonValue):
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal(JsonValue):
+class Proposal(Result):
     """One response of the proposer and what is true of it."""
 
     response: Response
@@ -121,7 +132,7 @@ Results = Mapping[int, Proposal | Attempt]
 
 def result_from_json(values: Mapping[str, Any]) -> Proposal | Attempt:
     """The proposal or attempt whose `to_json` these values are."""
-    return Proposal.from_json(values) if "attempts" in values else Attempt.from_json(values)
+    return (Proposal if values["type"] == Proposal.__name__ else Attempt).from_json(values)
 
 
 class Place(NamedTuple):

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from tasks.contract import Rejected
 from tasks.kit.syntax import parse
 
+Refusal = Rejected  # what packs by others call it
+
 ENTRY = "f"
 """The function that a task calls."""
 

@@ -50,6 +50,16 @@ def test_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert checkpoint.read_manifest(tmp_path) == MANIFEST
 
 
+def test_manifest_without_a_length_is_not_read_as_one_of_zero(tmp_path: Path) -> None:
+    checkpoint.write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "azr" / "manifest.json"
+    values = json.loads(path.read_text())
+    del values["ledger_bytes"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(KeyError, match="ledger_bytes"):
+        checkpoint.read_manifest(tmp_path)
+
+
 def test_equal_states_have_equal_digests(tmp_path: Path) -> None:
     digests = [checkpoint.write_state(tmp_path, {"a": number}) for number in (1, 1, 2)]
     assert digests[0] == digests[1] != digests[2]
