@@ -282,7 +282,8 @@ def model_files(setup: Setup) -> Iterator[str]:
         return
     if path is None or not (folder := Path(path).expanduser()).is_dir():
         if path is None or not is_on_hub(path):
-            yield f"{MODEL} must be a model directory or a name on the hub; {path} does not exist"
+            got = "it is not set" if path is None else f"{path} does not exist"
+            yield f"{MODEL} must be a model directory or a name on the hub; {got}"
         return
     tokenizer = folder / "tokenizer_config.json"
     for file, reason in (

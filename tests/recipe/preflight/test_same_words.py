@@ -74,6 +74,7 @@ MISTAKES = {
         f"{MODEL}=/no/such/model",
         f"{MODEL} must be a model directory or a name on the hub; /no/such",
     ),
+    "unset model": (f"{MODEL}=null", f"{MODEL} must be a model directory or a name on the hub; it is not"),
     "broken model": (f"{MODEL}=FOLDER/model", "FOLDER/model/config.json must hold a JSON object, "),
     "unwritable": (
         "run.dir=FOLDER/file/run",
