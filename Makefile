@@ -30,14 +30,14 @@ demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
 # Which tests are in which: docs/testing.md. Two processes for the fast ones; a start of the stack has both cores.
 FAST := -n 2 --dist worksteal
 
-test: env  ## Run the fast tests, then four starts of the real stack: 12 minutes on 2 cores
+test: env  ## Run the fast tests, then four starts of the real stack
 	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
 	$(PYTHON) -m pytest -m "e2e and not slow" tests/e2e
 
 test-fast: env  ## Run the tests that start neither Ray nor vLLM
 	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
 
-test-all: env  ## Run the rest, but for Slurm: 35 minutes more
+test-all: env  ## Run the rest, but for Slurm
 	$(PYTHON) -m pytest $(FAST) -m "slow and not gpu and not slurm" --ignore tests/e2e
 	$(PYTHON) -m pytest -m slow tests/e2e
 
