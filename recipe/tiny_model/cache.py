@@ -51,12 +51,7 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
     """Return the folder of the model, building it first if `cache_dir` does not hold it.
 
     The folder is one that transformers and vLLM load: weights, configuration, tokenizer, chat template; and
-    `tiny_model.json`, which says how the model came about.
-
-    Args:
-        pack: Gives the transcripts of the warm-up.
-        config: Size and warm-up.
-        cache_dir: Folder of all tiny models; made if missing.
+    `tiny_model.json`, which says how the model came about. `cache_dir` is made if missing.
     """
     path = model_path(pack, config, cache_dir)
     if path.is_dir():
@@ -65,20 +60,15 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
     aside = cache_dir / f".{path.name}-{uuid.uuid4().hex}"
     aside.mkdir()
     try:
-        _build(pack, config, aside)
+        if config.num_processes == 1:
+            _build(pack, config, aside)
+        else:
+            torch.multiprocessing.spawn(_build_in_group, (pack, config, aside), nprocs=config.num_processes)
         _flush(aside)
         _move_into_place(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return path
-
-
-def _build(pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
-    """Warm a model up in `config.num_processes` processes and save it in `path`."""
-    if config.num_processes == 1:
-        _build_in_process(0, pack, config, path)
-    else:
-        torch.multiprocessing.spawn(_build_in_group, (pack, config, path), nprocs=config.num_processes)
 
 
 def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
@@ -87,14 +77,15 @@ def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Pa
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=config.num_processes
     )
     try:
-        _build_in_process(rank, pack, config, path)
+        _build(pack, config, path, rank)
     finally:
         dist.destroy_process_group()
         if rank == 0:
             rendezvous.unlink(missing_ok=True)
 
 
-def _build_in_process(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
+def _build(pack: TaskPack, config: TinyModelConfig, path: Path, rank: int = 0) -> None:
+    """Warm a model up; the first process saves it in `path`."""
     wall_start = time.perf_counter()
     tokenizer = build_tokenizer(config.max_positions)
     model = build_model(config, tokenizer)

@@ -34,17 +34,11 @@ class TinyModelConfig:
     matrix_learning_rate: float = field(default=2e-2, metadata={"help": "peak learning rate of Muon"})
     rise_share: float = field(default=0.05, metadata={"help": "share of the steps in which the rate rises"})
     propose_share: float = field(default=0.12, metadata={"help": "share of proposer transcripts, 0 to 1"})
-    worked_share: float = field(
-        default=0.8, metadata={"help": "share of the answers that show their working, at first, 0 to 1"}
-    )
-    last_worked_share: float = field(
-        default=0.25, metadata={"help": "the same in the last part of the steps, 0 to 1"}
-    )
+    worked_share: float = field(default=0.8, metadata={"help": "share of worked answers, at first, 0 to 1"})
+    last_worked_share: float = field(default=0.25, metadata={"help": "the same in the last part, 0 to 1"})
     last_part: float = field(default=0.4, metadata={"help": "how much of the steps is the last part, 0 to 1"})
     seed: int = field(default=0, metadata={"help": "seed of the weights and of the transcripts"})
-    num_processes: int = field(
-        default=2, metadata={"help": "processes of the warm-up, one core each; part of the result"}
-    )
+    num_processes: int = field(default=2, metadata={"help": "processes, a core each; part of the result"})
 
     def __post_init__(self) -> None:
         """Refuse values that fail later and less clearly.

@@ -24,19 +24,12 @@ _MAX_DRAWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """One prompt and the response to learn.
-
-    Attributes:
-        role: Who responds.
-        messages: The pack's prompt.
-        response: The pack's gold response or gold proposal.
-        records: Every task that the text shows: the one proposed or solved, then the references.
-    """
+    """One prompt and the response to learn."""
 
     role: Role
     messages: list[Message]
     response: str
-    records: tuple[TaskRecord, ...]
+    records: tuple[TaskRecord, ...]  # all that the text shows: the one proposed or solved, then references
 
 
 def stream_transcripts(
@@ -70,11 +63,7 @@ def stream_transcripts(
 
 
 def stream_warmup(pack: TaskPack, config: TinyModelConfig) -> Iterator[Transcript]:
-    """Yield the transcripts of a whole warm-up: its first part, then its last part without end.
-
-    Raises:
-        ValueError: See `stream_transcripts`.
-    """
+    """Yield the transcripts of a whole warm-up: its first part, then its last part without end."""
     first_steps = round((1 - config.last_part) * config.steps)
     first = stream_transcripts(pack, config.propose_share, config.worked_share, config.seed)
     yield from itertools.islice(first, first_steps * config.batch_size)
@@ -87,9 +76,8 @@ def digest_transcripts(pack: TaskPack, config: TinyModelConfig, count: int = 256
     It stands for the pack's knobs in the cache key: a knob or a prompt that changes what the model is shown
     changes the digest, and the pack need not list its knobs.
     """
-    digest = hashlib.sha256()
     header = [TRANSCRIPTS_VERSION, pack.name, pack.held_out_version]
-    digest.update(json.dumps(header).encode())
+    digest = hashlib.sha256(json.dumps(header).encode())
     for record in pack.held_out():
         digest.update(pack.task_key(record).encode())
     for share in (config.worked_share, config.last_worked_share):

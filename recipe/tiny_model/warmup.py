@@ -31,29 +31,18 @@ _LOSS_WINDOW = 50
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One transcript as tokens.
+    """One transcript as tokens."""
 
-    Attributes:
-        tokens: Prompt and response.
-        num_prompt_tokens: Length of the prompt, which carries no loss.
-    """
-
-    tokens: list[int]
-    num_prompt_tokens: int
+    tokens: list[int]  # prompt and response
+    num_prompt_tokens: int  # these carry no loss
 
 
 @dataclass(frozen=True, slots=True)
 class WarmupResult:
-    """What the warm-up did.
+    """What the warm-up did."""
 
-    Attributes:
-        loss: Mean loss over the last steps: nats a response token.
-        num_tokens: Tokens seen, prompts included and padding not.
-        num_response_tokens: Tokens that carried a loss.
-    """
-
-    loss: float
-    num_tokens: int
+    loss: float  # mean over the last steps, in nats a response token
+    num_tokens: int  # prompts included, padding not
     num_response_tokens: int
 
 
@@ -214,12 +203,7 @@ def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[t
 
 
 def average_gradients(model: Qwen2ForCausalLM, num_tokens: torch.Tensor) -> None:
-    """Divide gradients of a sum over `num_tokens` tokens by their number; inside a group, over all processes.
-
-    Args:
-        model: Its gradients are replaced; each process has the sum over its own tokens.
-        num_tokens: How many those are, a scalar.
-    """
+    """Turn the gradients of a sum over `num_tokens`, a scalar, into those of the mean over all processes."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     # One message for all of it: the count rides along, exact in float32 up to 16 million.
     flat = torch.cat([*(gradient.view(-1) for gradient in gradients), num_tokens.view(1).float()])

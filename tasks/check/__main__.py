@@ -6,14 +6,13 @@ Runs every check of `tasks/check/conformance.py`, says what is wrong, and prints
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 
 from tasks.check.conformance import CHECKS, Build, ConformanceError, Examined
 from tasks.check.gallery import sample_texts
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack
 from tasks.guard import BAD_SETTING, PackError
-from tasks.registry import load_pack
+from tasks.registry import load_pack, read_knob
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,21 +56,6 @@ def _passes(name: str, check: Callable[[Build], None], build: Build) -> bool:
         return False
     print(f"ok    {words}")
     return True
-
-
-def read_knob(text: str) -> tuple[str, object]:
-    """Read a knob, for argparse; a value that is no JSON is a string.
-
-    Raises:
-        ArgumentTypeError: There is no `=`, or nothing before it.
-    """
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"a knob must be KNOB=VALUE; got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 if __name__ == "__main__":

@@ -374,7 +374,8 @@ def test_command_line_builds_and_then_finds(tmp_path: Path, capsys: pytest.Captu
     [
         (["--pack", "nothing-like-it"], "nothing-like-it"),
         (["--knob", "no_such_knob=1"], "no_such_knob"),
-        (["--knob", "terse=yes"], "JSON"),
+        (["--knob", "terse"], "KNOB=VALUE"),
+        (["--knob", "terse=yes"], "pack.terse must be true or false; got 'yes'"),
         (["--steps", "0"], "TinyModelConfig.steps must"),
     ],
 )
