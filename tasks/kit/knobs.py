@@ -1,22 +1,18 @@
 """A pack's knobs: one frozen dataclass, whose fields each have a default and a docstring.
 
-It is the one place that says what a pack can be set to. Its defaults are those of `conf/pack/<name>.yaml` and
-its docstrings the table in docs/ (`knob_table`); tests hold them equal. Its `__post_init__` refuses a value
-that a knob cannot have. `takes_knobs` makes the fields a constructor's keyword arguments.
+It is the one place that says what a pack can be set to: tests hold `conf/pack/<name>.yaml` to its defaults and
+the table in docs/ to its docstrings. `takes_knobs` makes its fields a constructor's keyword arguments.
 
 The `check_` functions raise ValueError, one line that names the knob, what it may be and what it is.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
-import json
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from dataclasses import dataclass, fields
+from typing import Concatenate, ParamSpec, TypeVar
 
 from tasks.sandbox import Limits, SandboxConfig
 
@@ -69,9 +65,6 @@ def takes_knobs(
         def __init__(self, knobs: MyKnobs) -> None: ...
 
     is built by `MyPack(largest=30)`, and its signature is that of `MyKnobs`.
-
-    Args:
-        make: The dataclass of the knobs.
     """
 
     def decorate(build: Callable[[_Pack, _Knobs], None]) -> Callable[Concatenate[_Pack, _P], None]:
@@ -85,45 +78,6 @@ def takes_knobs(
         return init
 
     return decorate
-
-
-def knob_meanings(knobs: type[Any]) -> dict[str, str]:
-    """The docstring of every field of a dataclass of knobs, by name: its own first, then those of its bases.
-
-    Raises:
-        ValueError: A field has none.
-    """
-    found: dict[str, str] = {}
-    for each in knobs.__mro__[:-1]:
-        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                found.setdefault(ast.unparse(field.target), " ".join(ast.literal_eval(text.value).split()))
-    names = [field.name for field in fields(knobs)]
-    silent = [name for name in names if name not in found]
-    if silent:
-        raise ValueError(f"every field of {knobs.__name__} must have a docstring; {silent[0]} has none")
-    return {name: text for name, text in found.items() if name in names}
-
-
-def knob_defaults(knobs: type[Any]) -> dict[str, Any]:
-    """The default of every knob, as a YAML file gives it."""
-    made = {
-        field.name: field.default if field.default_factory is MISSING else field.default_factory()
-        for field in fields(knobs)
-    }
-    return dict(json.loads(json.dumps(made)))
-
-
-def knob_table(knobs: type[Any]) -> str:
-    """The knobs as a Markdown table: name, default, meaning."""
-    rows = ["| knob | default | meaning |", "|---|---|---|"]
-    defaults = knob_defaults(knobs)
-    for name, meaning in knob_meanings(knobs).items():
-        default = defaults[name] if isinstance(defaults[name], str) else json.dumps(defaults[name])
-        rows.append(f"| `{name}` | `{default}` | {meaning} |")
-    return "\n".join(rows)
 
 
 def check_bool(knob: str, value: object) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from recipe.config import CONF, register
-from tasks.kit.knobs import knob_defaults
 from tasks.new import render, write
 from tasks.new.__main__ import main
 from tasks.new.template.my_pack.pack import MyPackKnobs
@@ -115,7 +115,7 @@ def test_the_page_shows_the_pack_that_is_written() -> None:
     assert f"```python\n{files['my_pack/pack.py']}```" in page
     assert f"```yaml\n{files['my_pack/conf/pack/my_pack.yaml']}```" in page
     assert yaml.safe_load(files["my_pack/conf/pack/my_pack.yaml"]) == {
-        "_target_": "my_pack.MyPack", **knob_defaults(MyPackKnobs)
+        "_target_": "my_pack.MyPack", **asdict(MyPackKnobs())
     }  # fmt: skip
     code = [line for line in files["my_pack/pack.py"].splitlines() if line.strip()]
     assert len(code) <= 60

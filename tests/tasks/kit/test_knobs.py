@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from tasks.kit.knobs import Knobs, check_count, knob_defaults, knob_meanings, knob_table, takes_knobs
+from tasks.kit.knobs import Knobs, check_count, takes_knobs
 from tasks.registry import load_pack, own_packs
 from tasks.sandbox import SandboxConfig
 
@@ -28,6 +30,23 @@ TABLES = {
     )
 }
 """Tables of knobs in docs/, by the dotted name of their dataclass."""
+
+Meanings = Callable[[type[Any]], dict[str, str]]
+
+
+def defaults_of(knobs: type[Any]) -> dict[str, Any]:
+    """The default of every knob, as a YAML file gives it."""
+    return dict(json.loads(json.dumps(asdict(knobs()))))
+
+
+def table_of(knobs: type[Any], meanings: dict[str, str]) -> str:
+    """The knobs as a Markdown table: name, default, meaning."""
+    rows = ["| knob | default | meaning |", "|---|---|---|"]
+    defaults = defaults_of(knobs)
+    for name, meaning in meanings.items():
+        default = defaults[name] if isinstance(defaults[name], str) else json.dumps(defaults[name])
+        rows.append(f"| `{name}` | `{default}` | {meaning} |")
+    return "\n".join(rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,26 +99,26 @@ def test_a_value_that_a_knob_cannot_have_is_refused(knobs: dict[str, Any], messa
         Sizes(**knobs)
 
 
-def test_the_table_comes_from_the_fields() -> None:
-    assert knob_defaults(SizeKnobs) == {
+def test_the_table_comes_from_the_fields(field_meanings: Meanings) -> None:
+    assert defaults_of(SizeKnobs) == {
         "terse": False,
         "held_out_path": None,
         "largest": 30,
         "units": ["m", "km"],
     }
-    assert knob_table(SizeKnobs).splitlines()[2:4] == [
+    assert table_of(SizeKnobs, field_meanings(SizeKnobs)).splitlines()[2:4] == [
         "| `largest` | `30` | Largest number, 9 to 99. |",
         '| `units` | `["m", "km"]` | Units that are on. |',
     ]
 
 
-def test_every_knob_has_a_docstring() -> None:
+def test_every_knob_has_a_docstring(field_meanings: Meanings) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Silent(Knobs):
         largest: int = 30
 
     with pytest.raises(ValueError, match="every field of Silent must have a docstring; largest has none"):
-        knob_meanings(Silent)
+        field_meanings(Silent)
 
 
 def find(dataclass_name: str) -> type[Any]:
@@ -114,8 +133,8 @@ def test_every_pack_has_a_table() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_docs_have_the_table(name: str) -> None:
-    assert TABLES[name] == knob_table(find(name))
+def test_the_docs_have_the_table(name: str, field_meanings: Meanings) -> None:
+    assert TABLES[name] == table_of(find(name), field_meanings(find(name)))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -127,7 +146,7 @@ def test_the_file_has_the_defaults(name: str) -> None:
     whole = OmegaConf.create({"pack": pack, "terse_prompts": False})
     config = OmegaConf.to_container(whole.pack, resolve=True)
     assert isinstance(config, dict)
-    defaults = knob_defaults(find(name))
+    defaults = defaults_of(find(name))
     if "sandbox" in defaults:
         defaults["sandbox"] = asdict(SandboxConfig())
     target = config.pop("_target_")
