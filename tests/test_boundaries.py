@@ -273,7 +273,7 @@ PLANTED = {
     ],
     "the contract knows nobody": [("tasks.contract", "from tasks.kit.parsing import last_line")],
     "a pack knows no other pack, nor what knows packs": [
-        ("tasks.arithmetic.planted", "from tasks.prime_inversion.unknown import is_prime"),
+        ("tasks.arithmetic.planted", "from tasks.prime_inversion.kinds import is_prime"),
         ("tasks.arithmetic.planted", "from tasks import prime_inversion"),
         ("tasks.arithmetic.planted", "from ..prime_inversion import primes"),
         ("tasks.math_word.planted", "from tasks.registry import load_pack"),

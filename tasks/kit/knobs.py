@@ -1,7 +1,7 @@
 """A pack's knobs: one frozen dataclass, whose fields each have a default and a docstring.
 
-It is the one place that says what a pack can be set to: tests hold `conf/pack/<name>.yaml` to its defaults and
-the table in docs/ to its docstrings. `takes_knobs` makes its fields a constructor's keyword arguments.
+It is the one place that says what a pack can be set to: tests hold `conf/pack/<name>.yaml` to its defaults
+and the table in docs/ to its docstrings. `takes_knobs` makes its fields a constructor's keyword arguments.
 
 The `check_` functions raise ValueError, one line that names the knob, what it may be and what it is.
 """

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tasks.kit.kinds import KindsPack, Style
 from tasks.kit.knobs import Knobs, check_choice, check_count, takes_knobs
-from tasks.prime_inversion.inverse import Inverse
-from tasks.prime_inversion.modulus import Modulus, Unique
+from tasks.prime_inversion.kinds import Inverse, Modulus, Unique
 
 SMALLEST_MAX_PRIME = 23
 LARGEST_MAX_PRIME = 9973

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.contract import Accepted, Outcome, TaskRecord
 from tasks.prime_inversion import PrimeInversionPack
-from tasks.prime_inversion.unknown import primes_between
+from tasks.prime_inversion.kinds import primes_between
 
 PACK = PrimeInversionPack()
 CONGRUENT = "\N{IDENTICAL TO}"
