@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import TEN, ArithmeticKind, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
@@ -22,24 +22,19 @@ ANSWER = re.compile(rf"([0-9]{{1,6}}){APART}([0-9]{{1,6}})(?:[ \t]*=[ \t]*(-?[0-
 
 
 class Abduction(ArithmeticKind):
-    """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds.
-
-    Args:
-        maximum: Largest operand of sums and differences.
-        product_maximum: Largest operand of products.
-    """
+    """`Find: ? + ? = 30`, answered by `15 15` or any other pair inside the bounds."""
 
     num_references = 2
     seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 80, "-": 80, "*": 60}
 
-    def __init__(self, style: Style, *, maximum: int, product_maximum: int) -> None:
+    def __init__(self, style: Style, bounds: Mapping[str, int]) -> None:
+        """`bounds` are the largest operands, by operation."""
         super().__init__(style)
-        self._maximum = maximum
-        self._product_maximum = product_maximum
+        self._bounds = bounds
         self.request = (
             "Write one new task in the form of these, solvable with "
-            f"numbers 0 to {maximum}, with * 0 to {product_maximum}."
+            f"numbers 0 to {bounds['+']}, with * 0 to {bounds['*']}."
         )
 
     def parse(self, response: str) -> Payload | Rejected:
@@ -47,28 +42,26 @@ class Abduction(ArithmeticKind):
         if found is None:
             return Rejected.malformed("no-task")
         op, result = found[1], int(found[2])
-        bound = self._bound(op)
         lowest, highest = self._results(op)
         if not lowest <= result <= highest:
             return Rejected.malformed("result-out-of-range")
-        if next(pairs(op, result, bound), None) is None:
+        if next(pairs(op, result, self._bounds[op]), None) is None:
             return Rejected.wrong("no-solution")
-        return {"op": op, "result": result, "max": bound}
+        return {"op": op, "result": result, "max": self._bounds[op]}
 
     def statement(self, payload: Payload) -> str:
-        task = f"? {read_str(payload, 'op')} ? = {read_int(payload, 'result')}"
+        op, result, _ = _read(payload)
+        task = f"? {op} ? = {result}"
         return task if self._style is Style.TERSE else f"Find: {task}"
 
     def question(self, payload: Payload) -> str:
-        task = self.statement(payload)
-        match self._style:
-            case Style.CHAT:
-                bound = read_int(payload, "max")
-                return f"{task}\nReply with two integers, 0 to {bound}, on the last line."
-            case Style.BASE:
-                return f"{task}\nTwo integers, 0 to {read_int(payload, 'max')}:"
-            case Style.TERSE:
-                return task
+        _, _, bound = _read(payload)
+        asked = {
+            Style.CHAT: f"\nReply with two integers, 0 to {bound}, on the last line.",
+            Style.BASE: f"\nTwo integers, 0 to {bound}:",
+            Style.TERSE: "",
+        }
+        return self.statement(payload) + asked[self._style]
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """The answer is two integers, or the whole equation of this very task."""
@@ -77,41 +70,36 @@ class Abduction(ArithmeticKind):
         found = ANSWER.fullmatch(answer)
         if found is None:
             return Verdict.malformed("no-answer")
-        op, result, bound = read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max")
+        op, result, bound = _read(payload)
         a, separator, b = int(found[1]), found[2], int(found[3])
-        other_op = separator not in (None, ",", op)
-        other_result = found[4] is not None and int(found[4]) != result
-        if other_op or other_result:
+        if separator not in (None, ",", op) or int(found[4] or result) != result:
             return Verdict.malformed("other-task")
         if max(a, b) > bound:
             return Verdict.malformed("operand-out-of-range")
-        if {"+": a + b, "-": a - b, "*": a * b}[op] != result:
-            return Verdict.wrong("wrong-value")
-        return Verdict.correct()
+        return Verdict.correct() if OPERATIONS[op](a, b) == result else Verdict.wrong("wrong-value")
 
     def answer(self, payload: Payload) -> str:
         """The pair that it was drawn from; for a proposed task the first that fits."""
         if "drawn_from" in payload:
             a, b = read_pair(payload["drawn_from"])
         else:
-            found = pairs(read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max"))
-            a, b = next(found)
+            a, b = next(pairs(*_read(payload)))
         return f"{a} {b}"
 
     def difficulty(self, payload: Payload) -> str:
         """By the pair that gets along with the smallest operands."""
-        op = read_str(payload, "op")
-        solutions = pairs(op, read_int(payload, "result"), read_int(payload, "max"))
-        return difficulty_of(min(max(pair) for pair in solutions), is_product=op == "*")
+        largest = min(max(pair) for pair in pairs(*_read(payload)))
+        return difficulty_of(largest, is_product=payload["op"] == "*")
 
     def structure(self, payload: Payload) -> str:
         """The operation, and the result to within ten."""
-        return f"{read_str(payload, 'op')} {read_int(payload, 'result') // TEN}"
+        op, result, _ = _read(payload)
+        return f"{op} {result // TEN}"
 
     def worked(self, payload: Payload) -> str:
         """The whole equation, with the first pair that solves it."""
-        op, result = read_str(payload, "op"), read_int(payload, "result")
-        a, b = next(pairs(op, result, read_int(payload, "max")))
+        op, result, bound = _read(payload)
+        a, b = next(pairs(op, result, bound))
         return terse_answer(f"{a} {b}", f"{a}{op}{b}={result}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
@@ -119,7 +107,7 @@ class Abduction(ArithmeticKind):
 
         Of a product both factors are drawn, so that every result has a solution; 0 is the likeliest then.
         """
-        bound = self._bound(variant)
+        bound = self._bounds[variant]
         if variant == "*":
             result = rng.randint(0, bound) * rng.randint(0, bound)
         else:
@@ -132,14 +120,12 @@ class Abduction(ArithmeticKind):
 
     def key(self, payload: Payload) -> str:
         """Without the bounds: they only say which of the task's answers count."""
-        return f"abduction {read_str(payload, 'op')} {read_int(payload, 'result')}"
-
-    def _bound(self, op: str) -> int:
-        return self._product_maximum if op == "*" else self._maximum
+        op, result, _ = _read(payload)
+        return f"abduction {op} {result}"
 
     def _results(self, op: str) -> tuple[int, int]:
         """Smallest and largest result of two operands inside the bounds."""
-        bound = self._bound(op)
+        bound = self._bounds[op]
         return {"+": (0, 2 * bound), "-": (-bound, bound), "*": (0, bound * bound)}[op]
 
 
@@ -153,9 +139,12 @@ def pairs(op: str, result: int, bound: int) -> Iterator[tuple[int, int]]:
             b = result - a
         elif op == "-":
             b = a - result
-        elif a == 0:
-            b = 0 if result == 0 else -1
         else:
-            b = result // a if result % a == 0 else -1
-        if 0 <= b <= bound:
+            b = result // a if a else 0
+        if 0 <= b <= bound and OPERATIONS[op](a, b) == result:
             yield a, b
+
+
+def _read(payload: Payload) -> tuple[str, int, int]:
+    """Operation, result and largest operand."""
+    return read_str(payload, "op"), read_int(payload, "result"), read_int(payload, "max")

@@ -7,15 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.kind import TEN, IntegerKind, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, IntegerKind, difficulty_of
 from tasks.contract import Json, Rejected
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload, read_int, read_str
-
-OPERATIONS = ("+", "-", "*", "/")
-"""What an operation may be; `/` is exact, so its answer is a whole number as well."""
 
 NUM_SEEDS = 4
 SEEDS = (
@@ -26,27 +23,22 @@ SEEDS = (
 
 
 class Deduction(IntegerKind):
-    """`Calculate: 12 + 5 =`, answered by `17`.
-
-    Args:
-        operations: Operations of proposals, out of `OPERATIONS` and in its order. Tasks of the others are
-            stated and judged all the same.
-        minimum: Smallest operand; 0 with `/`.
-        maximum: Largest operand of all operations but *.
-        product_maximum: Largest operand of *.
-    """
+    """`Calculate: 12 + 5 =`, answered by `17`."""
 
     num_references = 2
     # There are few products under the default bounds, and self-play needs most of them.
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 150, "-": 200, "*": 30}
 
     def __init__(
-        self, style: Style, *, operations: Sequence[str], minimum: int, maximum: int, product_maximum: int
+        self, style: Style, bounds: Mapping[str, int], *, operations: Sequence[str], minimum: int
     ) -> None:
+        """Take the operations of proposals; tasks of the others are stated and judged all the same.
+
+        `bounds` are the largest operands, by operation; `minimum` is the smallest, 0 with `/`.
+        """
         super().__init__(style)
         self._minimum = minimum
-        self._maximum = maximum
-        self._product_maximum = product_maximum
+        self._bounds = bounds
         self._operations = tuple(operations)
         self.request = self._make_request()
         signs = "".join(map(re.escape, self._operations))
@@ -61,7 +53,7 @@ class Deduction(IntegerKind):
         if found is None:
             return Rejected.malformed("no-task")
         a, op, b = int(found[1]), found[2], int(found[3])
-        if max(a, b) > self._bound(op) or min(a, b) < self._minimum:
+        if max(a, b) > self._bounds[op] or min(a, b) < self._minimum:
             return Rejected.malformed("operand-out-of-range")
         if op == "/" and (b == 0 or a % b):
             return Rejected.wrong("not-exact")
@@ -76,7 +68,7 @@ class Deduction(IntegerKind):
 
     def result(self, payload: Payload) -> int:
         a, op, b = _read(payload)
-        return a // b if op == "/" else {"+": a + b, "-": a - b, "*": a * b}[op]
+        return OPERATIONS[op](a, b)
 
     def difficulty(self, payload: Payload) -> str:
         a, op, b = _read(payload)
@@ -97,16 +89,16 @@ class Deduction(IntegerKind):
             carried = units // 10
             tens = a // 10 + b // 10 + carried
             steps = f"{a % 10}+{b % 10}={units} {a // 10}+{b // 10}+{carried}={tens}"
-            return terse_answer(self.answer(payload), steps)
-        high, low = max(a, b), min(a, b)
-        borrowed = int(high % 10 < low % 10)
-        tens = high // 10 - low // 10 - borrowed
-        left = high % 10 + 10 * borrowed
-        steps = f"{left}-{low % 10}={left - low % 10} {high // 10}-{low // 10}-{borrowed}={tens}"
+        else:
+            high, low = max(a, b), min(a, b)
+            borrowed = int(high % 10 < low % 10)
+            tens = high // 10 - low // 10 - borrowed
+            left = high % 10 + 10 * borrowed
+            steps = f"{left}-{low % 10}={left - low % 10} {high // 10}-{low // 10}-{borrowed}={tens}"
         return terse_answer(self.answer(payload), steps)
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
-        return draw_task(variant, self._minimum, self._bound(variant), rng)
+        return draw_task(variant, self._minimum, self._bounds[variant], rng)
 
     def sample(self, rng: random.Random) -> dict[str, Json]:
         """A task of an operation that is on, drawn evenly."""
@@ -117,30 +109,20 @@ class Deduction(IntegerKind):
         a, op, b = _read(payload)
         return f"deduction {a} {op} {b}" if op in "-/" else f"deduction {min(a, b)} {op} {max(a, b)}"
 
-    def _bound(self, op: str) -> int:
-        return self._product_maximum if op == "*" else self._maximum
-
     def _make_request(self) -> str:
         limits = []
         if self._operations != ("*",):
-            limits.append(f"{self._minimum} to {self._maximum}")
+            limits.append(f"{self._minimum} to {self._bounds['+']}")
         if "*" in self._operations:
             sign = "with * " if limits else ""
-            limits.append(f"{sign}{self._minimum} to {self._product_maximum}")
+            limits.append(f"{sign}{self._minimum} to {self._bounds['*']}")
         if "/" in self._operations:
             limits.append("/ only without a remainder")
         return f"Write one new task in the form of these. Numbers {', '.join(limits)}."
 
 
 def draw_task(op: str, low: int, high: int, rng: random.Random) -> dict[str, Json]:
-    """Draw both operands evenly from `low` to `high`; for `/` the divisor, and an exact multiple of it.
-
-    Args:
-        op: One of `OPERATIONS`.
-        low: Smallest operand; with `/` the smallest divisor too, unless that is 0.
-        high: Largest operand.
-        rng: Source of the draw.
-    """
+    """Draw both operands evenly from `low` to `high`; for `/` the divisor, but 0, and a multiple of it."""
     if op == "/":
         b = rng.randint(max(low, 1), high)
         return {"a": b * rng.randint(-(-low // b), high // b), "op": op, "b": b}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tasks.arithmetic.deduction import SEEDS, draw_task
 from tasks.contract import Json, TaskRecord
@@ -36,14 +37,13 @@ class Tier:
     counts: Mapping[str, Mapping[str, int]]  # Tasks by operation, for each of the sets that have tiers.
 
 
-def _counts(num_sums: int, num_differences: int, num_products: int, num_quotients: int = 0) -> dict[str, int]:
-    counts = {"+": num_sums, "-": num_differences, "*": num_products, "/": num_quotients}
-    return {op: count for op, count in counts.items() if count}
+def _counts(*counts: int) -> dict[str, int]:
+    return dict(zip("+-*/", counts, strict=False))
 
 
 # The larger set leaves about half of the easier tiers to self-play, so most of it is in the two hardest.
 TIERS = (
-    Tier("very-easy", 0, 5, {TIERS_200: _counts(10, 0, 0), TIERS_2000: _counts(5, 0, 0)}),
+    Tier("very-easy", 0, 5, {TIERS_200: _counts(10), TIERS_2000: _counts(5)}),
     Tier("easy", 0, 10, {TIERS_200: _counts(14, 13, 13), TIERS_2000: _counts(20, 40, 20)}),
     Tier("medium", 0, 20, {TIERS_200: _counts(17, 17, 16), TIERS_2000: _counts(60, 80, 60)}),
     Tier("hard", 10, 50, {TIERS_200: _counts(17, 17, 16), TIERS_2000: _counts(285, 284, 285)}),
@@ -55,11 +55,11 @@ def strata(name: str) -> list[Stratum]:
     """The parts of the set `name`, one a tier and operation; of the products there is one."""
     if name == PRODUCTS:
         return [Stratum(PRODUCTS, NUM_PRODUCTS, lambda rng: _record(draw_task("*", *THREE_DIGITS, rng)))]
-
-    def stratum(tier: Tier, op: str, count: int) -> Stratum:
-        return Stratum(f"{tier.name} {op}", count, lambda rng: _record(_draw(tier, op, rng)))
-
-    return [stratum(tier, op, count) for tier in TIERS for op, count in tier.counts[name].items()]
+    return [
+        Stratum(f"{tier.name} {op}", count, partial(_draw, tier, op))
+        for tier in TIERS
+        for op, count in tier.counts[name].items()
+    ]
 
 
 def possible_seeds(name: str) -> Sequence[TaskRecord]:
@@ -68,12 +68,13 @@ def possible_seeds(name: str) -> Sequence[TaskRecord]:
     return [_record({"a": a + minimum, "op": op, "b": b + minimum}) for a, op, b in SEEDS]
 
 
-def _draw(tier: Tier, op: str, rng: random.Random) -> dict[str, Json]:
+def _draw(tier: Tier, op: str, rng: random.Random) -> TaskRecord:
     if op != "/":
-        return {**draw_task(op, tier.low, tier.high, rng), "tier": tier.name}
+        return _record(draw_task(op, tier.low, tier.high, rng) | {"tier": tier.name})
     # Of even draws from the bounds most would be a number over itself.
     b = rng.randint(*DIVISORS)
-    return {"a": b * rng.randint(-(-tier.low // b), tier.high // b), "op": op, "b": b, "tier": tier.name}
+    a = b * rng.randint(-(-tier.low // b), tier.high // b)
+    return _record({"a": a, "op": op, "b": b, "tier": tier.name})
 
 
 def _record(payload: dict[str, Json]) -> TaskRecord:

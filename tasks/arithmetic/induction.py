@@ -44,11 +44,7 @@ Example = tuple[int, int, int]
 
 
 class Induction(IntegerKind):
-    """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`.
-
-    Args:
-        maximum: Largest operand.
-    """
+    """`Pattern: (1,2)->3, (4,5)->9, (7,1)->8, (3,6)->?`, answered by `9`."""
 
     num_references = 1
     seeds = (
@@ -60,7 +56,8 @@ class Induction(IntegerKind):
     )
     held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 90)
 
-    def __init__(self, style: Style, *, maximum: int) -> None:
+    def __init__(self, style: Style, maximum: int) -> None:
+        """`maximum` is the largest operand."""
         super().__init__(style)
         self._maximum = maximum
         self.request = (
@@ -93,24 +90,23 @@ class Induction(IntegerKind):
         """A terse one by the rule, whose values are left to the program."""
         if self._style is not Style.TERSE:
             return f"Pattern: {self._render(payload, self.answer(payload))}"
-        asked = [*read_pairs(payload, "shown"), read_pair(payload.get("query"))]
-        return f"{_formula(payload)}: {' '.join(f'{a},{b}' for a, b in asked)}"
+        rule, shown, query = _read(payload)
+        return f"{FORMULAS[rule]}: {' '.join(f'{a},{b}' for a, b in [*shown, query])}"
 
     def question(self, payload: Payload) -> str:
         if self._style is not Style.TERSE:
             return self.ask(f"Pattern: {self._render(payload, '?' if self._style is Style.CHAT else '')}")
-        rule = RULES[read_str(payload, "rule")]
-        shown = [f"{a},{b}>{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
-        a, b = read_pair(payload.get("query"))
-        return " ".join([*shown, f"{a},{b}>"])
+        rule, shown, query = _read(payload)
+        examples = [f"{a},{b}>{RULES[rule](a, b)}" for a, b in shown]
+        return " ".join([*examples, f"{query[0]},{query[1]}>"])
 
     def result(self, payload: Payload) -> int:
-        return RULES[read_str(payload, "rule")](*read_pair(payload.get("query")))
+        rule, _, query = _read(payload)
+        return RULES[rule](*query)
 
     def difficulty(self, payload: Payload) -> str:
         """By the operands of all examples, the hidden one included."""
-        is_product = read_str(payload, "rule") == "multiplication"
-        return difficulty_of(_largest(payload), is_product=is_product)
+        return difficulty_of(_largest(payload), is_product=payload["rule"] == "multiplication")
 
     def structure(self, payload: Payload) -> str:
         """The rule, and the largest operand of its examples to within ten."""
@@ -118,18 +114,16 @@ class Induction(IntegerKind):
 
     def worked(self, payload: Payload) -> str:
         """Sum and difference of the first example, as a hint; the rule; its steps."""
-        formula = _formula(payload)
-        first_a, first_b = read_pairs(payload, "shown")[0]
-        tried = f"{first_a}+{first_b}={first_a + first_b} {first_a}-{first_b}={first_a - first_b}"
-        a, b = read_pair(payload.get("query"))
+        rule, [(x, y), *_], (a, b) = _read(payload)
         steps = {
-            "a+b": f"{a}+{b}",
-            "a-b": f"{a}-{b}",
-            "a*b": f"{a}*{b}",
-            "a+b+1": f"{a}+{b}={a + b}",
-            "(a-b)^2": f"{a}-{b}={a - b}",
-        }[formula]
-        return terse_answer(self.answer(payload), f"{tried} {formula} {steps}")
+            "addition": f"{a}+{b}",
+            "subtraction": f"{a}-{b}",
+            "multiplication": f"{a}*{b}",
+            "sum_plus_one": f"{a}+{b}={a + b}",
+            "difference_squared": f"{a}-{b}={a - b}",
+        }
+        tried = f"{x}+{y}={x + y} {x}-{y}={x - y}"
+        return terse_answer(self.answer(payload), f"{tried} {FORMULAS[rule]} {steps[rule]}")
 
     def draw(self, variant: str, rng: random.Random) -> dict[str, Json]:
         """Three examples that no other rule fits, and a query unlike them."""
@@ -143,25 +137,27 @@ class Induction(IntegerKind):
 
     def key(self, payload: Payload) -> str:
         """No order counts, except of operands where the rule tells them apart."""
-        rule = read_str(payload, "rule")
-        shown = sorted(canonical(rule, a, b) for a, b in read_pairs(payload, "shown"))
-        return f"induction {rule} {shown} {canonical(rule, *read_pair(payload.get('query')))}"
+        rule, shown, query = _read(payload)
+        pairs = sorted(canonical(rule, a, b) for a, b in shown)
+        return f"induction {rule} {pairs} {canonical(rule, *query)}"
 
     @staticmethod
     def _render(payload: Payload, last: str) -> str:
-        rule = RULES[read_str(payload, "rule")]
-        shown = [f"({a},{b})->{rule(a, b)}" for a, b in read_pairs(payload, "shown")]
-        a, b = read_pair(payload.get("query"))
-        return ", ".join([*shown, f"({a},{b})->{last}"])
+        rule, shown, query = _read(payload)
+        examples = [f"({a},{b})->{RULES[rule](a, b)}" for a, b in shown]
+        return ", ".join([*examples, f"({query[0]},{query[1]})->{last}"])
 
 
 def _largest(payload: Payload) -> int:
     """The largest operand of all examples, the hidden one included."""
-    return max(max(pair) for pair in [*read_pairs(payload, "shown"), read_pair(payload.get("query"))])
+    _, shown, query = _read(payload)
+    return max(max(pair) for pair in [*shown, query])
 
 
-def _formula(payload: Payload) -> str:
-    return FORMULAS[read_str(payload, "rule")]
+def _read(payload: Payload) -> tuple[str, list[tuple[int, int]], tuple[int, int]]:
+    """The rule, the pairs that are shown, and the one that is asked for."""
+    rule, shown = read_str(payload, "rule"), read_pairs(payload, "shown")
+    return rule, shown, read_pair(payload.get("query"))
 
 
 def read_examples(line: str) -> list[Example] | None:

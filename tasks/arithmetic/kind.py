@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 
 from tasks.contract import Verdict
 from tasks.kit.form import terse_answer
@@ -11,6 +13,14 @@ from tasks.kit.kinds import Kind, Style
 from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload
+
+OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.floordiv,
+}
+"""What an operation may be; `/` is exact, so its answer is a whole number as well."""
 
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""
@@ -68,7 +78,7 @@ class IntegerKind(ArithmeticKind):
 
 
 def difficulty_of(largest: int, *, is_product: bool) -> str:
-    """The label of a task: easy, medium or hard.
+    """The label of a task with operands up to `largest`: easy, medium or hard.
 
     easy      operands to 5, no product
     medium    operands to 10; to 20 without a product
@@ -76,10 +86,6 @@ def difficulty_of(largest: int, *, is_product: bool) -> str:
 
     The three tiers of the first generation of the arithmetic self-play experiments in morganmcg1/pippa
     (`absolute_zero/`, June 2025).
-
-    Args:
-        largest: The task's largest operand, at least 0.
-        is_product: Whether its operands are multiplied.
     """
     if largest <= 5 and not is_product:
         return "easy"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tasks.arithmetic.abduction import Abduction
-from tasks.arithmetic.deduction import OPERATIONS, Deduction
+from tasks.arithmetic.deduction import Deduction
 from tasks.arithmetic.held_out_sets import DEFAULT, SETS, TIERS_200, TIERS_2000, possible_seeds, strata
 from tasks.arithmetic.induction import Induction
-from tasks.arithmetic.kind import DISTANCE, ArithmeticKind
+from tasks.arithmetic.kind import DISTANCE, OPERATIONS, ArithmeticKind
 from tasks.contract import TaskRecord
 from tasks.kit.held_out_file import Stratum, load
 from tasks.kit.kinds import KindsPack, Style
@@ -88,7 +88,7 @@ class ArithmeticKnobs(Knobs):
         super().__post_init__()
         for knob in (each.name for each in fields(self) if each.name.endswith("_max")):
             check_count(knob, getattr(self, knob), SMALLEST_MAXIMUM, LARGEST_MAXIMUM)
-        check_choices("operations", self.operations, OPERATIONS)
+        check_choices("operations", self.operations, list(OPERATIONS))
         self._check_minimum()
         for name, count in self.num_references.items():
             if name not in KINDS:
@@ -131,18 +131,13 @@ class ArithmeticPack(KindsPack):
     def __init__(self, knobs: ArithmeticKnobs) -> None:
         completes = knobs.prompts == Style.BASE
         style = Style.of(terse=knobs.terse, completes=completes)
+        operations = [op for op in OPERATIONS if op in knobs.operations]
+        deduced = dict.fromkeys(OPERATIONS, knobs.deduction_max) | {"*": knobs.deduction_product_max}
+        abduced = dict.fromkeys(OPERATIONS, knobs.abduction_max) | {"*": knobs.abduction_product_max}
         kinds: dict[str, ArithmeticKind] = {
-            "deduction": Deduction(
-                style,
-                operations=[op for op in OPERATIONS if op in knobs.operations],
-                minimum=knobs.deduction_min,
-                maximum=knobs.deduction_max,
-                product_maximum=knobs.deduction_product_max,
-            ),
-            "abduction": Abduction(
-                style, maximum=knobs.abduction_max, product_maximum=knobs.abduction_product_max
-            ),
-            "induction": Induction(style, maximum=knobs.induction_max),
+            "deduction": Deduction(style, deduced, operations=operations, minimum=knobs.deduction_min),
+            "abduction": Abduction(style, abduced),
+            "induction": Induction(style, knobs.induction_max),
         }
         for name, count in knobs.num_references.items():
             kinds[name].num_references = count

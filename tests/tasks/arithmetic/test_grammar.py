@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.abduction import pairs
-from tasks.arithmetic.deduction import OPERATIONS
+from tasks.arithmetic.kind import OPERATIONS
 from tasks.check.conformance import CHECKS, Check, check_imports
 from tasks.contract import Accepted, Json, Outcome, TaskRecord
 from tasks.registry import load_pack
@@ -505,7 +505,7 @@ def test_knobs_decide_what_may_be_proposed(
         (ArithmeticPack(), "Numbers 0 to 49, with * 0 to 12."),
         (MULTIPLICATION, "Numbers 100 to 999."),
         (DIVISION, "Numbers 0 to 49, / only without a remainder."),
-        (ArithmeticPack(operations=OPERATIONS), "0 to 49, with * 0 to 12, / only without a remainder."),
+        (ArithmeticPack(operations=list(OPERATIONS)), "0 to 49, with * 0 to 12, / only without a remainder."),
     ],
 )
 def test_proposer_is_told_the_bounds(pack: ArithmeticPack, limits: str) -> None:
@@ -534,7 +534,7 @@ def test_only_kinds_that_are_on_are_there(kinds: list[str]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, unique=True),
+    operations=st.lists(st.sampled_from(list(OPERATIONS)), min_size=1, unique=True),
     minimum=st.integers(0, 1000),
     span=st.integers(9, 1000),
 )
