@@ -12,7 +12,8 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -34,7 +35,7 @@ SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-
 def diagnose(setup: Setup) -> int:
     """Print what is there, what the run will need, and what will fail; the exit status."""
     describe(setup)
-    problems = list(find_problems(setup))
+    problems = find_problems(setup)
     print(f"\n{len(problems)} problems" if problems else "\nall is well")
     for problem in problems:
         print(f"- {problem}")
@@ -42,121 +43,103 @@ def diagnose(setup: Setup) -> int:
 
 
 def describe(setup: Setup) -> None:
-    """Print what is there and what the run will need."""
-    sections: dict[str, list[Callable[[Setup], list[str]]]] = {
+    """Print what is there and what the run will need. What cannot be had is among the problems."""
+    sections: dict[str, list[Callable[[Setup], Iterator[str]]]] = {
         "versions": [_versions],
-        "machine": [_gpus, _host, _disk, _cluster, _sandbox],
+        "machine": [_machine, _cluster, _sandbox],
         "model": [_model],
         "estimate": [_estimate],
     }
     for title, parts in sections.items():
         print(f"\n{title}")
         for part in parts:
-            try:
-                print("".join(f"  {line}\n" for line in part(setup)), end="")
-            except REFUSALS:  # among the problems
-                continue
+            with suppress(*REFUSALS):
+                for line in part(setup):
+                    print(f"  {line}")
 
 
-def _versions(setup: Setup) -> list[str]:
+def _versions(setup: Setup) -> Iterator[str]:
     # The extra's pin of a package stands after the range that every run needs.
-    shown = {
-        package.name: f"{package.name} {package.installed or 'not installed'}"
-        + (f", wanted {package.wanted}" if package.wanted else "")
-        for package in machine.find_packages(setup.config)
-        if package.name in SHOWN
-    }
-    return [f"Python {platform.python_version()}", *shown.values()]
+    pins = {asked.name: asked.specifier for asked in machine.requirements(setup.config)}
+    yield f"Python {platform.python_version()}"
+    for name in (name for name in pins if name in SHOWN):
+        wanted = f", wanted {pins[name]}" if pins[name] else ""
+        yield f"{name} {machine.installed_version(name) or 'not installed'}{wanted}"
 
 
-def _gpus(setup: Setup) -> list[str]:
-    return [f"GPU: {gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.free_gib:.1f} free" for gpu in setup.gpus] or [
-        "GPU: torch sees none"
-    ]
-
-
-def _host(setup: Setup) -> list[str]:
+def _machine(setup: Setup) -> Iterator[str]:
+    for gpu in setup.gpus:
+        yield f"GPU: {gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.free_gib:.1f} free"
+    if not setup.gpus:
+        yield "GPU: torch sees none"
     available, total = machine.available_gib()
-    return [
-        f"{os.cpu_count()} cores, {total:.1f} GiB of memory, {available:.1f} available",
-        f"{machine.SHARED_MEMORY}: {machine.free_gib(machine.SHARED_MEMORY):.1f} GiB free",
-    ]
+    yield f"{os.cpu_count()} cores, {total:.1f} GiB of memory, {available:.1f} available"
+    for folder in (machine.SHARED_MEMORY, *machine.folders(setup.config).values()):
+        yield f"{folder}: {machine.free_gib(folder):.1f} GiB free"
 
 
-def _disk(setup: Setup) -> list[str]:
-    folders = machine.folders(setup.config).values()
-    return [f"{folder}: {machine.free_gib(folder):.1f} GiB free" for folder in folders]
-
-
-def _cluster(setup: Setup) -> list[str]:
+def _cluster(setup: Setup) -> Iterator[str]:
     if not slots.joins_cluster(setup.config):
-        return ["Ray: the run starts a cluster of its own on this machine"]
-    nodes = setup.cluster.nodes
+        yield "Ray: the run starts a cluster of its own on this machine"
+        return
+    nodes, address = setup.cluster.nodes, setup.config.ray_kwargs.ray_init.address
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    address = setup.config.ray_kwargs.ray_init.address
-    return [f"Ray: {address} has {cpus} CPU slots, {gpus} GPU slots on {len(nodes)} nodes"]
+    yield f"Ray: {address} has {cpus} CPU slots, {gpus} GPU slots on {len(nodes)} nodes"
 
 
-def _sandbox(setup: Setup) -> list[str]:
-    if setup.config.pack.get("sandbox") is None:
-        return ["sandbox: not used by this pack"]
-    return [f"sandbox: {setup.sandbox.summary()}"]
+def _sandbox(setup: Setup) -> Iterator[str]:
+    used = setup.config.pack.get("sandbox") is not None
+    yield f"sandbox: {setup.sandbox.summary() if used else 'not used by this pack'}"
 
 
-def _model(setup: Setup) -> list[str]:
+def _model(setup: Setup) -> Iterator[str]:
     path = setup.config.actor_rollout_ref.model.path
-    if path is None or not is_on_hub(path):
-        return [str(path)]
-    missing = missing_weights(lambda name: cached_file(path, name))
-    told = (
-        f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; where "
-        f"there is no network, `hf download {path}` elsewhere and give its directory as "
-        "actor_rollout_ref.model.path"
-    )
-    return [path] if missing is None else [path, told]
+    missing = None
+    if path is not None and is_on_hub(path):
+        missing = missing_weights(lambda name: cached_file(path, name))
+    yield str(path)
+    if missing is not None:
+        yield (
+            f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; "
+            f"where there is no network, `hf download {path}` elsewhere and give its directory as "
+            "actor_rollout_ref.model.path"
+        )
 
 
-def _estimate(setup: Setup) -> list[str]:
+def _estimate(setup: Setup) -> Iterator[str]:
     config, shape, card = setup.config, shape_to_estimate(setup), setup.card_gib
     if shape is None:
         path = config.actor_rollout_ref.model.path
-        return [f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"]
+        yield f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"
+        return
+    yield f"{shape.num_parameters / 1e6:,.1f} million parameters"
+    with suppress(*REFUSALS):
+        plan = StepPlan.of(config.azr, len(setup.pack.kinds))
+        tokens = plan.tokens(config.data.max_prompt_length, config.data.max_response_length)
+        yield (
+            f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
+            f"{tokens.trained:,} trained on"
+        )
     title = "memory of a node" if config.cpu is None else "memory"
-    host = _parts(title, memory.estimate_host(config, shape))
-    lines = [f"{shape.num_parameters / 1e6:,.1f} million parameters", *_tokens(setup), *host]
+    yield from _parts(title, memory.estimate_host(config, shape))
     if config.cpu is not None:
-        return lines
+        return
     if card is None:
-        return [*lines, "memory of a GPU: give --gpu-gib, the memory of the GPU that the run is for"]
+        yield "memory of a GPU: give --gpu-gib, the memory of the GPU that the run is for"
+        return
     gpu = memory.estimate_gpu(config, shape, card)
-    tokens = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
-    whole = tokens // memory.sequence_tokens(config)
-    return [
-        *lines,
-        *_parts(f"memory of each GPU of {card:.1f} GiB", gpu),
-        f"key-value cache: at most {tokens:,} tokens a replica, {whole} whole sequences",
-    ]
+    yield from _parts(f"memory of each GPU of {card:.1f} GiB", gpu)
+    tokens_held = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
+    whole = tokens_held // memory.sequence_tokens(config)
+    yield f"key-value cache: at most {tokens_held:,} tokens a replica, {whole} whole sequences"
 
 
-def _tokens(setup: Setup) -> list[str]:
-    try:
-        plan = StepPlan.of(setup.config.azr, len(setup.pack.kinds))
-    except REFUSALS:  # among the problems
-        return []
-    tokens = plan.tokens(setup.config.data.max_prompt_length, setup.config.data.max_response_length)
-    return [
-        f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
-        f"{tokens.trained:,} trained on"
-    ]
-
-
-def _parts(title: str, found: Estimate) -> list[str]:
-    lines = [f"{title}: {found.peak_gib:.2f} GiB"]
+def _parts(title: str, found: Estimate) -> Iterator[str]:
+    yield f"{title}: {found.peak_gib:.2f} GiB"
     for part in found.parts:
         if part.gib > 0:
             when = "" if part.phases == ALL else f" ({', '.join(part.phases)})"
-            lines.append(f"  {part.gib:8.2f}  {part.name}{when}")
-    return lines
+            yield f"  {part.gib:8.2f}  {part.name}{when}"
 
 
 def main() -> int:

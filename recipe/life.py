@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError, slots
-from recipe.preflight.cluster import Node
+from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import check_writable

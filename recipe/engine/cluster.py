@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recipe.preflight import PreflightError
-from recipe.preflight.cluster import Node
+from recipe.preflight.setup import Node
 
 CONNECT_TIMEOUT_S = 5.0
 POLL_INTERVAL_S = 2.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,7 @@ from packaging.requirements import Requirement
 
 from recipe.config import GPU_INSTALL, TINY_MODEL
 from recipe.preflight import PreflightError
-from recipe.preflight.cluster import nearest
 from recipe.preflight.memory import GIB
-from recipe.run import checkpoint
 
 DISTRIBUTION = "azr-verl"
 MEMINFO = Path("/proc/meminfo")
@@ -34,36 +31,22 @@ def install_command(config: DictConfig) -> str:
     return "`make env`" if on_cpu(config) else f"`{GPU_INSTALL}`"
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A package that setup.py pins."""
-
-    name: str
-    wanted: str  # versions that will do
-    installed: str | None
-    fits: bool  # whether what is installed is among them
-
-
-def find_packages(config: DictConfig) -> list[Package]:
-    """The packages that the run needs, from the metadata of the installed distribution.
+def requirements(config: DictConfig) -> list[Requirement]:
+    """The packages that the run needs, with what setup.py pins of them.
 
     Raises:
         PreflightError: It is not installed.
     """
     try:
-        requirements = importlib.metadata.requires(DISTRIBUTION) or []
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError as error:
         raise PreflightError(
             f"{DISTRIBUTION} is not installed, so nobody finds its plugins; run {install_command(config)}"
         ) from error
     extra = {"extra": "cpu" if on_cpu(config) else "gpu"}
-    found = []
-    for requirement in map(Requirement, requirements):
-        if requirement.marker is None or requirement.marker.evaluate(extra):
-            installed = installed_version(requirement.name)
-            fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
-            found.append(Package(requirement.name, str(requirement.specifier), installed, fits))
-    return found
+    return [
+        asked for asked in map(Requirement, lines) if asked.marker is None or asked.marker.evaluate(extra)
+    ]
 
 
 def installed_version(name: str) -> str | None:
@@ -114,6 +97,12 @@ def available_gib() -> tuple[float, float]:
     return min(available, limit_gib - used / GIB), min(total, limit_gib)
 
 
+def nearest(folder: Path) -> Path:
+    """The folder itself if it exists, else the nearest above it that does."""
+    folder = folder.absolute()
+    return next(there for there in (folder, *folder.parents) if there.exists())
+
+
 def free_gib(folder: Path) -> float:
     """Room on the disk of a folder that may not exist yet, in GiB."""
     return shutil.disk_usage(nearest(folder)).free / GIB
@@ -125,12 +114,3 @@ def folders(config: DictConfig) -> dict[str, Path]:
     if config.actor_rollout_ref.model.path == TINY_MODEL:
         found["run.tiny_model_dir"] = config.run.tiny_model_dir
     return {key: Path(folder) for key, folder in found.items()}
-
-
-def num_new_checkpoints(config: DictConfig) -> int:
-    """Checkpoints that the run will hold, less those that it has."""
-    trainer = config.trainer
-    # The last step is saved whatever its number; the oldest is removed before a new one is written.
-    num_saved = math.ceil(trainer.total_training_steps / trainer.save_freq) if trainer.save_freq > 0 else 0
-    num_held = min(num_saved, trainer.max_actor_ckpt_to_keep or num_saved)
-    return max(num_held - len(checkpoint.finished(Path(trainer.default_local_dir))), 0)

@@ -98,17 +98,17 @@ def estimate_gpu(config: DictConfig, shape: ModelShape, card_gib: float) -> Esti
     `engine_workers.update_weights`), so the transfer is never the peak. Of `card_gib`, all memory of the GPU,
     vLLM takes its share (`gpu_memory_utilization`).
     """
-    trainer, rollout = _Trainer(config, shape), config.actor_rollout_ref.rollout
-    updating, generating = (Phase.UPDATING,), (Phase.GENERATING,)
-    both = updating + generating
-    engine = generating if rollout.free_cache_engine else both
+    rollout, fsdp = config.actor_rollout_ref.rollout, config.actor_rollout_ref.actor.fsdp_config
+    updating, both = (Phase.UPDATING,), (Phase.UPDATING, Phase.GENERATING)
+    stays = {"weights": not fsdp.param_offload, "optimizer": not fsdp.optimizer_offload}
+    engine = (Phase.GENERATING,) if rollout.free_cache_engine else both
     weights_of_vllm = _rollout_gib(config, shape) / rollout.tensor_model_parallel_size
     return Estimate(
         (
-            Part("weights", trainer.weights, updating if trainer.fsdp.param_offload else both),
-            Part("gradients", trainer.gradients, updating),
-            Part("optimizer", trainer.optimizer, updating if trainer.fsdp.optimizer_offload else both),
-            *(Part(name, gib, updating) for name, gib in trainer.of_an_update().items()),
+            *(
+                Part(name, gib, both if stays.get(name) else updating)
+                for name, gib in _training_gib(config, shape).items()
+            ),
             Part("weights in vLLM", weights_of_vllm, engine),
             Part(VLLM_CACHE, rollout.gpu_memory_utilization * card_gib - weights_of_vllm, engine),
             Part("CUDA contexts", CUDA_CONTEXT_GIB),
@@ -121,8 +121,9 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
 
     The processes of the driver are counted in, as they are on the first node.
     """
-    trainer, rollout = _Trainer(config, shape), config.actor_rollout_ref.rollout
-    workers = config.trainer.n_gpus_per_node
+    training, workers = _training_gib(config, shape), config.trainer.n_gpus_per_node
+    rollout, actor = config.actor_rollout_ref.rollout, config.actor_rollout_ref.actor
+    adapters = config.actor_rollout_ref.model.lora_rank > 0
     replicas = max(1, workers // rollout.tensor_model_parallel_size)
     storage = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
     parts = [
@@ -133,19 +134,16 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
         Part("trainers", workers * TRAINER_GIB),
         Part("vLLM", replicas * (VLLM_SERVER_GIB + VLLM_ENGINE_GIB) + workers * VLLM_WORKER_GIB),
     ]
-    whole = trainer.number * shape.num_parameters / GIB
+    whole = BYTES[actor.fsdp_config.model_dtype] * shape.num_parameters / GIB
     # A second model to diverge from; with adapters it is the first without them. verl keeps it in host
     # memory, and the GPUs gather it from there.
-    if (trainer.actor.use_kl_loss or config.algorithm.use_kl_in_reward) and not trainer.rank:
-        parts.append(Part("reference model", workers * whole / trainer.shards))
+    if (actor.use_kl_loss or config.algorithm.use_kl_in_reward) and not adapters:
+        parts.append(Part("reference model", workers * whole / _num_shards(config)))
     if config.cpu is not None:
         # Nothing sleeps on a CPU, so all is there all the time. vLLM's CPU build keeps linear weights twice,
         # plain and packed (docs/cpu.md).
         parts += [
-            Part("weights", workers * trainer.weights),
-            Part("gradients", workers * trainer.gradients),
-            Part("optimizer", workers * trainer.optimizer),
-            *(Part(name, workers * gib) for name, gib in trainer.of_an_update().items()),
+            *(Part(name, workers * gib) for name, gib in training.items()),
             Part("weights in vLLM", replicas * 2 * _rollout_gib(config, shape)),
             Part("key-value cache", replicas * config.cpu.kv_cache_gib),
             Part("weight transfer", workers * bucket_gib(config)),
@@ -154,9 +152,9 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
     # verl loads the whole model on every node's workers before it is sharded: on all of them if the output
     # layer is the embedding, else on the first.
     loading = (workers if shape.tied else 1) * whole
-    fsdp = trainer.fsdp
-    offloaded = trainer.weights * fsdp.param_offload + trainer.optimizer * fsdp.optimizer_offload
-    asleep = _rollout_gib(config, shape) * replicas if trainer.rank else 0.0
+    fsdp = actor.fsdp_config
+    offloaded = training["weights"] * fsdp.param_offload + training["optimizer"] * fsdp.optimizer_offload
+    asleep = _rollout_gib(config, shape) * replicas if adapters else 0.0
     parts += [
         Part("whole model on its workers", loading, (Phase.LOADING,)),
         Part("offloaded weights and optimizer", workers * offloaded, (Phase.GENERATING,)),
@@ -178,8 +176,8 @@ def kv_tokens(config: DictConfig, shape: ModelShape, cache_gib: float) -> int:
 
 def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
     """GiB of one checkpoint: all weights, and both moments of AdamW of those that are trained."""
-    trainer = _Trainer(config, shape)
-    return trainer.shards * (trainer.weights + trainer.optimizer)
+    training = _training_gib(config, shape)
+    return _num_shards(config) * (training["weights"] + training["optimizer"])
 
 
 def bucket_gib(config: DictConfig) -> float:
@@ -197,74 +195,55 @@ def _rollout_gib(config: DictConfig, shape: ModelShape) -> float:
     return BYTES[ROLLOUT_DTYPES[config.actor_rollout_ref.rollout.dtype]] * shape.num_parameters / GIB
 
 
-class _Trainer:
-    """GiB on one worker that trains.
+def _num_shards(config: DictConfig) -> int:
+    """Workers that share one copy of the model: all, or as many as `fsdp_size` says."""
+    workers, size = num_workers(config), int(config.actor_rollout_ref.actor.fsdp_config.fsdp_size)
+    return workers if size < 0 else min(size, workers)
+
+
+def _training_gib(config: DictConfig, shape: ModelShape) -> dict[str, float]:
+    """GiB on one worker that trains, by part: what it holds, and what an update takes beside that.
 
     Weights are kept in `fsdp_config.model_dtype` (fp32 as a rule, next to which bf16 copies are gathered);
     gradients and both moments of AdamW in the same type, for trained parameters only: 16 bytes a parameter in
     fp32, divided by S (arXiv:1910.02054, stage 3, whose own 16 are 2 + 2 + 12).
     """
+    actor, model = config.actor_rollout_ref.actor, config.actor_rollout_ref.model
+    tokens, mixed = actor.ppo_max_token_len_per_gpu, actor.fsdp_config.get("mixed_precision") or {}
+    compute = BYTES[mixed.get("param_dtype", "bf16")]
+    adapters = shape.lora_parameters(model.lora_rank)
+    unit = BYTES[actor.fsdp_config.model_dtype] / _num_shards(config)
+    gradients = unit * (adapters if model.lora_rank else shape.num_parameters)
 
-    def __init__(self, config: DictConfig, shape: ModelShape) -> None:
-        self.shape = shape
-        self.model, self.actor = config.actor_rollout_ref.model, config.actor_rollout_ref.actor
-        self.fsdp = self.actor.fsdp_config
-        self.rank: int = self.model.lora_rank
-        self.temperature: float = config.actor_rollout_ref.rollout.temperature
-        mixed = self.fsdp.get("mixed_precision") or {}
-        self.number = BYTES[self.fsdp.model_dtype]
-        self.compute = BYTES[mixed.get("param_dtype", "bf16")]
-        self.reduce = BYTES[mixed.get("reduce_dtype", "fp32")]
-        # Workers that share one copy of the model: all, or as many as `fsdp_size` says.
-        workers, size = num_workers(config), self.fsdp.fsdp_size
-        self.shards: int = workers if size < 0 else min(size, workers)
-        adapters = shape.lora_parameters(self.rank)
-        trained = adapters if self.rank else shape.num_parameters
-        unit = self.number / self.shards / GIB
-        self.weights, self.gradients = unit * (shape.num_parameters + adapters), unit * trained
-        self.optimizer = 2 * unit * trained
+    # FSDP2 gathers embedding and output layer for a whole pass, and two blocks in turn. Gathered weights are
+    # in `mixed_precision.param_dtype`; their gradients, which frozen weights have none of, in the same type,
+    # and once more in `reduce_dtype` while they are reduced.
+    gathered = compute if model.lora_rank else 2 * compute + BYTES[mixed.get("reduce_dtype", "fp32")]
+    gathered *= shape.outer_parameters + 2 * shape.layer_parameters
 
-    def of_an_update(self) -> dict[str, float]:
-        """What an update takes beside weights, gradients and optimizer, by part."""
-        return {
-            "gathered weights and their gradients": self._gathered() / GIB,
-            "activations": self._activations() / GIB,
-            "logits": self._logits() / GIB,
-        }
+    # A block keeps about 6 rows of the residual stream (inputs of norms and linear layers, outputs), both
+    # norms in fp32, queries and attention output, keys and values, and 4 rows of the feed-forward block.
+    # Without checkpointing every block keeps them; with it, every block its input, and the one that is run
+    # again all of them (arXiv:2205.05198, section 5). Attention keeps no T x T matrix (arXiv:2205.14135), but
+    # packed sequences under sdpa have a T x T mask, of 1 byte and 1 number an entry.
+    rows = 6 * shape.hidden_size + 2 * shape.head_size * (shape.num_heads + shape.num_kv_heads)
+    block = tokens * (compute * (rows + 4 * shape.intermediate_size) + 2 * 4 * shape.hidden_size)
+    activations = shape.num_layers * block
+    if model.enable_gradient_checkpointing:
+        activations = shape.num_layers * tokens * shape.hidden_size * compute + block
+    if model.override_config.get("attn_implementation") == "sdpa":
+        activations += tokens * tokens * (1 + compute)
 
-    def _gathered(self) -> int:
-        """Bytes of what FSDP2 gathers: embedding and output layer for a whole pass, and two blocks in turn.
-
-        Gathered weights are in `mixed_precision.param_dtype`; their gradients in the same type, and once more
-        in `reduce_dtype` while they are reduced. Frozen weights have none.
-        """
-        reduced = 0 if self.rank else self.compute + self.reduce
-        return (self.compute + reduced) * (self.shape.outer_parameters + 2 * self.shape.layer_parameters)
-
-    def _activations(self) -> int:
-        """Bytes of activations of one micro-batch.
-
-        With checkpointing, the input of every block, and all that one block keeps while it is run again
-        (arXiv:2205.05198, section 5); without, all that every block keeps. A block of this shape keeps about
-        6 rows of the residual stream (inputs of norms and linear layers, outputs), both norms in fp32,
-        queries and attention output, keys and values, and 4 rows of the feed-forward block. Attention keeps
-        no T x T matrix (arXiv:2205.14135), but packed sequences under sdpa have a T x T mask, of 1 byte and 1
-        number an entry.
-        """
-        shape, tokens = self.shape, self.actor.ppo_max_token_len_per_gpu
-        rows = 6 * shape.hidden_size + 2 * shape.head_size * (shape.num_heads + shape.num_kv_heads)
-        block = tokens * (self.compute * (rows + 4 * shape.intermediate_size) + 2 * 4 * shape.hidden_size)
-        kept = shape.num_layers * block
-        if self.model.enable_gradient_checkpointing:
-            kept = shape.num_layers * tokens * shape.hidden_size * self.compute + block
-        sdpa = self.model.override_config.get("attn_implementation") == "sdpa"
-        return int(kept + (tokens * tokens * (1 + self.compute) if sdpa else 0))
-
-    def _logits(self) -> int:
-        """Bytes of logits and what is computed from them: T * V numbers, several times."""
-        copies = LOGIT_COPIES
-        if self.actor.entropy_coeff or self.actor.calculate_entropy:
-            copies += ENTROPY_COPIES
-        if self.temperature != 1:
-            copies += 1  # verl divides by it out of place
-        return int(copies * self.compute * self.actor.ppo_max_token_len_per_gpu * self.shape.vocab_size)
+    # T * V numbers, several times; verl divides by a temperature out of place.
+    copies = LOGIT_COPIES + (config.actor_rollout_ref.rollout.temperature != 1)
+    if actor.entropy_coeff or actor.calculate_entropy:
+        copies += ENTROPY_COPIES
+    sizes = {
+        "weights": unit * (shape.num_parameters + adapters),
+        "gradients": gradients,
+        "optimizer": 2 * gradients,
+        "gathered weights and their gradients": gathered,
+        "activations": activations,
+        "logits": copies * compute * tokens * shape.vocab_size,
+    }
+    return {name: size / GIB for name, size in sizes.items()}

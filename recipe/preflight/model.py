@@ -22,11 +22,7 @@ OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
 PUBLISHED = CONF / "published_models.yaml"
 
-TINY_VOCABULARY = 259
-"""The 256 bytes, and the three marks of the tiny model's tokenizer."""
-
-ModelConfig = dict[str, Any]
-"""What a model's config.json holds."""
+ModelConfig = dict[str, Any]  # what a model's config.json holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,13 @@ def find_config(path: str) -> ModelConfig | None:
         PreflightError: It holds no JSON object.
     """
     if path == TINY_MODEL:
-        return _tiny_config()
+        from recipe.tiny_model import TinyModelConfig  # torch comes with it
+        from recipe.tiny_model.tokenizer import build_tokenizer
+        from recipe.tiny_model.warmup import architecture
+
+        tiny = TinyModelConfig()
+        config: ModelConfig = architecture(tiny, build_tokenizer(tiny.max_positions)).to_dict()
+        return config
     folder = Path(path).expanduser()
     found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
     if found is not None and found.exists():
@@ -76,21 +78,6 @@ def find_config(path: str) -> ModelConfig | None:
 def published() -> dict[str, ModelConfig]:
     """What models of the hub say of their sizes, for a plan before any of them is downloaded."""
     return cast(dict[str, ModelConfig], OmegaConf.to_container(OmegaConf.load(PUBLISHED)))
-
-
-def _tiny_config() -> ModelConfig:
-    from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig  # torch comes with it
-
-    tiny = TinyModelConfig()
-    heads = tiny.hidden_size // HEAD_SIZE
-    sizes = (tiny.hidden_size, tiny.intermediate_size, tiny.num_layers, heads, TINY_VOCABULARY)
-    return {
-        "model_type": "qwen2",
-        **dict(zip(SIZES, sizes, strict=True)),
-        "num_key_value_heads": heads,
-        "tie_word_embeddings": True,
-        "max_position_embeddings": tiny.max_positions,
-    }
 
 
 def head_counts(config: ModelConfig) -> tuple[int, int] | None:

@@ -8,7 +8,8 @@ first. They read a `Setup`; none needs verl, and none imports Ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import ROLLOUT_DTYPES, TINY_MODEL
 from recipe.preflight import PreflightError, machine, memory, slots
-from recipe.preflight.cluster import Survey, nearest
 from recipe.preflight.memory import FRAGMENTATION, Phase
 from recipe.preflight.model import ModelShape, cached_file, head_counts, is_on_hub, missing_weights, read_json
-from recipe.preflight.setup import REFUSALS, Setup
+from recipe.preflight.setup import REFUSALS, Setup, Survey
 from recipe.run import checkpoint
 from recipe.run.files import SUMMARY, check_writable
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
@@ -62,23 +62,18 @@ def rule(
     return add
 
 
-def find_problems(setup: Setup, rules: Sequence[Rule] = RULES) -> Iterator[str]:
+def find_problems(setup: Setup, rules: Iterable[Rule] = RULES) -> list[str]:
     """Everything that is broken, a line each."""
-    said: set[str] = set()  # two rules may stumble over one file
+    return list(dict.fromkeys(_ask(setup, rules)))  # two rules may stumble over one file
+
+
+def _ask(setup: Setup, rules: Iterable[Rule]) -> Iterator[str]:
     for asked in rules:
         if asked.applies(setup.config):
-            for problem in _found(asked.find, setup):
-                if problem not in said:
-                    said.add(problem)
-                    yield problem
-
-
-def _found(find: Find, setup: Setup) -> Iterator[str]:
-    """What a rule finds, and as the last of it what ended it before its time."""
-    try:
-        yield from find(setup)
-    except REFUSALS as error:
-        yield str(error)
+            try:
+                yield from asked.find(setup)
+            except REFUSALS as error:  # what ended the rule before its time is the last that it finds
+                yield str(error)
 
 
 def check(config: DictConfig, survey: Survey) -> TaskPack:
@@ -88,7 +83,7 @@ def check(config: DictConfig, survey: Survey) -> TaskPack:
         PreflightError: A rule is broken that refuses.
     """
     setup = Setup(config, survey)
-    for problem in find_problems(setup, [asked for asked in RULES if asked.refuses]):
+    for problem in _ask(setup, (asked for asked in RULES if asked.refuses)):
         raise PreflightError(problem)
     return setup.pack
 
@@ -368,7 +363,7 @@ def writable(setup: Setup) -> Iterator[str]:
     """The folders that the run writes to can be made and written to."""
     for key, folder in machine.folders(setup.config).items():
         try:
-            check_writable(nearest(folder))
+            check_writable(machine.nearest(folder))
         except OSError as error:
             yield f"{key} must be writable; {folder} is not: {error.strerror}"
 
@@ -529,11 +524,12 @@ MIN_SHM_GIB = 1.0
 def packages(setup: Setup) -> Iterator[str]:
     """Installed are the versions that setup.py pins."""
     install = machine.install_command(setup.config)
-    for package in machine.find_packages(setup.config):
-        if package.installed is None:
-            yield f"{package.name} is not installed; run {install}"
-        elif not package.fits:
-            yield f"{package.name} must be {package.wanted}; {package.installed} is installed. Run {install}"
+    for asked in machine.requirements(setup.config):
+        found = machine.installed_version(asked.name)
+        if found is None:
+            yield f"{asked.name} is not installed; run {install}"
+        elif not asked.specifier.contains(found, prereleases=True):
+            yield f"{asked.name} must be {asked.specifier}; {found} is installed. Run {install}"
 
     # Not among the locked packages
     attention = setup.config.actor_rollout_ref.model.override_config.get("attn_implementation", "")
@@ -601,9 +597,14 @@ def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
     shape = shape_to_estimate(setup)
     if shape is None:
         return
-    folder, count = setup.config.trainer.default_local_dir, machine.num_new_checkpoints(setup.config)
+    trainer = setup.config.trainer
+    folder, count = Path(trainer.default_local_dir), 0
+    if trainer.save_freq > 0:
+        # The last step is saved whatever its number; the oldest is removed before a new one is written.
+        count = math.ceil(trainer.total_training_steps / trainer.save_freq)
+        count = max(min(count, trainer.max_actor_ckpt_to_keep or count) - len(checkpoint.finished(folder)), 0)
     needed = count * memory.checkpoint_gib(setup.config, shape)
-    free = machine.free_gib(Path(folder))
+    free = machine.free_gib(folder)
     if free < needed:
         yield (
             f"{folder} must have {needed:.1f} GiB free for {count} checkpoints of weights and optimizer; it "

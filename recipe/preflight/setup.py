@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from omegaconf import DictConfig
 
 from recipe.preflight import PreflightError, machine
-from recipe.preflight.cluster import Cluster, Survey, survey_cluster
 from recipe.preflight.machine import Gpu
 from recipe.preflight.model import ModelConfig, ModelShape, find_config, shape_of
 from recipe.selfplay.plan import StepPlan
@@ -20,6 +22,31 @@ from tasks.sandbox import Capabilities, SandboxConfig, SandboxUnavailable, open_
 
 REFUSALS = (ValueError, OSError, PackUnavailableError, PackError)
 """What a mistake in the configuration, or in what it names, is raised as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of a Ray cluster: its slots, and the files that it was asked for and does not see."""
+
+    address: str
+    cpus: int
+    gpus: int
+    unseen: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The nodes that are alive, and for each key of the configuration a file in the folder that it names."""
+
+    nodes: tuple[Node, ...]
+    marks: Mapping[str, Path]
+
+
+Survey = Callable[[str, Sequence[Path]], tuple[Node, ...]]
+"""Asks the cluster at an address for its nodes and, where there are several, each of them for these files.
+
+It raises `PreflightError` where no cluster answers, or none that lets us in. `recipe/engine/cluster.py` has
+the one that asks Ray, which nothing here imports."""
 
 
 @dataclass
@@ -90,9 +117,21 @@ class Setup:
 
     @cached_property
     def cluster(self) -> Cluster:
-        """The Ray cluster that the run is to join."""
+        """The Ray cluster that the run is to join, and whether its nodes see the run's folders.
+
+        A file is left in each for a moment, or in the nearest above it that is there: its name is one that no
+        node has asked for before, as network file systems remember what was not there.
+        """
         folders = machine.folders(self.config)
         path = self.config.actor_rollout_ref.model.path
         if path is not None and Path(path).expanduser().is_dir():
             folders["actor_rollout_ref.model.path"] = Path(path).expanduser()
-        return survey_cluster(self.config.ray_kwargs.ray_init.address, folders, self.survey)
+        marks: dict[str, Path] = {}
+        with ExitStack() as stack:
+            for key, folder in folders.items():
+                there = machine.nearest(folder)
+                try:
+                    marks[key] = Path(stack.enter_context(NamedTemporaryFile(prefix="seen-", dir=there)).name)
+                except OSError:  # it cannot be written to, and a model need not be
+                    marks[key] = there
+            return Cluster(self.survey(self.config.ray_kwargs.ray_init.address, tuple(marks.values())), marks)

@@ -48,26 +48,29 @@ class WarmupResult:
 
 def build_model(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """Make an untrained model; its weights depend on `config.seed` and on nothing else."""
-    num_heads = config.hidden_size // HEAD_SIZE
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Qwen2ForCausalLM(
-            Qwen2Config(
-                vocab_size=len(tokenizer),
-                hidden_size=config.hidden_size,
-                intermediate_size=config.intermediate_size,
-                num_hidden_layers=config.num_layers,
-                num_attention_heads=num_heads,
-                num_key_value_heads=num_heads,
-                max_position_embeddings=config.max_positions,
-                initializer_range=config.hidden_size**-0.5,
-                tie_word_embeddings=True,
-                bos_token_id=None,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                dtype="float32",
-            )
-        )
+        return Qwen2ForCausalLM(architecture(config, tokenizer))
+
+
+def architecture(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
+    """What the model's config.json says."""
+    num_heads = config.hidden_size // HEAD_SIZE
+    return Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        max_position_embeddings=config.max_positions,
+        initializer_range=config.hidden_size**-0.5,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
 
 
 def encode(tokenizer: Qwen2Tokenizer, transcripts: Sequence[Transcript], max_tokens: int) -> list[Example]:

@@ -13,10 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from recipe import doctor
 from recipe.life import survey_nodes
 from recipe.preflight import machine, rules
-from recipe.preflight.cluster import Node, Survey
 from recipe.preflight.machine import Gpu
 from recipe.preflight.rules import Find
-from recipe.preflight.setup import Setup
+from recipe.preflight.setup import Node, Setup, Survey
 from recipe.run.checkpoint import FORMAT, Manifest, write_manifest
 
 MODEL = "actor_rollout_ref.model.path"

@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 from recipe.config import CONF
 from recipe.engine import cluster
 from recipe.preflight import PreflightError
-from recipe.preflight.cluster import Node
+from recipe.preflight.setup import Node
 
 
 def row(address: str, gpus: int = 1, port: int = 0, alive: bool = True, cpus: int = 24) -> dict[str, Any]:

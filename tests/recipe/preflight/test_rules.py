@@ -15,9 +15,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, register
 from recipe.preflight import PreflightError, rules, slots
-from recipe.preflight.cluster import Node
 from recipe.preflight.rules import RULES
-from recipe.preflight.setup import Setup
+from recipe.preflight.setup import Node, Setup
 from recipe.run import checkpoint
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import TaskPack, TaskRecord
