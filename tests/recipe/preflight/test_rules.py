@@ -655,6 +655,7 @@ def test_seeds_that_are_equal_or_held_out_are_refused(
         ("actor_rollout_ref.rollout.name", "sglang"),
         ("actor_rollout_ref.rollout.val_kwargs.n", 4),
         ("cpu.threads", 0),
+        ("cpu.kv_cache_gib", 0),
     ],
 )
 def test_what_would_fail_late_is_refused_by_its_key(config: DictConfig, key: str, value: Any) -> None:
