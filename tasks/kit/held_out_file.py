@@ -2,7 +2,7 @@
 
 A pack says which strata its set is drawn from; `build` draws them, `python -m tasks.held_out` writes them,
 and `load` reads them back for an evaluation. Files are made once and committed, so that two runs a year
-apart are measured on the same tasks.
+apart are measured on the same tasks. `read_rows` is for sets that others wrote in a form of their own.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from tasks.contract import TaskPack, TaskRecord
+from tasks.kit.payload import Payload
+
+Item = TypeVar("Item")
 
 DRAWS_PER_RECORD = 1000
 """Draws `build` spends on a stratum for each record it wants, before it calls the stratum exhausted."""
@@ -120,3 +123,24 @@ def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
             f"header says; got pack {found[0]}, version {found[1]}, {len(records)} of {found[2]}; {remedy}"
         )
     return records
+
+
+def read_rows(source: object, rows: Iterable[object], read: Callable[[Payload], Item]) -> Iterator[Item]:
+    """Read the rows of a data set that others wrote: objects, or lines of JSON, where blank ones are skipped.
+
+    Raises:
+        ValueError: A row is no object, or `read` refuses it; the message has the source, the row's number,
+            from 1, and the reason.
+    """
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, str) and not row.strip():
+            continue
+        try:
+            parsed = json.loads(row) if isinstance(row, str) else row
+            if not isinstance(parsed, dict):
+                raise ValueError("must be an object")
+            yield read(parsed)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{source}:{number} must be JSON; {error}; nothing was loaded") from error
+        except ValueError as error:
+            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error

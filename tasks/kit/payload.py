@@ -17,7 +17,7 @@ def read_int(payload: Payload, field: str) -> int:
     value = payload.get(field)
     # bool is a subclass of int, and `true` in a file is no number.
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"payload field {field!r} must be an integer; got {value!r}")
+        raise ValueError(f"field {field!r} must be an integer; got {value!r}")
     return value
 
 
@@ -25,7 +25,7 @@ def read_str(payload: Payload, field: str) -> str:
     """Return the string under `field`."""
     value = payload.get(field)
     if not isinstance(value, str):
-        raise ValueError(f"payload field {field!r} must be a string; got {value!r}")
+        raise ValueError(f"field {field!r} must be a string; got {value!r}")
     return value
 
 
@@ -42,5 +42,5 @@ def read_pairs(payload: Payload, field: str) -> list[tuple[int, int]]:
     """Return the list of integer pairs under `field`."""
     value = payload.get(field)
     if not isinstance(value, list):
-        raise ValueError(f"payload field {field!r} must be a list; got {value!r}")
+        raise ValueError(f"field {field!r} must be a list; got {value!r}")
     return [read_pair(item) for item in value]

@@ -13,9 +13,8 @@ from fractions import Fraction
 
 from tasks.contract import Rejected, TaskRecord
 from tasks.execution import Runner, fault
-from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.program import Rules, check_program, parse_program
-from tasks.math_word.records import Draft, from_expression, open_problem, problem
+from tasks.math_word.records import from_expression, problem, read_expression
 from tasks.sandbox import CallStatus
 from tasks.sandbox.literals import parse_literal
 
@@ -39,16 +38,13 @@ _FRACTION = re.compile(r"([0-9]+)/0*([1-9][0-9]*)")
 _RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=False, keep_globals=True)
 
 
-def admit_program(draft: Draft, runner: Runner) -> TaskRecord | Rejected:
-    """Return the problem that a draft with a program makes, or why it makes none. Blocks while that runs.
+def admit_program(question: str, solution: str, runner: Runner) -> TaskRecord | Rejected:
+    """Return the problem that a question makes with a program, or why it makes none. Blocks while that runs.
 
     Raises:
         SandboxBroken: The sandbox itself failed.
     """
-    question = read_question(draft.question)
-    if isinstance(question, Rejected):
-        return question
-    program = check_program(_as_program(draft.solution), _RULES)
+    program = check_program(_as_program(solution), _RULES)
     if isinstance(program, Rejected):
         return program
     reason = constant_fault(program, question)
@@ -69,24 +65,6 @@ def admit_program(draft: Draft, runner: Runner) -> TaskRecord | Rejected:
     # In canonical form: no exponent, and no `.0`.
     written = str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
     return problem(question, written, program)
-
-
-def admit_claim(draft: Draft) -> TaskRecord | Rejected:
-    """Return the problem with the answer that its proposer claims; nothing is known of it."""
-    question = read_question(draft.question)
-    if isinstance(question, Rejected):
-        return question
-    try:
-        return problem(question, read_number(draft.solution))
-    except NumberError as error:
-        # The seed's grammar tells a claim that is no number from a missing one, and prices it apart.
-        return Rejected.wrong(str(error))
-
-
-def admit_question(draft: Draft) -> TaskRecord | Rejected:
-    """Return the problem that a question alone makes: one without an answer, which attempts will give."""
-    question = read_question(draft.question)
-    return question if isinstance(question, Rejected) else open_problem(question)
 
 
 def read_question(text: str) -> str | Rejected:
@@ -143,11 +121,11 @@ def constant_fault(program: str, question: str) -> str:
 
 def _as_program(text: str) -> str:
     """An expression as the program that computes it; any other text as it is."""
-    tree = parse_program(text.strip()) if len(text) <= MAX_PROGRAM_CHARS else ""
-    if isinstance(tree, str) or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+    expression = read_expression(text) if len(text) <= MAX_PROGRAM_CHARS else None
+    if expression is None:
         return text
     try:
-        return from_expression(ast.unparse(tree.body[0].value))
+        return from_expression(ast.unparse(expression))
     except ValueError:
         # What Python can read and not write; the check of the program meets it again and says so.
         return from_expression(f"({text.strip()}\n)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from abc import abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
@@ -12,10 +11,9 @@ from tasks.kit.form import TERSE_REQUEST, Form, read_terse_answer, terse_answer
 from tasks.kit.numbers import NumberError, read_last_number, read_number
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import read_str
-from tasks.kit.program import parse_program
 from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
 from tasks.math_word import prompts
-from tasks.math_word.records import NEXT_SHOT, SHOTS, Draft, Verify, shot, shown_program
+from tasks.math_word.records import NEXT_SHOT, SHOTS, Draft, Verify, read_expression, shot, shown_program
 from tasks.math_word.stories import work_out
 
 QUESTION, PROGRAM, CLAIM = "question", "python", "answer"
@@ -37,11 +35,7 @@ class Extraction(StrEnum):
 
 
 class ProblemForm(Form[Draft, str]):
-    """What both forms share; an answer is a canonical number.
-
-    Args:
-        verify: What a proposal gives beside the question: a program, the answer itself, or nothing.
-    """
+    """What both forms share; an answer is a canonical number."""
 
     def __init__(self, verify: Verify) -> None:
         self._verify = verify
@@ -75,14 +69,7 @@ class ProblemForm(Form[Draft, str]):
 
 
 class TaggedForm(ProblemForm):
-    """Prompts with instructions.
-
-    Args:
-        tags: What a response is wrapped in.
-        extraction: Where a solver's number is looked for.
-        verify: See `ProblemForm`.
-        time_limit_s: CPU seconds of a program, for the prompt.
-    """
+    """Prompts with instructions."""
 
     def __init__(self, tags: Tags, extraction: Extraction, verify: Verify, time_limit_s: float) -> None:
         super().__init__(verify)
@@ -92,17 +79,13 @@ class TaggedForm(ProblemForm):
         self._label = SOLUTIONS.get(verify)
 
     def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
-        rules = {
-            Verify.PROGRAM: prompts.PROGRAM_RULES.format(seconds=f"{self._time_limit_s / 2:g}"),
-            Verify.CLAIMED: prompts.CLAIM_RULES,
-            Verify.MAJORITY: prompts.QUESTION_RULES,
-        }
-        parts = [prompts.REQUEST, rules[self._verify]]
+        rules = prompts.RULES[self._verify].format(seconds=f"{self._time_limit_s / 2:g}")
+        parts = [prompts.REQUEST, rules]
         if references:
-            shown = [f"Example {i}\n{self._blocks(record)}" for i, record in enumerate(references, start=1)]
+            shown = [f"Example {i}\n{self._shown(record)}" for i, record in enumerate(references, start=1)]
             parts.append(prompts.EXAMPLES.format(examples="\n\n".join(shown)))
         sketch = prompts.CLAIM_SKETCH if self._verify is Verify.CLAIMED else prompts.PROGRAM_SKETCH
-        parts.append(self._reply(self._as_blocks(prompts.QUESTION_SKETCH, sketch)))
+        parts.append(self._reply(self._blocks(prompts.QUESTION_SKETCH, sketch)))
         return "\n\n".join(parts)
 
     def read_proposal(self, kind: str, response: str) -> Draft | Rejected:
@@ -119,7 +102,7 @@ class TaggedForm(ProblemForm):
         return Draft(parts[0], "".join(parts[1:]))
 
     def proposal(self, record: TaskRecord) -> str:
-        return wrap(self._blocks(record), self._tags, prompts.GOLD_THOUGHT)
+        return wrap(self._shown(record), self._tags, prompts.GOLD_THOUGHT)
 
     def question(self, record: TaskRecord) -> str:
         """Behind solved problems nothing says how to answer, they show it."""
@@ -159,14 +142,12 @@ class TaggedForm(ProblemForm):
             return f"{thought}\nThe answer is {number}."
         return wrap(number, self._tags, thought)
 
-    def _blocks(self, record: TaskRecord) -> str:
-        return self._as_blocks(read_str(record.payload, "question"), self._solution(record))
+    def _shown(self, record: TaskRecord) -> str:
+        return self._blocks(read_str(record.payload, "question"), self._solution(record))
 
-    def _as_blocks(self, question: str, solution: str) -> str:
-        blocks = [block(QUESTION, question)]
-        if self._label is not None:
-            blocks.append(block(self._label, solution))
-        return "\n".join(blocks)
+    def _blocks(self, question: str, solution: str) -> str:
+        asked = block(QUESTION, question)
+        return asked if self._label is None else f"{asked}\n{block(self._label, solution)}"
 
     def _reply(self, answer: str) -> str:
         return f"{prompts.REPLY}\n{wrap(answer, self._tags, prompts.THOUGHT)}"
@@ -185,7 +166,7 @@ class TerseForm(ProblemForm):
             return Draft(question, "") if mark else Rejected.malformed("no-question")
         if not mark or not solution.strip():
             return Rejected.malformed(f"no-{NAMES[SOLUTIONS[self._verify]]}")
-        if self._verify is Verify.PROGRAM and not _is_expression(solution):
+        if self._verify is Verify.PROGRAM and read_expression(solution) is None:
             # A function could not be shown in one line.
             return Rejected.malformed("no-program")
         return Draft(question, solution)
@@ -211,11 +192,6 @@ class TerseForm(ProblemForm):
         if answer is None:
             raise NumberError("no-number")
         return read_number(answer)
-
-
-def _is_expression(text: str) -> bool:
-    tree = parse_program(text.strip())
-    return isinstance(tree, ast.Module) and len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr)
 
 
 def _steps(record: TaskRecord) -> list[tuple[str, int]]:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tasks.contract import Rejected, TaskRecord
-from tasks.kit.held_out_file import render
+from tasks.kit.held_out_file import read_rows, render
 from tasks.kit.numbers import NumberError, read_number
-from tasks.kit.payload import read_str
+from tasks.kit.payload import Payload, read_str
 from tasks.math_word.admission import read_question
 from tasks.math_word.form import MARK
 from tasks.math_word.pack import MathWordPack
@@ -31,16 +30,10 @@ NUM_SHOTS = 5
 
 
 def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[TaskRecord]:
-    """Read problems with their answers, each once.
-
-    Args:
-        source: A file that ends in `.jsonl` or `.parquet`, or a name on the hub.
-        subset: Configuration of a data set on the hub.
-        split: Split of a data set on the hub.
+    """Read the problems of a file or, by subset and split, of a data set on the hub, each once.
 
     Raises:
-        ValueError: A row is no problem; the message has the source, the row's number, from 1, and the reason.
-            Or nothing can be read from the source.
+        ValueError: A row is no problem, or nothing can be read from the source; the message says why.
     """
     pack = MathWordPack()
     by_key: dict[str, TaskRecord] = {}
@@ -54,11 +47,7 @@ def load_gsm8k(source: str, subset: str = "main", split: str = "test") -> list[T
 def with_shots(records: Sequence[TaskRecord], source: str, subset: str = "main") -> list[TaskRecord]:
     """The same problems, each to be asked behind the first five of `source` with their worked answers.
 
-    Args:
-        records: Problems.
-        source: A file, or a name on the hub, whose split `train` is read then; the problems' own set would
-            give some of them away.
-        subset: Configuration of a data set on the hub.
+    Of a data set on the hub the split `train` is read: the problems' own would give some of them away.
 
     Raises:
         ValueError: A row is no problem, there are fewer than five, or one of them is among `records`.
@@ -96,20 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read_solved(source: str, subset: str, split: str) -> Iterator[tuple[TaskRecord, str]]:
     """The problems of a source, with their worked answers as they stand there."""
-    for number, row in _read_rows(source, subset, split):
-        try:
-            yield _read_row(row)
-        except ValueError as error:
-            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error
+    return read_rows(source, _rows(source, subset, split), _read_row)
 
 
-def _read_row(row: object) -> tuple[TaskRecord, str]:
-    if not isinstance(row, dict):
-        raise ValueError("must be an object")
-    question = read_question(_text(row, "question"))
+def _read_row(row: Payload) -> tuple[TaskRecord, str]:
+    question = read_question(read_str(row, "question"))
     if isinstance(question, Rejected):
         raise ValueError(f"must have a question; {question.reason}")
-    worked = _text(row, "answer")
+    worked = read_str(row, "answer")
     _, mark, behind = worked.rpartition(MARK)
     if not mark:
         raise ValueError(f"must have an 'answer' that ends in {MARK} and a number")
@@ -119,58 +102,40 @@ def _read_row(row: object) -> tuple[TaskRecord, str]:
         raise ValueError(f"must have one number behind {MARK}; {error}") from error
 
 
-def _text(row: dict[str, object], field: str) -> str:
-    value = row.get(field)
-    if not isinstance(value, str):
-        raise ValueError(f"must have a string {field!r}")
-    return value
-
-
-def _read_rows(source: str, subset: str, split: str) -> Iterator[tuple[int, object]]:
-    """The rows of a source, numbered from 1."""
+def _rows(source: str, subset: str, split: str) -> Iterable[object]:
     path = Path(source)
     if path.suffix in (".jsonl", ".parquet") and not path.is_file():
         raise ValueError(f"{path} is missing")
     if path.suffix == ".parquet":
-        yield from _read_parquet(path)
-    elif path.is_file():
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            if line.strip():
-                yield number, _parse(source, number, line)
-    else:
-        yield from _read_hub(source, subset, split)
+        return _read_parquet(path)
+    if path.is_file():
+        return path.read_text(encoding="utf-8").split("\n")
+    return _read_hub(source, subset, split)
 
 
-def _parse(source: str, number: int, line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{source}:{number} must be JSON; {error}; nothing was loaded") from error
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, object]]:
+def _read_parquet(path: Path) -> Iterable[object]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        rows = parquet.read_table(path).to_pylist()
+        rows: list[object] = parquet.read_table(path).to_pylist()
     except pyarrow.ArrowException as error:
         raise ValueError(f"{path} must be a parquet file; {error}") from error
-    yield from enumerate(rows, start=1)
+    return rows
 
 
-def _read_hub(name: str, subset: str, split: str) -> Iterator[tuple[int, object]]:
+def _read_hub(name: str, subset: str, split: str) -> Iterable[object]:
     # veRL brings it; a file on disk does without.
     import datasets
 
     try:
-        rows = datasets.load_dataset(name, subset, split=split)
+        rows: Iterable[object] = datasets.load_dataset(name, subset, split=split)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"there is no file {name}, and the hub gave no data set of that name (subset {subset!r}, split "
             f"{split!r}): {error}. Download its .jsonl or .parquet file and name that."
         ) from error
-    yield from enumerate(rows, start=1)
+    return rows
 
 
 if __name__ == "__main__":

@@ -41,15 +41,11 @@ def equal(left: str, right: str) -> bool:
 def find_majority(answers: Sequence[str]) -> str | None:
     """Return the answer that more of `answers` are equal to than to any other.
 
-    `equal` judges attempts as well, so the votes for an answer are the attempts that it makes right. Of equal
-    answers the plainest is returned: no percentage, short, early in the alphabet. Where an answer equals two
-    that differ, as `50%` does 50 and 0.5, it has no votes: those two are no agreement.
-
-    Args:
-        answers: Canonical numbers, one an attempt; their order decides nothing.
-
-    Returns:
-        None if two answers that differ have as many votes, or if no answer has two.
+    The answers are canonical numbers, one an attempt; their order decides nothing. `equal` judges attempts as
+    well, so the votes for an answer are the attempts that it makes right. Of equal answers the plainest is
+    returned: no percentage, short, early in the alphabet. Where an answer equals two that differ, as `50%`
+    does 50 and 0.5, it has no votes: those two are no agreement. None if two answers that differ have as many
+    votes, or if no answer has two.
     """
     counts = Counter(answers)
     same = {answer: {answer} for answer in counts}

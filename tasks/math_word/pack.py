@@ -6,11 +6,11 @@ where no model is asked. `docs/math_word.md` has grammar and reasons.
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from tasks.contract import Accepted, KindSpec, Rejected, TaskRecord, Verdict
@@ -18,9 +18,10 @@ from tasks.execution import Runner
 from tasks.kit.form import TERSE_REFERENCES, FormPack
 from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import ProgramKnobs, check_choice, check_count, check_limits, check_sandbox, takes_knobs
+from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.payload import read_str
 from tasks.kit.response import Tags
-from tasks.math_word.admission import admit_claim, admit_program, admit_question
+from tasks.math_word.admission import admit_program, read_question
 from tasks.math_word.form import Extraction, TaggedForm, TerseForm
 from tasks.math_word.number import equal, find_majority
 from tasks.math_word.records import PROBLEM, SHOTS, Draft, Verify, problem
@@ -46,7 +47,7 @@ WARNINGS = {
 }
 
 
-@functools.cache
+@cache
 def warn_of(verify: Verify) -> None:
     """Log what a `verify` without a check risks, once a process."""
     if verify in WARNINGS:
@@ -124,14 +125,22 @@ class MathWordPack(FormPack[Draft, str]):
     async def admit(
         self, kind: str, draft: Draft, references: Sequence[TaskRecord], step: int
     ) -> Accepted | Rejected:
+        question = read_question(draft.question)
+        if isinstance(question, Rejected):
+            return question
         match self._verify:
             case Verify.PROGRAM:
-                record = await self._runner.in_thread(admit_program, draft, self._runner)
+                admit = partial(admit_program, question, draft.solution, self._runner)
+                record = await self._runner.in_thread(admit)
+                return record if isinstance(record, Rejected) else Accepted(record)
             case Verify.CLAIMED:
-                record = admit_claim(draft)
+                try:
+                    return Accepted(problem(question, read_number(draft.solution)))
+                except NumberError as error:
+                    # Unlike a missing claim, one that is no number is not malformed: minAZR prices it apart.
+                    return Rejected.wrong(str(error))
             case Verify.MAJORITY:
-                record = admit_question(draft)
-        return record if isinstance(record, Rejected) else Accepted(record)
+                return Accepted(problem(question))
 
     async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
         """With `verify=majority` the answer is what most responses say."""
@@ -169,11 +178,9 @@ class MathWordPack(FormPack[Draft, str]):
 
     def held_out_strata(self) -> Sequence[Stratum]:
         """One stratum a story."""
-
-        def stratum(story: str) -> Stratum:
-            return Stratum(story, HELD_OUT_PER_STORY, lambda rng: draw_story(story, self._terse, rng))
-
-        return [stratum(story) for story in STORIES]
+        return [
+            Stratum(story, HELD_OUT_PER_STORY, partial(draw_story, story, self._terse)) for story in STORIES
+        ]
 
     def task_key(self, record: TaskRecord) -> str:
         """The question, whatever its layout, its capitals and who answers it how."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.contract import Json, TaskRecord
+from tasks.contract import TaskRecord
 from tasks.kit.payload import read_str
+from tasks.kit.program import parse_program
 
 PROBLEM = "problem"
 """The one kind."""
@@ -35,22 +37,23 @@ class Draft:
     solution: str  # A program or an expression; with `verify=claimed` the answer itself, with `majority` "".
 
 
-def open_problem(question: str) -> TaskRecord:
-    """A problem that waits for its answer."""
-    return TaskRecord(PROBLEM, {"question": question})
-
-
-def problem(question: str, answer: str, program: str | None = None) -> TaskRecord:
-    """A stored problem; `answer` is a canonical number, and one that nothing computed has no program."""
-    payload: dict[str, Json] = {"question": question, "answer": answer}
-    if program is not None:
-        payload["program"] = program
-    return TaskRecord(PROBLEM, payload)
+def problem(question: str, answer: str | None = None, program: str | None = None) -> TaskRecord:
+    """A problem with its answer, a canonical number, or waiting for one; and the program that computed it."""
+    parts = {"question": question, "answer": answer, "program": program}
+    return TaskRecord(PROBLEM, {name: text for name, text in parts.items() if text is not None})
 
 
 def shot(question: str, answer: str = "") -> str:
     """A problem in the form that lm-evaluation-harness shows it in, solved or to be solved."""
     return f"{NEXT_SHOT} {question}\nAnswer: {answer}".rstrip()
+
+
+def read_expression(text: str) -> ast.expr | None:
+    """The one expression that a text is; None if it is anything else."""
+    match parse_program(text.strip()):
+        case ast.Module([ast.Expr(expression)]):
+            return expression
+    return None
 
 
 def from_expression(expression: str) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tasks.contract import TaskRecord
-from tasks.kit.program import parse_program
-from tasks.math_word.records import from_expression, problem
+from tasks.math_word.records import from_expression, problem, read_expression
 
 LARGEST_VALUE = 9_999
 """Of any step of a drawn problem."""
@@ -145,17 +144,11 @@ def seed_problems(terse: bool) -> list[TaskRecord]:
 def work_out(expression: str) -> list[tuple[str, int]] | None:
     """Return the steps of an expression, innermost first: each an operation on two numbers, and its value.
 
-    Only sums, differences, products and quotients of integers have any; a model's programs run in a sandbox.
-    `(16 - 3) * 2` has the steps `("16 - 3", 13)` and `("13 * 2", 26)`.
-
-    Returns:
-        None where there are no such steps: another operation or constant, or a value that is no integer.
+    `(16 - 3) * 2` has the steps `("16 - 3", 13)` and `("13 * 2", 26)`. Only sums, differences, products and
+    quotients of integers have steps; None for another operation or constant, or a value that is no integer.
     """
-    tree = parse_program(expression)
-    if isinstance(tree, str) or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
-        return None
     steps: list[tuple[str, int]] = []
-    return None if _work_out(tree.body[0].value, steps) is None else steps
+    return None if _work_out(read_expression(expression), steps) is None else steps
 
 
 def _tell(template: Story, terse: bool, fields: Mapping[str, object]) -> TaskRecord:
@@ -166,7 +159,7 @@ def _tell(template: Story, terse: bool, fields: Mapping[str, object]) -> TaskRec
     return problem(question, str(steps[-1][1]), from_expression(expression))
 
 
-def _work_out(node: ast.expr, steps: list[tuple[str, int]]) -> int | None:
+def _work_out(node: ast.expr | None, steps: list[tuple[str, int]]) -> int | None:
     if isinstance(node, ast.Constant):
         return node.value if type(node.value) is int else None
     if not isinstance(node, ast.BinOp) or type(node.op) not in _OPERATIONS:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.contract import TaskRecord
-from tasks.kit.held_out_file import render
-from tasks.kit.payload import read_str
+from tasks.kit.held_out_file import read_rows, render
+from tasks.kit.payload import Payload, read_str
 from tasks.kit.program import ENTRY, parse_program
 from tasks.python_code.pack import PythonCodePack
 from tasks.python_code.records import ABDUCTION, DEDUCTION, Example, to_record
@@ -29,25 +28,13 @@ TRIPLET_KINDS = (DEDUCTION, ABDUCTION)
 
 
 def load_benchmark(path: Path, kinds: Sequence[str] = TRIPLET_KINDS) -> list[TaskRecord]:
-    """Read a benchmark's JSONL file: for each line one record of each kind.
-
-    Args:
-        path: The file.
-        kinds: `deduction` (predict the output), `abduction` (find an input) or both.
+    """Read a benchmark's JSONL file: for each line one record of each kind, deduction or abduction.
 
     Raises:
-        ValueError: A line is of neither benchmark; the message has the file and the line's number.
+        ValueError: A line is of neither benchmark; the message has the file, the number of the line and why.
     """
-    records: list[TaskRecord] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            program, example = _read_row(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}:{number} is no line of a known benchmark: {error}") from error
-        records += [to_record(kind, program, [example]) for kind in kinds]
-    return records
+    rows = read_rows(path, path.read_text(encoding="utf-8").split("\n"), _read_row)
+    return [to_record(kind, program, [example]) for program, example in rows for kind in kinds]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,10 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_row(row: object) -> tuple[str, Example]:
+def _read_row(row: Payload) -> tuple[str, Example]:
     """The program, with a function `f`, and its arguments and output in canonical form."""
-    if not isinstance(row, dict):
-        raise ValueError("must be an object")
     code, text, output = (read_str(row, field) for field in ("code", "input", "output"))
     name = row.get("function_name", ENTRY)
     function = _find_function(code, name)

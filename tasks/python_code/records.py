@@ -112,5 +112,5 @@ def read_program(record: TaskRecord) -> str:
 def _read_texts(payload: Payload, field: str) -> list[str]:
     value = payload.get(field)
     if not isinstance(value, list):
-        raise ValueError(f"payload field {field!r} must be a list; got {value!r}")
+        raise ValueError(f"field {field!r} must be a list; got {value!r}")
     return [read_str({field: item}, field) for item in value]

@@ -13,7 +13,7 @@ from tasks.contract import Accepted, Outcome, Rejected, TaskRecord
 from tasks.kit.response import Tags, wrap
 from tasks.math_word import MathWordPack
 from tasks.math_word.number import find_majority
-from tasks.math_word.records import open_problem, problem
+from tasks.math_word.records import problem
 
 QUESTION = "A bag of 3 kg costs $1.50. What does 1 kg cost?"
 PACK = MathWordPack(verify="majority")
@@ -22,7 +22,7 @@ NO_MAJORITY = Rejected(Outcome.WRONG, "no-majority")
 
 
 def resolve(pack: MathWordPack, *responses: str) -> Accepted | Rejected:
-    return asyncio.run(pack.resolve(open_problem(QUESTION), responses))
+    return asyncio.run(pack.resolve(problem(QUESTION), responses))
 
 
 def solve_rate(pack: MathWordPack, record: TaskRecord, responses: Sequence[str]) -> float:
