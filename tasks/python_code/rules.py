@@ -58,7 +58,7 @@ _SUMMARY = re.compile(r"(sum|max|min|len)\(x\)")
 
 
 class Rule(ABC):
-    """A small program."""
+    """A small program, as what its operations leave on the way from an input to the output, and back."""
 
     @property
     @abstractmethod
@@ -66,20 +66,30 @@ class Rule(ABC):
         """The expression."""
 
     @abstractmethod
-    def steps(self, value: object) -> list[str]:
-        """Steps from an input to the output; none where nothing is simpler than the output itself."""
+    def stages(self, value: Any) -> list[Any]:
+        """The input and what every operation leaves of it; nothing if the rule does not fit."""
 
     @abstractmethod
+    def stages_back(self, output: Any) -> list[Any]:
+        """The output and what undoing every operation leaves, always the same; nothing if that fails."""
+
     def apply(self, value: object) -> object:
         """The output; None if the rule does not fit the input."""
+        stages = self.stages(value)
+        return stages[-1] if stages else None
 
-    @abstractmethod
     def invert(self, output: object) -> object:
-        """An input for `output`, always the same one; None if this finds none."""
+        """An input for `output`; None if this finds none."""
+        stages = self.stages_back(output)
+        return stages[-1] if stages and self.apply(stages[-1]) == output else None
+
+    def steps(self, value: Any) -> list[str]:
+        """Steps from an input to the output; none where nothing is simpler than the output itself."""
+        return [compact(stage) for stage in self.stages(value)[1:-1]]
 
     def steps_back(self, output: object) -> list[str]:
         """Steps from an output that `invert` can invert to its input; none where there is nothing to undo."""
-        return []
+        return [compact(stage) for stage in self.stages_back(output)[1:-1]]
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
         """Steps from examples to the rule: those of the first example, unless a rule has better ones."""
@@ -88,42 +98,35 @@ class Rule(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Line(Rule):
-    """`x*factor+shift`."""
+    """`x*factor+shift`; its steps are equations."""
 
     factor: int
     shift: int
 
     @property
     def text(self) -> str:
-        product = "x" if self.factor == 1 else f"x*{self.factor}"
-        return f"{product}{self.shift:+d}" if self.shift else product
+        return "x" + "".join(self._operations)
 
-    def steps(self, value: object) -> list[str]:
-        """The product, then the sum."""
+    @property
+    def _operations(self) -> tuple[str, str]:
+        return "" if self.factor == 1 else f"*{self.factor}", f"{self.shift:+d}" if self.shift else ""
+
+    def stages(self, value: Any) -> list[Any]:
         if type(value) is not int:
             return []
-        product = value * self.factor
-        steps = [] if self.factor == 1 else [f"{value}*{self.factor}={product}"]
-        if self.shift:
-            steps.append(f"{product}{self.shift:+d}={product + self.shift}")
-        return steps
+        return [value, value * self.factor, value * self.factor + self.shift]
 
-    def apply(self, value: object) -> object:
-        return value * self.factor + self.shift if type(value) is int else None
-
-    def invert(self, output: object) -> object:
+    def stages_back(self, output: Any) -> list[Any]:
         if type(output) is not int or self.factor == 0 or (output - self.shift) % self.factor:
-            return None
-        return (output - self.shift) // self.factor
+            return []
+        return [output, output - self.shift, (output - self.shift) // self.factor]
+
+    def steps(self, value: Any) -> list[str]:
+        return _equations(self.stages(value), self._operations)
 
     def steps_back(self, output: object) -> list[str]:
-        """Undo the sum, then the product."""
-        assert type(output) is int
-        product = output - self.shift
-        steps = [f"{output}{-self.shift:+d}={product}"] if self.shift else []
-        if self.factor != 1:
-            steps.append(f"{product}/{self.factor}={product // self.factor}")
-        return steps
+        times, plus = self._operations
+        return _equations(self.stages_back(output), (plus and f"{-self.shift:+d}", times.replace("*", "/")))
 
     def steps_from(self, examples: Sequence[tuple[object, object]]) -> list[str]:
         """Two inputs side by side give the factor, and then one gives the shift."""
@@ -151,24 +154,7 @@ class Rearrangement(Rule):
         middle = ("sorted(x)" if self.is_sorted else "x") + self.part
         return "+".join(filter(None, [self.front, middle, self.back]))
 
-    def apply(self, value: object) -> object:
-        stages = self._stages(value)
-        return stages[-1] if stages else None
-
-    def steps(self, value: object) -> list[str]:
-        """What every operation but the last one leaves."""
-        return [compact(stage) for stage in self._stages(value)[1:-1]]
-
-    def invert(self, output: object) -> object:
-        stages = self._stages_back(output)
-        return stages[-1] if stages and self.apply(stages[-1]) == output else None
-
-    def steps_back(self, output: object) -> list[str]:
-        """What undoing every operation but the last one leaves."""
-        return [compact(stage) for stage in self._stages_back(output)[1:-1]]
-
-    def _stages(self, value: Any) -> list[Any]:
-        """The input and what every operation leaves of it; nothing if the rule does not fit."""
+    def stages(self, value: Any) -> list[Any]:
         front, back = _item(self.front), _item(self.back)
         if type(value) not in (str, list) or any(
             end and type(end) is not type(value) for end in (front, back)
@@ -188,8 +174,7 @@ class Rearrangement(Rule):
             stages.append(stages[-1] + back)
         return stages
 
-    def _stages_back(self, output: Any) -> list[Any]:
-        """The output and what undoing the operations leaves; nothing if that fails."""
+    def stages_back(self, output: Any) -> list[Any]:
         if not isinstance(output, str | list) or len(output) < bool(self.front) + bool(self.back):
             return []
         stages: list[Any] = [output]
@@ -213,25 +198,24 @@ class Summary(Rule):
     def text(self) -> str:
         return f"{self.function}(x)"
 
-    def apply(self, value: object) -> object:
+    def stages(self, value: Any) -> list[Any]:
         if type(value) is not list or not value or any(type(item) is not int for item in value):
-            return None
-        return {"sum": sum(value), "max": max(value), "min": min(value), "len": len(value)}[self.function]
-
-    def steps(self, value: object) -> list[str]:
-        """The running sums."""
-        if self.function != "sum" or self.apply(value) is None:
             return []
-        assert isinstance(value, list)
-        totals = itertools.pairwise(itertools.accumulate(value))
-        return [f"{total}+{item}={after}" for (total, after), item in zip(totals, value[1:], strict=True)]
+        functions = {"sum": sum, "max": max, "min": min, "len": len}
+        return [value, functions[self.function](value)]
 
-    def invert(self, output: object) -> object:
+    def steps(self, value: Any) -> list[str]:
+        """The running sums."""
+        if self.function != "sum" or not self.stages(value):
+            return []
+        return _equations(list(itertools.accumulate(value)), [f"+{item}" for item in value[1:]])
+
+    def stages_back(self, output: Any) -> list[Any]:
         if type(output) is not int:
-            return None
+            return []
         if self.function == "len":
-            return [0] * output if 0 < output <= MAX_INVERTED_LENGTH else None
-        return [output]
+            return [output, [0] * output] if output <= MAX_INVERTED_LENGTH else []
+        return [output, [output]]
 
 
 def parse_rule(text: str) -> Rule | None:
@@ -255,6 +239,12 @@ def compact(value: object) -> str:
     if type(value) is list:
         return "[" + ",".join(map(compact, value)) + "]"
     return render(value)
+
+
+def _equations(stages: Sequence[int], operations: Sequence[str]) -> list[str]:
+    """`8+3=11` for every operation from a stage to the next, but for those that are none."""
+    pairs = zip(itertools.pairwise(stages), operations, strict=False)
+    return [f"{before}{operation}={after}" for (before, after), operation in pairs if operation]
 
 
 def _item(text: str) -> Any:

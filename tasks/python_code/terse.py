@@ -99,17 +99,17 @@ def _answer(task: Task) -> str:
 
 
 def _steps(task: Task) -> list[str]:
+    """The steps to an answer that follow from the program's rule; none where it has none."""
     rule = _rule(task)
     if rule is None or task.kind == ERROR:
         return []
-    if task.kind == INDUCTION:
-        pairs = [(_only(each.input), parse_literal(each.output)) for each in task.shown]
-        return rule.steps_from(pairs) if all(rule.apply(x) == y for x, y in pairs) else []
-    output = parse_literal(task.output)
-    if task.kind == DEDUCTION:
-        value = _only(task.input)
-        return rule.steps(value) if equal(rule.apply(value), output, strict=True) else []
-    return rule.steps_back(output) if rule.invert(output) is not None else []
+    pairs = [(_only(each.input), parse_literal(each.output)) for each in task.shown]
+    value, output = pairs[0]
+    if task.kind == ABDUCTION:
+        return rule.steps_back(output) if rule.invert(output) is not None else []
+    if not all(equal(rule.apply(x), y, strict=True) for x, y in pairs):
+        return []
+    return rule.steps(value) if task.kind == DEDUCTION else rule.steps_from(pairs)
 
 
 def _input(kind: str, text: str, statement: ast.stmt) -> str | None:
