@@ -5,14 +5,11 @@ No expected value ever enters the sandbox, so no program can look it up or compa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-from tasks.contract import Rejected, TaskRecord, Verdict
+from tasks.contract import Rejected, Verdict
 from tasks.execution import BUILT_IN_ERRORS, NOT_DETERMINISTIC, Runner, fault
 from tasks.kit.program import Rules, check_program
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, MAX_PROGRAM_CHARS
-from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, Example, Task
+from tasks.python_code.records import ABDUCTION, Example, Task
 from tasks.python_code.validation import read_input
 from tasks.sandbox import Call
 from tasks.sandbox.literals import LiteralError, equal, parse_literal
@@ -26,76 +23,57 @@ SHARE = "share"
 _RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=True, keep_globals=True)
 
 
-class Grader:
-    """Compares answers with tasks; `strict` tells `1`, `1.0` and `True` apart. Blocks while `runner` runs."""
-
-    def __init__(self, strict: bool, runner: Runner) -> None:
-        self._strict = strict
-        self._runner = runner
-
-    def grade(self, record: TaskRecord, answer: str) -> Verdict:
-        """Compare an answer (a value, an argument list, a program or a class name) with its task.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
-        task = Task.read(record)
-        if task.kind == DEDUCTION:
-            return self._grade_output(task, answer)
-        if task.kind == ABDUCTION:
-            return self._grade_input(task, answer)
-        return _grade_error(task, answer) if task.kind == ERROR else self._grade_program(task, answer)
-
-    def _grade_output(self, task: Task, answer: str) -> Verdict:
-        if len(answer) > MAX_LITERAL_CHARS:
-            return Verdict.malformed("answer-too-big")
-        try:
-            value = parse_literal(answer)
-        except LiteralError:
-            return Verdict.malformed("answer-not-a-literal")
-        is_right = equal(value, parse_literal(task.output), self._strict)
-        return CORRECT if is_right else Verdict.wrong("wrong-output")
-
-    def _grade_input(self, task: Task, answer: str) -> Verdict:
-        arguments = read_input(answer, MAX_LITERAL_CHARS)
-        if isinstance(arguments, Rejected):
-            return Verdict(arguments.outcome, arguments.reason)
-        (verdict,) = self._run(task.program, [Example(arguments, task.output)], "wrong-input")
-        return verdict
-
-    def _grade_program(self, task: Task, answer: str) -> Verdict:
-        program = check_program(answer, _RULES)
-        if isinstance(program, Rejected):
-            return Verdict(program.outcome, program.reason)
-        verdicts = self._run(program, task.hidden, "wrong-program")
-        first_fault = next((verdict for verdict in verdicts if verdict != CORRECT), CORRECT)
-        return replace(first_fault, measures={SHARE: verdicts.count(CORRECT) / len(verdicts)})
-
-    def _run(self, program: str, examples: Sequence[Example], reason: str) -> list[Verdict]:
-        """Verdicts on what a program returns, one an example.
-
-        What is right is run a second time: a result that changes from run to run would let a proposer choose
-        how often its task is solved. What is wrong would only be wrong again, at twice the price.
-        """
-        inputs = [example.input for example in examples]
-        calls = self._runner.run(program, inputs)
-        pairs = zip(calls, examples, strict=True)
-        verdicts = [self._compare(call, example.output, reason) for call, example in pairs]
-        if any(verdict != CORRECT for verdict in verdicts):
-            return verdicts
-        repeated = self._runner.repeated(program, inputs, calls)
-        return [CORRECT if same else Verdict.wrong(NOT_DETERMINISTIC) for same in repeated]
-
-    def _compare(self, call: Call, right: str, reason: str) -> Verdict:
-        if call.literal is None:
-            return Verdict.wrong(fault(call))
-        same = equal(parse_literal(call.literal), parse_literal(right), self._strict)
-        return CORRECT if same else Verdict.wrong(reason)
-
-
-def _grade_error(task: Task, answer: str) -> Verdict:
+def grade_error(task: Task, answer: str) -> Verdict:
+    """Compare the name of an exception class with the one that the task's program raises."""
     name = answer.strip()
     if name not in BUILT_IN_ERRORS:
         return Verdict.malformed("answer-not-an-error")
     is_right = BUILT_IN_ERRORS[name] is BUILT_IN_ERRORS.get(task.output)
     return CORRECT if is_right else Verdict.wrong("wrong-error")
+
+
+def grade_output(task: Task, answer: str, strict: bool) -> Verdict:
+    """Compare a value with what the task's program returns; `strict` tells `1`, `1.0` and `True` apart."""
+    if len(answer) > MAX_LITERAL_CHARS:
+        return Verdict.malformed("answer-too-big")
+    try:
+        value = parse_literal(answer)
+    except LiteralError:
+        return Verdict.malformed("answer-not-a-literal")
+    is_right = equal(value, parse_literal(task.output), strict)
+    return CORRECT if is_right else Verdict.wrong("wrong-output")
+
+
+def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> Verdict:
+    """Run the task's program on the answered input, or the answered program on the hidden inputs.
+
+    Blocks while `runner` runs. What is right is run a second time: a result that changes from run to run
+    would let a proposer choose how often its task is solved. What is wrong would only be wrong again, at
+    twice the price.
+
+    Raises:
+        SandboxBroken: The sandbox itself failed.
+    """
+    is_input = task.kind == ABDUCTION
+    found = read_input(answer, MAX_LITERAL_CHARS) if is_input else check_program(answer, _RULES)
+    if isinstance(found, Rejected):
+        return Verdict(found.outcome, found.reason)
+    if is_input:
+        program, examples, wrong = task.program, [Example(found, task.output)], "wrong-input"
+    else:
+        program, examples, wrong = found, list(task.hidden), "wrong-program"
+    inputs = [example.input for example in examples]
+    calls = runner.run(program, inputs)
+    faults = [_fault(*each, wrong, strict) for each in zip(calls, examples, strict=True)]
+    if not any(faults):
+        faults = ["" if same else NOT_DETERMINISTIC for same in runner.repeated(program, inputs, calls)]
+    measures = {} if is_input else {SHARE: faults.count("") / len(faults)}
+    reason = next(filter(None, faults), "")
+    return Verdict.wrong(reason, measures) if reason else Verdict.correct(measures)
+
+
+def _fault(call: Call, example: Example, wrong: str, strict: bool) -> str:
+    """What is wrong with a call that should return the example's output; "" if it does."""
+    if call.literal is None:
+        return fault(call)
+    return "" if equal(parse_literal(call.literal), parse_literal(example.output), strict) else wrong

@@ -1,7 +1,7 @@
 """The python_code pack: tasks about programs, checked by running them in a sandbox.
 
-A form writes prompts and reads responses, a validator makes records of proposals, a grader compares answers;
-`grammar.py` and `rules.py` draw tasks where no model is asked. `docs/python_code.md` has grammar and reasons.
+A form writes prompts and reads responses, `validation.py` makes records of proposals, `grading.py` compares
+answers; `grammar.py` and `rules.py` draw tasks. `docs/python_code.md` has grammar and reasons.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tasks.kit.program import canonical_program, is_same_program
 from tasks.python_code import grammar, rules
 from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES
-from tasks.python_code.grading import SHARE, Grader
+from tasks.python_code.grading import SHARE, grade_by_running, grade_error, grade_output
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Task
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
-from tasks.python_code.validation import Validator
+from tasks.python_code.validation import validate
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80
@@ -55,8 +55,6 @@ class PythonCodePack(FormPack[Draft, str]):
         self._form: TaggedForm | TerseForm = TerseForm() if knobs.terse else TaggedForm(knobs)
         limits = check_limits(knobs.time_limit_s, knobs.memory_mb, RESULT_BYTES)
         self._runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
-        self._validator = Validator(knobs, self._runner)
-        self._grader = Grader(knobs.strict_equality, self._runner)
 
     def require_available(self) -> None:
         self._runner.check()
@@ -75,8 +73,9 @@ class PythonCodePack(FormPack[Draft, str]):
         records: list[TaskRecord] = []
         num_inputs = self._form.num_inputs
         if self._knobs.seed_path is not None:
-            path, validate = Path(self._knobs.seed_path), self._validator.validate
-            records = read_seeds(path, self._enabled, num_inputs, validate, self.task_key)
+            make = partial(validate, knobs=self._knobs, runner=self._runner)
+            path = Path(self._knobs.seed_path)
+            records = read_seeds(path, self._enabled, num_inputs, make, self.task_key)
         known = {record.kind for record in records}
         return [*records, *(built_in_seed(kind, num_inputs) for kind in self._enabled if kind not in known)]
 
@@ -99,7 +98,7 @@ class PythonCodePack(FormPack[Draft, str]):
                 return of_reference
             draft = of_reference
         given = choose_given(kind, references, self._knobs, step)
-        record = await self._runner.in_thread(self._validator.validate, kind, draft, given)
+        record = await self._runner.in_thread(validate, kind, draft, self._knobs, self._runner, given)
         return record if isinstance(record, Rejected) else Accepted(record)
 
     @property
@@ -123,10 +122,13 @@ class PythonCodePack(FormPack[Draft, str]):
         return (SHARE,) if INDUCTION in self._enabled else ()
 
     async def grade(self, record: TaskRecord, answer: str) -> Verdict:
-        if record.kind in (DEDUCTION, ERROR):
-            # By value: nothing runs, and a thread would cost more than the comparison.
-            return self._grader.grade(record, answer)
-        return await self._runner.in_thread(self._grader.grade, record, answer)
+        task, strict = Task.read(record), self._knobs.strict_equality
+        # Where nothing runs, a thread would cost more than the comparison.
+        if task.kind == ERROR:
+            return grade_error(task, answer)
+        if task.kind == DEDUCTION:
+            return grade_output(task, answer, strict)
+        return await self._runner.in_thread(grade_by_running, task, answer, strict, self._runner)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         """Draw a task; its outputs come from the sandbox, and those of a terse one from its rule.

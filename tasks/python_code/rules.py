@@ -201,8 +201,8 @@ class Summary(Rule):
     def stages(self, value: Any) -> list[Any]:
         if type(value) is not list or not value or any(type(item) is not int for item in value):
             return []
-        functions = {"sum": sum, "max": max, "min": min, "len": len}
-        return [value, functions[self.function](value)]
+        results = {"sum": sum(value), "max": max(value), "min": min(value), "len": len(value)}
+        return [value, results[self.function]]
 
     def steps(self, value: Any) -> list[str]:
         """The running sums."""

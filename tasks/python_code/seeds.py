@@ -34,7 +34,7 @@ def read_seeds(
     path: Path,
     kinds: Sequence[str],
     num_inputs: int,
-    validate: Callable[[str, Draft], TaskRecord | Rejected],
+    make: Callable[[str, Draft], TaskRecord | Rejected],
     task_key: Callable[[TaskRecord], str],
 ) -> list[TaskRecord]:
     """Read a seed file; all of it or nothing. Lines about kinds that are off are checked for form only.
@@ -54,7 +54,7 @@ def read_seeds(
             for kind, draft in _read_line(line, num_inputs):
                 if kind not in kinds:
                     continue
-                record = validate(kind, draft)
+                record = make(kind, draft)
                 if isinstance(record, Rejected):
                     raise ValueError(f"is no {kind} task: {record.reason}")
                 known = lines_by_key.setdefault(task_key(record), number)

@@ -28,70 +28,48 @@ MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
 """Errors that tell of the machine rather than of the program."""
 
 
-class Validator:
-    """Checks drafts by the sizes and rules of `knobs`. Blocks while `runner` runs their programs."""
+def validate(
+    kind: str, draft: Draft, knobs: PythonCodeKnobs, runner: Runner, given: Sequence[str] = ()
+) -> TaskRecord | Rejected:
+    """Return the task that a draft makes, or why it makes none. Blocks while `runner` runs its program.
 
-    def __init__(self, knobs: PythonCodeKnobs, runner: Runner) -> None:
-        self._knobs = knobs
-        # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
-        self._rules = Rules(
-            knobs.max_program_chars,
-            keep_comments=knobs.keep_comments or knobs.terse,
-            keep_globals=knobs.keep_globals or knobs.terse,
-        )
-        self._runner = runner
+    The program has to call the programs `given`, as `g_0`, `g_1` and so on.
 
-    def validate(self, kind: str, draft: Draft, given: Sequence[str] = ()) -> TaskRecord | Rejected:
-        """Return the task that a draft makes, or why it makes none.
-
-        Its program has to call the programs `given`, as `g_0`, `g_1` and so on.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
-        program = check_program(draft.program, self._rules)
-        if given and isinstance(program, str):
-            program = compose(program, given, self._rules.max_chars)
-        if isinstance(program, Rejected):
-            return program
-        if kind == ERROR and not bound_names(program).isdisjoint(BUILT_IN_ERRORS):
-            # Errors are told apart by their names, so a name has to stand for one class.
-            return Rejected.wrong("error-redefined")
-        inputs = []
-        for text in draft.inputs:
-            arguments = read_input(text, self._knobs.max_literal_chars)
-            if isinstance(arguments, Rejected):
-                return arguments
-            inputs.append(arguments)
-        message = draft.message.strip()
-        if kind == INDUCTION:
-            if not message:
-                return Rejected.malformed("no-message")
-            if reason := _message_fault(draft.message) or self._repeat_fault(inputs):
-                return Rejected.wrong(reason)
-        calls = self._runner.run(program, inputs)
-        reason = next(filter(None, (self._call_fault(kind, call) for call in calls)), "")
-        if reason := reason or self._runner.repeat_fault(program, inputs, calls):
+    Raises:
+        SandboxBroken: The sandbox itself failed.
+    """
+    # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
+    kept = (knobs.keep_comments or knobs.terse, knobs.keep_globals or knobs.terse)
+    program = check_program(draft.program, Rules(knobs.max_program_chars, *kept))
+    if given and isinstance(program, str):
+        program = compose(program, given, knobs.max_program_chars)
+    if isinstance(program, Rejected):
+        return program
+    if kind == ERROR and not bound_names(program).isdisjoint(BUILT_IN_ERRORS):
+        # Errors are told apart by their names, so a name has to stand for one class.
+        return Rejected.wrong("error-redefined")
+    inputs = []
+    for text in draft.inputs:
+        arguments = read_input(text, knobs.max_literal_chars)
+        if isinstance(arguments, Rejected):
+            return arguments
+        inputs.append(arguments)
+    message = draft.message.strip()
+    if kind == INDUCTION:
+        if not message:
+            return Rejected.malformed("no-message")
+        if reason := _message_fault(draft.message):
             return Rejected.wrong(reason)
-        outputs = [error_class(call) if kind == ERROR else call.literal or "" for call in calls]
-        return to_record(kind, program, list(map(Example, inputs, outputs)), message)
-
-    def _repeat_fault(self, inputs: Sequence[str]) -> str:
-        """Why a hidden example would be a shown one; "" if it is none."""
         pairs = itertools.combinations(map(parse_arguments, inputs), 2)
-        return "repeated-input" if any(equal(*pair, self._knobs.strict_equality) for pair in pairs) else ""
-
-    def _call_fault(self, kind: str, call: Call) -> str:
-        """Why what a call did makes no task; "" if it does."""
-        if kind != ERROR:
-            is_too_big = len(call.literal or "") > self._knobs.max_literal_chars
-            return fault(call) or ("output-too-big" if is_too_big else "")
-        if call.status is CallStatus.OK:
-            return "no-error"
-        error = error_class(call)
-        if call.status is not CallStatus.RAISED or error in MACHINE_ERRORS:
-            return fault(call)
-        return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
+        if any(equal(*pair, knobs.strict_equality) for pair in pairs):
+            # A hidden example would be a shown one.
+            return Rejected.wrong("repeated-input")
+    calls = runner.run(program, inputs)
+    faults = (_call_fault(kind, call, knobs.max_literal_chars) for call in calls)
+    if reason := next(filter(None, faults), "") or runner.repeat_fault(program, inputs, calls):
+        return Rejected.wrong(reason)
+    outputs = [error_class(call) if kind == ERROR else call.literal or "" for call in calls]
+    return to_record(kind, program, list(map(Example, inputs, outputs)), message)
 
 
 def read_input(text: str, max_chars: int) -> str | Rejected:
@@ -118,3 +96,15 @@ def _message_fault(message: str) -> str:
         # Half a character could not be written into a ledger or given to a tokenizer.
         return "message-not-unicode"
     return "message-gives-program" if _DEFINITION.search(message) else ""
+
+
+def _call_fault(kind: str, call: Call, max_chars: int) -> str:
+    """Why what a call did makes no task; "" if it does."""
+    if kind != ERROR:
+        return fault(call) or ("output-too-big" if len(call.literal or "") > max_chars else "")
+    if call.status is CallStatus.OK:
+        return "no-error"
+    error = error_class(call)
+    if call.status is not CallStatus.RAISED or error in MACHINE_ERRORS:
+        return fault(call)
+    return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
