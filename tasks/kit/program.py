@@ -128,8 +128,7 @@ def parse_program(text: str) -> ast.Module | str:
 def canonical_program(program: str) -> str:
     """The same program for every layout: without comments, docstrings, and blanks that do not count.
 
-    Raises:
-        ValueError: The text is no program; `check_program` returns none of those.
+    Raises ValueError for a text that is no program; `check_program` returns none of those.
     """
     tree = parse_program(program)
     if isinstance(tree, str):
@@ -147,11 +146,7 @@ def is_same_program(text: str, program: str) -> bool:
 
 
 def bound_names(program: str) -> set[str]:
-    """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports.
-
-    Raises:
-        SyntaxError: The text is no program; `check_program` returns none of those.
-    """
+    """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports."""
     return {
         symbol.get_name()
         for scope in _scopes(symtable.symtable(program, _FILENAME, "exec"))

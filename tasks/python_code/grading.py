@@ -45,14 +45,10 @@ def grade_output(task: Task, answer: str, strict: bool) -> Verdict:
 
 
 def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> Verdict:
-    """Run the task's program on the answered input, or the answered program on the hidden inputs.
+    """Run the task's program on the answered input, or the answered program on the hidden inputs, and wait.
 
-    Blocks while `runner` runs. What is right is run a second time: a result that changes from run to run
-    would let a proposer choose how often its task is solved. What is wrong would only be wrong again, at
-    twice the price.
-
-    Raises:
-        SandboxBroken: The sandbox itself failed.
+    What is right is run a second time: a result that changes from run to run would let a proposer choose how
+    often its task is solved. What is wrong would only be wrong again, at twice the price.
     """
     is_input = task.kind == ABDUCTION
     found = read_input(answer, MAX_LITERAL_CHARS) if is_input else check_program(answer, _RULES)

@@ -126,11 +126,7 @@ MIN_DISTINCT_OUTPUTS = 3
 
 
 def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, runner: Runner) -> TaskRecord:
-    """Draw one task about a program whose parameter is of type `domain`.
-
-    Raises:
-        SandboxBroken: The sandbox itself failed.
-    """
+    """Draw one task about a program whose parameter is of type `domain`; waits while `runner` runs it."""
     while True:
         draft = draw_draft(kind, domain, num_inputs, rng)
         if len(set(draft.inputs)) < len(draft.inputs):

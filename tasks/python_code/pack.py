@@ -64,12 +64,7 @@ class PythonCodePack(FormPack[Draft, str]):
         return tuple(self._spec(kind) for kind in self._enabled)
 
     def seeds(self) -> Sequence[TaskRecord]:
-        """Those of the seed file; kinds that it has nothing for start from the built-in seed.
-
-        Raises:
-            FileNotFoundError: There is no such seed file.
-            ValueError: A line of the seed file is no task.
-        """
+        """Those of the seed file (`read_seeds`); kinds that it has nothing for start from the built-in seed."""
         records: list[TaskRecord] = []
         num_inputs = self._form.num_inputs
         if self._knobs.seed_path is not None:
@@ -131,11 +126,7 @@ class PythonCodePack(FormPack[Draft, str]):
         return await self._runner.in_thread(grade_by_running, task, answer, strict, self._runner)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """Draw a task; its outputs come from the sandbox, and those of a terse one from its rule.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
+        """Draw a task; its outputs come from the sandbox, and those of a terse one from its rule."""
         self.spec(kind)
         return self._draw(kind, rng.choice(self._domains), rng)
 

@@ -48,11 +48,7 @@ class Task:
 
     @classmethod
     def read(cls, record: TaskRecord) -> Task:
-        """Read a record.
-
-        Raises:
-            ValueError: The payload is no task's of that kind.
-        """
+        """Read a record; raises ValueError if its payload is no task's of that kind."""
         kind, payload, program = record.kind, record.payload, read_program(record)
         if kind != INDUCTION:
             example = Example(read_str(payload, "input"), read_str(payload, output_label(kind)))

@@ -16,11 +16,7 @@ ANSWER_LABELS = {DEDUCTION: OUTPUT, ABDUCTION: INPUT, INDUCTION: PROGRAM, ERROR:
 
 
 class TaggedForm(Form[Draft, str]):
-    """Fenced blocks inside tags.
-
-    Args:
-        knobs: Tags, sizes and times that the prompts say.
-    """
+    """Fenced blocks inside tags; tags, sizes and times are those of `knobs`."""
 
     def __init__(self, knobs: PythonCodeKnobs) -> None:
         self.num_inputs = knobs.num_inputs

@@ -31,12 +31,9 @@ MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
 def validate(
     kind: str, draft: Draft, knobs: PythonCodeKnobs, runner: Runner, given: Sequence[str] = ()
 ) -> TaskRecord | Rejected:
-    """Return the task that a draft makes, or why it makes none. Blocks while `runner` runs its program.
+    """Return the task that a draft makes, or why it makes none; waits while `runner` runs its program.
 
     The program has to call the programs `given`, as `g_0`, `g_1` and so on.
-
-    Raises:
-        SandboxBroken: The sandbox itself failed.
     """
     # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
     kept = (knobs.keep_comments or knobs.terse, knobs.keep_globals or knobs.terse)
