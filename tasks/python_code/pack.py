@@ -64,7 +64,7 @@ class PythonCodePack(FormPack[Draft, str]):
         return tuple(self._spec(kind) for kind in self._enabled)
 
     def seeds(self) -> Sequence[TaskRecord]:
-        """Those of the seed file (`read_seeds`); kinds that it has nothing for start from the built-in seed."""
+        """Those of the seed file (`read_seeds`); kinds without any there start from the built-in seed."""
         records: list[TaskRecord] = []
         num_inputs = self._form.num_inputs
         if self._knobs.seed_path is not None:
