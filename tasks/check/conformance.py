@@ -26,17 +26,11 @@ from tasks.guard import GuardedPack, PackError, short, short_error
 Build = Callable[[], TaskPack]
 Check = Callable[[Build], None]
 
-DEADLINE_S = 30.0
-"""Seconds that one call may take here. In a run it may wait for a sandbox; here nobody else asks."""
-
-NUM_SAMPLES = 20
-"""Records of every kind that a check looks at."""
-
+DEADLINE_S = 30.0  # of one call; in a run it may wait for a sandbox, here nobody else asks
+NUM_SAMPLES = 20  # records of every kind that a check looks at
+# What importing a pack must not bring along: it is imported before verl may be, and in every process.
 STACK = ("torch", "verl", "ray", "vllm", "recipe", "rewards")
-"""What importing a pack must not bring along: it is imported before verl may be, and in every process."""
-
-BLANK = ("", " ", "\n", "\t \n\n")
-"""Responses that say nothing, whatever the domain."""
+BLANK = ("", " ", "\n", "\t \n\n")  # responses that say nothing, whatever the domain
 
 GARBAGE = (
     "no such answer", "\x00", "\ud800", "\u202e\u2028", "{{{", "}" * 20_000, "(" * 20_000, "\\" * 3, "%s{0}",

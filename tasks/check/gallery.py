@@ -23,9 +23,7 @@ such as the tiny one.
 `python -m tasks.check.gallery` writes this page; a test keeps it current.
 """
 
-PROMPTS = {"": {}, ", terse": {"terse": True}}
-"""Title -> knobs: both wordings of a pack."""
-
+PROMPTS = {"": {}, ", terse": {"terse": True}}  # title -> knobs: both wordings of a pack
 SEED = 5
 NUM_DRAWS = 20
 

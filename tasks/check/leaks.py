@@ -16,15 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
-MIN_PAIRS = 10
-"""With fewer pairs of unlike answers than this, nothing can be told from chance."""
-
-LEAK_SHARE = 0.5
-"""A place leaks if it holds the right answer in so much more of the pairs than it holds the other answer."""
-
-ANYWHERE_SHARE = 0.9
-"""The same for an answer at any place at all, where chance has more to choose from."""
-
+MIN_PAIRS = 10  # with fewer pairs of unlike answers than this, nothing can be told from chance
+LEAK_SHARE = 0.5  # a place leaks if in so much more of the pairs it holds the right answer than the other one
+ANYWHERE_SHARE = 0.9  # the same for an answer at any place at all, where chance has more to choose from
 ANYWHERE = "anywhere"
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from tasks.check.conformance import CHECKS
 
+# What packs call this module (`tasks/moved.py`).
 NAMES = frozenset({"tasks.check.pytest_plugin", "tasks.pytest_plugin"})
-"""What packs call this module (`tasks/moved.py`)."""
 
 
 def pytest_plugin_registered(plugin: object, plugin_name: str, manager: pytest.PytestPluginManager) -> None:

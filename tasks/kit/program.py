@@ -19,11 +19,8 @@ from tasks.kit.syntax import parse
 
 Refusal = Rejected  # what packs by others call it
 
-ENTRY = "f"
-"""The function that a task calls."""
-
-MAX_DEPTH = 100
-"""Levels of a syntax tree; below what Python's own recursive tree functions stand in any thread."""
+ENTRY = "f"  # the function that a task calls
+MAX_DEPTH = 100  # levels of a syntax tree; Python's own recursive functions stand more, in any thread
 
 ALLOWED_MODULES = frozenset({
     "abc", "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions", "functools",
@@ -58,8 +55,7 @@ REFUSED_NAMES = frozenset({
 })  # fmt: skip
 """Built-in functions that a program may not use; as names of a function's own variables they are fine."""
 
-ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})
-"""`super().__init__()` and the usual guard around a main part."""
+ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})  # `super().__init__()`, and the guard of a main part
 
 _FILENAME = "<proposal>"
 # The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_CHARS = 131_072
-"""Longest response that is read; a model's longest is a few ten thousand."""
-
+MAX_CHARS = 131_072  # longest response that is read; a model's longest is a few ten thousand
 FENCE = "```"
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"

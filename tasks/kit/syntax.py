@@ -11,8 +11,7 @@ import ast
 import threading
 
 # Reentrant: the garbage collector may run anything in the middle of a parse, in the same thread.
-PARSING = threading.RLock()
-"""Held by whatever parses; for libraries that do so themselves."""
+PARSING = threading.RLock()  # held by whatever parses; for libraries that do so themselves
 
 
 def parse(text: str, filename: str = "<unknown>") -> ast.Module:

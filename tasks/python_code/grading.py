@@ -15,10 +15,7 @@ from tasks.sandbox import Call
 from tasks.sandbox.literals import LiteralError, equal, parse_literal
 
 CORRECT = Verdict.correct()
-
-SHARE = "share"
-"""Measure of an induction program that ran: the share of the hidden examples that hold, in [0, 1]."""
-
+SHARE = "share"  # of the hidden examples that hold, in [0, 1]: a measure of an induction program that ran
 # Sizes are the largest that any knob allows, so that a task of another run keeps its right answers.
 _RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=True, keep_globals=True)
 

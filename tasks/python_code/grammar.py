@@ -115,14 +115,9 @@ ERROR_TAILS = {
 }
 """Expressions that raise, by the type of what they take."""
 
-MAX_DRAWN_CHARS = 200
-"""Longest output of a drawn task: one that people can follow, under any knob."""
-
-EMPTY_OUTPUTS = frozenset({"[]", "''", "{}"})
-"""Outputs that are too easily guessed, and too easily found an input for."""
-
-MIN_DISTINCT_OUTPUTS = 3
-"""Among the examples of a drawn induction task."""
+MAX_DRAWN_CHARS = 200  # longest output of a drawn task: one that people can follow, under any knob
+EMPTY_OUTPUTS = frozenset({"[]", "''", "{}"})  # too easily guessed, and too easily found an input for
+MIN_DISTINCT_OUTPUTS = 3  # among the examples of a drawn induction task
 
 
 def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, runner: Runner) -> TaskRecord:

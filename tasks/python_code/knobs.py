@@ -10,9 +10,7 @@ from tasks.kit.response import Tags
 from tasks.python_code.records import ABDUCTION, DEDUCTION, INDUCTION, KINDS
 
 MAX_PROGRAM_CHARS = 20_000
-MAX_LITERAL_CHARS = 4_000
-"""Python writes no integer of more than 4,300 digits."""
-
+MAX_LITERAL_CHARS = 4_000  # Python writes no integer of more than 4,300 digits
 LAST_STEP = 1_000_000
 
 

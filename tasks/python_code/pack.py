@@ -30,9 +30,7 @@ from tasks.python_code.validation import validate
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80
-
-RESULT_BYTES = 4 * MAX_LITERAL_CHARS
-"""Of a character UTF-8 makes four bytes at most."""
+RESULT_BYTES = 4 * MAX_LITERAL_CHARS  # of a character UTF-8 makes four bytes at most
 
 
 class PythonCodePack(FormPack[Draft, str]):

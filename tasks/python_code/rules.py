@@ -20,26 +20,18 @@ from tasks.python_code.records import ERROR, INDUCTION, Example, to_record
 from tasks.sandbox.literals import render
 
 MAX_INVERTED_LENGTH = 20
-
-DOMAINS = ("numbers", "strings", "lists")
-"""What rules are drawn about."""
-
-TERSE_INPUTS = 6
-"""Inputs of a terse induction task; the first three are shown."""
-
+DOMAINS = ("numbers", "strings", "lists")  # what rules are drawn about
+TERSE_INPUTS = 6  # inputs of a terse induction task; the first three are shown
 TERSE_MESSAGE = "a rule"
 LETTERS = "abc"
 PARTS = ("", "[::-1]", "[1:]", "[:-1]")
-MAX_DIGIT = 4
-"""Largest number in a list."""
-
+MAX_DIGIT = 4  # largest number in a list
+# What a rearrangement puts in front or behind, by domain.
 ITEMS = {"strings": [f"'{c}'" for c in LETTERS], "lists": [f"[{n}]" for n in range(MAX_DIGIT + 1)]}
-"""What a rearrangement puts in front or behind, by domain."""
-
 MAX_FACTOR = 3
 MAX_SHIFT = 9
+# Largest input of a rule, by whether it only adds: a product of two digits is one fact.
 MAX_NUMBER = {False: 9, True: 19}
-"""Largest input of a rule, by whether it only adds: a product of two digits is one fact."""
 
 ERRORS = (
     ("1/x", "0", "ZeroDivisionError"),

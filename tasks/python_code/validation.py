@@ -20,12 +20,8 @@ from tasks.sandbox import Call, CallStatus
 from tasks.sandbox.literals import LiteralError, equal, parse_arguments, render_arguments
 
 MAX_MESSAGE_CHARS = 2_000
-
-_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")
-"""How a message would tell the program itself."""
-
-MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})
-"""Errors that tell of the machine rather than of the program."""
+_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")  # how a message would tell the program itself
+MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})  # about the machine, not about the program
 
 
 def validate(
