@@ -125,7 +125,7 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
     Raises:
         ExportError: There is none, it lacks a part, or it holds LoRA adapters.
     """
-    finished = {checkpoint.step_of(folder): folder for folder in checkpoint.finished(checkpoints)}
+    finished = checkpoint.finished(checkpoints)
     there_are = ", ".join(map(str, finished)) or "none"
     if step is None and not finished:
         raise ExportError(f"{checkpoints} must hold a finished checkpoint; it has none")

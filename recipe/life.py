@@ -17,19 +17,18 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
-from recipe.preflight import PreflightError, slots
+from recipe.preflight import PreflightError, machine, slots
 from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import check_writable
-from recipe.run.progress import ProgressBar
+from recipe.run.progress import progress_bar
 from recipe.selfplay.metrics import held_out_of, status
 from tasks.contract import TaskPack
 
@@ -97,11 +96,12 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, OmegaConf.to_yaml(asked))
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
-            with ProgressBar(metrics, config.trainer.total_training_steps, terminal, status):
+            with progress_bar(metrics, config.trainer.total_training_steps, terminal, status):
                 _run(config)
             seconds = time.monotonic() - started
+            versions = {name: found for name in VERSIONED if (found := machine.installed_version(name))}
             summary = make_summary(
-                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), _versions()
+                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), versions
             )
             checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
         except KeyboardInterrupt:
@@ -263,14 +263,6 @@ def _commit() -> str | None:
     describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     found = subprocess.run(describe, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in VERSIONED:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _report(run_dir: Path, terminal: TextIO) -> None:

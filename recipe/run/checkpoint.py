@@ -90,20 +90,19 @@ def is_finished(folder: Path) -> bool:
     return (folder / "azr" / "manifest.json").exists()
 
 
-def finished(checkpoints: Path) -> list[Path]:
-    """The finished checkpoints in the run's folder of checkpoints, by step."""
-    found = [
-        folder
-        for folder in checkpoints.glob("global_step_*")
+def finished(checkpoints: Path) -> dict[int, Path]:
+    """The finished checkpoints in the run's folder of checkpoints, by step, the newest last."""
+    return {
+        step_of(folder): folder
+        for folder in sorted(checkpoints.glob("global_step_*"), key=step_of)
         # verl removes the weights of old checkpoints, and leaves the rest of the folder.
         if step_of(folder) >= 0 and is_finished(folder) and (folder / "actor").is_dir()
-    ]
-    return sorted(found, key=step_of)
+    }
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
     """The newest finished checkpoint in the run's folder of checkpoints; None if there is none."""
-    return next(reversed(finished(checkpoints)), None)
+    return next(reversed(finished(checkpoints).values()), None)
 
 
 def discard_after(checkpoints: Path, step: int) -> None:
@@ -117,25 +116,18 @@ def discard_after(checkpoints: Path, step: int) -> None:
             path.unlink()
 
 
-def surplus(checkpoints: Path, keep: int | None) -> list[Path]:
-    """Folders of weights that make way for one more checkpoint, so that at most `keep` have theirs.
+def make_room(checkpoints: Path, keep: int | None) -> None:
+    """Remove weights before one more checkpoint is written, so that at most `keep` have theirs.
 
     verl forgets at every start which checkpoints it has written, so those from before a resume would stay.
     Kept are the newest finished ones, at least one, and what is newer; with `keep=None`, all.
     """
-    whole = finished(checkpoints)
-    if keep is None or not whole:
-        return []
-    oldest_kept = step_of(whole[-max(keep - 1, 1) :][0])
-    actors = checkpoints.glob("global_step_*/actor")
-    old = [actor for actor in actors if 0 <= step_of(actor.parent) < oldest_kept]
-    return sorted(old, key=lambda actor: step_of(actor.parent))
-
-
-def make_room(checkpoints: Path, keep: int | None) -> None:
-    """Remove the weights that `surplus` names, before a checkpoint is written."""
-    for actor in surplus(checkpoints, keep):
-        shutil.rmtree(actor)
+    steps = list(finished(checkpoints))
+    if keep is not None and steps:
+        oldest_kept = steps[-max(keep - 1, 1) :][0]
+        for actor in list(checkpoints.glob("global_step_*/actor")):
+            if 0 <= step_of(actor.parent) < oldest_kept:
+                shutil.rmtree(actor)
 
 
 def step_of(folder: Path) -> int:

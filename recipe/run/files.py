@@ -70,9 +70,10 @@ class JsonLinesFile:
         self._file.truncate(num_bytes)
         self._file.seek(num_bytes)
 
-    def sync(self) -> None:
-        """Wait until everything appended is on disk."""
+    def sync(self) -> int:
+        """Wait until everything appended is on disk; the file's length."""
         os.fsync(self._file.fileno())
+        return self.num_bytes
 
     def close(self) -> None:
         """Close the file."""
@@ -113,12 +114,9 @@ class RunFiles:
         self._metrics.append([{"step": step, "time": time.time(), **values}])
         if self._unfinished is not None:
             folder, manifest = self._unfinished
-            self._ledger.sync()
-            self._metrics.sync()
-            ledger_bytes, metrics_bytes = self._ledger.num_bytes, self._metrics.num_bytes
-            checkpoint.write_manifest(
-                folder, replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
-            )
+            ledger_bytes, metrics_bytes = self._ledger.sync(), self._metrics.sync()
+            whole = replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
+            checkpoint.write_manifest(folder, whole)
             self._unfinished = None
 
     def finish(self) -> None:

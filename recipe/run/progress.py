@@ -1,9 +1,13 @@
-"""What a person sees while a run goes on: one bar, fed from the run's metrics file."""
+"""What a person sees while a run goes on: one bar, fed from the run's metrics file.
+
+The trainer is another process, perhaps on another node; its metrics file is what both can see.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,65 +21,48 @@ Status = Callable[[Sequence[Mapping[str, Any]]], dict[str, str]]
 """The numbers beside the bar, by name, from all lines of the metrics file."""
 
 
-class ProgressBar:
-    """A bar with the step, the numbers of `status` and the time left, drawn by a thread of its own.
+@contextmanager
+def progress_bar(metrics: Path, total_steps: int, terminal: TextIO, status: Status) -> Iterator[tqdm]:
+    """Show the step, the numbers of `status` and the time left, from a thread, until the block ends."""
+    bar = tqdm(
+        total=total_steps,
+        file=terminal,
+        unit="step",
+        dynamic_ncols=True,
+        bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}",
+        desc="starting",
+    )
+    # Lines of an earlier process of the run; its trainer may still cut some off.
+    num_lines = len(read_metrics(metrics))
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(bar, metrics, num_lines, status, ended), daemon=True)
+    watch.start()
+    try:
+        yield bar
+    finally:
+        ended.set()
+        watch.join()
+        bar.close()
 
-    The trainer is another process, perhaps on another node; its metrics file is what both can see.
-    """
 
-    def __init__(self, metrics: Path, total_steps: int, terminal: TextIO, status: Status) -> None:
-        self._metrics = metrics
-        self._status = status
-        self._stop = threading.Event()
-        # Lines of an earlier process of the run; its trainer may still cut some off.
-        self._num_lines = len(read_metrics(metrics))
-        self._size = -1
-        self._moves = False
-        self._bar = tqdm(
-            total=total_steps,
-            file=terminal,
-            unit="step",
-            dynamic_ncols=True,
-            bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}<{remaining}{postfix}",
-            desc="starting",
-        )
-        # A file or a pipe keeps every redraw, so there the bar is drawn when it has moved only.
-        self._redraw_idle = terminal.isatty()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> ProgressBar:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._draw()
-        self._bar.close()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(POLL_INTERVAL_S):
-            self._draw()
-
-    def _draw(self) -> None:
-        size = self._metrics.stat().st_size if self._metrics.exists() else 0
-        if size != self._size:
-            self._size, before = size, self._num_lines
-            lines = read_metrics(self._metrics)
-            self._num_lines = len(lines)
-            if len(lines) > before:
-                self._move(lines)
-                return
-        if self._redraw_idle:
-            self._bar.refresh()
-
-    def _move(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        if not self._moves:
-            self._moves = True
-            # Time left counts from here: starting the engines says nothing about the length of a step.
-            self._bar.initial = lines[-1]["step"]
-            self._bar.reset()
-        self._bar.n = lines[-1]["step"]
-        self._bar.set_description_str("step", refresh=False)
-        self._bar.set_postfix(self._status(lines), refresh=False)
-        self._bar.refresh()
+def _watch(bar: tqdm, metrics: Path, num_lines: int, status: Status, ended: threading.Event) -> None:
+    """Move the bar whenever the file has a line more, and a last time when the run has ended."""
+    size, is_last, has_moved = -1, False, False
+    while not is_last:
+        is_last = ended.wait(POLL_INTERVAL_S)
+        before, size = size, metrics.stat().st_size if metrics.exists() else 0
+        lines = read_metrics(metrics) if size != before else []
+        if len(lines) > num_lines:
+            if not has_moved:
+                has_moved = True
+                # Time left counts from here: starting the engines says nothing about the length of a step.
+                bar.initial = lines[-1]["step"]
+                bar.reset()
+            bar.n = lines[-1]["step"]
+            bar.set_description_str("step", refresh=False)
+            bar.set_postfix(status(lines), refresh=False)
+            bar.refresh()
+        elif bar.fp.isatty():  # a file or a pipe would keep every redraw
+            bar.refresh()
+        if size != before:
+            num_lines = len(lines)

@@ -139,29 +139,28 @@ def test_checkpoints_after_the_one_that_is_resumed_from_do_not_count(tmp_path: P
 # ------------------------------ what makes way ------------------------------
 
 
-def names(folders: list[Path]) -> list[str]:
-    return [folder.parent.name.removeprefix("global_step_") for folder in folders]
-
-
 @pytest.mark.parametrize(
-    ("keep", "surplus"),
+    ("keep", "removed"),
     [(None, []), (5, []), (4, ["2"]), (3, ["2", "4", "6"]), (2, ["2", "4", "6", "8"])],
 )
 def test_one_more_checkpoint_makes_as_many_as_are_kept(
-    tmp_path: Path, keep: int | None, surplus: list[str]
+    tmp_path: Path, keep: int | None, removed: list[str]
 ) -> None:
     for step in (10, 2, 8, 4):
         finished(tmp_path, f"global_step_{step}")
     (tmp_path / "global_step_6" / "actor").mkdir(parents=True)  # never finished
     (tmp_path / "global_step_12" / "actor").mkdir(parents=True)  # being written when the run was killed
     (tmp_path / "global_step_4.bak" / "actor").mkdir(parents=True)
-    assert names(checkpoint.surplus(tmp_path, keep)) == surplus
+    checkpoint.make_room(tmp_path, keep)
+    without = [folder for folder in tmp_path.iterdir() if not (folder / "actor").exists()]
+    assert sorted(folder.name.removeprefix("global_step_") for folder in without) == removed
 
 
 def test_nothing_makes_way_where_nothing_is_finished(tmp_path: Path) -> None:
-    assert checkpoint.surplus(tmp_path / "missing", 2) == []
+    checkpoint.make_room(tmp_path / "missing", 2)
     (tmp_path / "global_step_2" / "actor").mkdir(parents=True)
-    assert checkpoint.surplus(tmp_path, 2) == []
+    checkpoint.make_room(tmp_path, 2)
+    assert (tmp_path / "global_step_2" / "actor").is_dir()
 
 
 def test_no_number_of_resumes_leaves_more_than_are_kept(tmp_path: Path) -> None:
