@@ -27,10 +27,6 @@ from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of
 
 ESTIMATOR_NAME = "trr_plus_plus"
 
-VARIANCE_EPSILON = 1e-8
-"""Added to a variance before its root is taken, as verl's `masked_whiten` does."""
-
-
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -43,35 +39,23 @@ def _read_choice(config: DictConfig, key: str, default: _Choice) -> _Choice:
     return choices(value)
 
 
-def normalize_sequences(rewards_B: torch.Tensor, scale: Scale) -> torch.Tensor:
-    """A_i = (R_i - mean(R)) / sqrt(var(R) + epsilon) over the responses of one cell.
+def normalize(scores: torch.Tensor, counted: torch.Tensor, scale: Scale) -> torch.Tensor:
+    """A = (S - mean(S)) / sqrt(var(S) + 1e-8), mean and unbiased variance over the counted scores of one cell.
 
-    Absolute Zero (https://arxiv.org/abs/2505.03335), Eq. 8. The variance is the unbiased one. `Scale.NONE`
-    leaves the division out. Exactly 0 if all rewards are equal, so also for a single response.
+    Counted are the responses of a cell, (B, 1), with their rewards: Absolute Zero
+    (https://arxiv.org/abs/2505.03335), Eq. 8. Or they are its valid tokens, (B, T), with their returns:
+    REINFORCE++ (https://arxiv.org/abs/2501.03262) restricted to a cell, as the official code of Absolute Zero
+    computes it, through the same `masked_whiten`. `Scale.NONE` leaves the division out. Of no meaning where
+    nothing is counted; exactly 0 if all counted scores are equal, so also for a single one, where
+    `masked_whiten` raises.
     """
+    found = scores[counted]
     # Rounding keeps the mean of equal numbers from being that number, and the division would blow this up.
-    if rewards_B.min() == rewards_B.max():
-        return torch.zeros_like(rewards_B)
-    centered_B = rewards_B - rewards_B.mean()
+    if found.min() == found.max():
+        return torch.zeros_like(scores)
     if scale is Scale.NONE:
-        return centered_B
-    return centered_B * torch.rsqrt(rewards_B.var(correction=1) + VARIANCE_EPSILON)
-
-
-def normalize_tokens(returns_BT: torch.Tensor, mask_BT: torch.Tensor, scale: Scale) -> torch.Tensor:
-    """A_it = (G_it - mean(G)) / sqrt(var(G) + epsilon) over the valid tokens of one cell.
-
-    REINFORCE++ (https://arxiv.org/abs/2501.03262) restricted to a cell, through verl's own `masked_whiten`:
-    what the official code of Absolute Zero computes. The variance is the unbiased one. `Scale.NONE` leaves
-    the division out. Of no meaning at masked tokens; exactly 0 if all valid returns are equal, so also for a
-    single valid token, where `masked_whiten` raises.
-    """
-    valid = returns_BT[mask_BT]
-    if valid.min() == valid.max():
-        return torch.zeros_like(returns_BT)
-    if scale is Scale.NONE:
-        return returns_BT - valid.mean()
-    return masked_whiten(returns_BT, mask_BT)
+        return scores - found.mean()
+    return masked_whiten(scores, counted)
 
 
 # verl refuses a second function under a registered name. Reloading this module makes a new function.
@@ -132,20 +116,18 @@ def trr_plus_plus(
     mask_BT = response_mask.bool()
     valid_BT = torch.where(mask_BT, token_level_rewards, 0.0)
     returns_BT = torch.where(mask_BT, valid_BT.flip(-1).cumsum(-1).flip(-1), 0.0)
-    # Summed in double precision, so that the order of a row's rewards makes no two equal sums differ.
-    rewards_B = valid_BT.double().sum(-1)
+    scores, counted = returns_BT, mask_BT
+    if statistics is Statistics.SEQUENCE:
+        # Summed in double precision, so that the order of a row's rewards makes no two equal sums differ.
+        scores, counted = valid_BT.double().sum(-1, keepdim=True), mask_BT.any(-1, keepdim=True)
     rows_by_cell: dict[str, list[int]] = defaultdict(list)
     for row in mask_BT.any(-1).nonzero().flatten().tolist():
         rows_by_cell[cell_of(index[row], cells)].append(row)
     advantages_BT = torch.zeros_like(token_level_rewards)
     for cell, rows in rows_by_cell.items():
-        if running_means is not None:
-            of_sequence = statistics is Statistics.SEQUENCE
-            scores_BT = rewards_B[rows].unsqueeze(-1) if of_sequence else returns_BT[rows]
-            cell_BT = (scores_BT - running_means[cell]).to(advantages_BT.dtype)
-        elif statistics is Statistics.SEQUENCE:
-            cell_BT = normalize_sequences(rewards_B[rows], scale).to(advantages_BT.dtype).unsqueeze(-1)
+        if running_means is None:
+            of_cell = normalize(scores[rows], counted[rows], scale)
         else:
-            cell_BT = normalize_tokens(returns_BT[rows], mask_BT[rows], scale)
-        advantages_BT[rows] = torch.where(mask_BT[rows], cell_BT, 0.0)
+            of_cell = scores[rows] - running_means[cell]
+        advantages_BT[rows] = torch.where(mask_BT[rows], of_cell.to(advantages_BT.dtype), 0.0)
     return advantages_BT, returns_BT
