@@ -30,12 +30,12 @@ class Combine(StrEnum):
     MULTIPLY_SUM = "multiply-sum"  # r * sum of I
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Term:
     """One extra reward: min(coefficient * feature, maximum)."""
 
-    coefficient: float
-    maximum: float
+    coefficient: float = 1.0
+    maximum: float = 0.5
 
 
 def price_terms(terms: Mapping[str, Term], features: Mapping[str, float]) -> list[float]:

@@ -1,7 +1,7 @@
 """Reward profiles: named tables that turn an outcome into a number.
 
 A profile is data. The two pricing functions read it, and no code asks for a profile's name. To add a profile,
-add an entry to `PRICES`, its table to docs/rewards.md and its rows to the golden tests.
+add an entry to `PROFILES`, its table to docs/rewards.md and its rows to the golden tests.
 
 Not done here: deciding outcomes (packs do), estimating the solve rate (the rollout does), and comparing
 rewards with each other (the estimator does).
@@ -18,9 +18,6 @@ from rewards.bonus import Combine, combine
 from rewards.grade import ByShare, BySteps, Grade, price_grade
 from rewards.propose import Shape, one_minus
 from tasks.contract import Outcome
-
-NO_MEASURES: Mapping[str, float] = MappingProxyType({})
-"""Of an attempt that no pack has measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,8 @@ class UniformDraw:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RewardProfile:
-    """A named way to price outcomes; the key `reward_profile` has the name."""
-
-    name: str
-    prices: PriceTable | UniformDraw
-
+Profile = PriceTable | UniformDraw
+"""A way to price outcomes."""
 
 _PAPER = PriceTable(
     proposal_malformed=-1.0,
@@ -68,35 +60,33 @@ _PAPER = PriceTable(
     attempt_correct=1.0,
 )
 
-PRICES: Mapping[str, PriceTable | UniformDraw] = {
-    "paper": _PAPER,
-    "paper_accuracy": replace(_PAPER, wrong_grade=ByShare("share")),
-    "azr_code": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=ByLearnability(otherwise=-0.5)),
-    "arithmetic": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=0.5, attempt_wrong=-1.0),
-    "arithmetic_rich": replace(
-        _PAPER, wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
-    ),
-    "minazr": PriceTable(
-        proposal_malformed=-10.0,
-        proposal_wrong=1.0,
-        proposal_correct=10.0,
-        attempt_malformed=-10.0,
-        attempt_wrong=0.0,
-        attempt_correct=10.0,
-    ),
-    # The control has an attempt's three prices, so that its rewards have the usual scale.
-    "random": UniformDraw(values=(-1.0, -0.5, 1.0)),
-    # The reproduction with modular inverses has the paper's prices; its name goes on working.
-    "prime_inversion": _PAPER,
-}
-
-PROFILES: Mapping[str, RewardProfile] = MappingProxyType(
-    {name: RewardProfile(name, prices) for name, prices in PRICES.items()}
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "paper": _PAPER,
+        "paper_accuracy": replace(_PAPER, wrong_grade=ByShare("share")),
+        "azr_code": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=ByLearnability(otherwise=-0.5)),
+        "arithmetic": replace(_PAPER, proposal_wrong=-1.0, proposal_correct=0.5, attempt_wrong=-1.0),
+        "arithmetic_rich": replace(
+            _PAPER, wrong_grade=BySteps("distance", ((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
+        ),
+        "minazr": PriceTable(
+            proposal_malformed=-10.0,
+            proposal_wrong=1.0,
+            proposal_correct=10.0,
+            attempt_malformed=-10.0,
+            attempt_wrong=0.0,
+            attempt_correct=10.0,
+        ),
+        # The control has an attempt's three prices, so that its rewards have the usual scale.
+        "random": UniformDraw(values=(-1.0, -0.5, 1.0)),
+        # The reproduction with modular inverses has the paper's prices; its name goes on working.
+        "prime_inversion": _PAPER,
+    }
 )
-"""Every profile by its name."""
+"""Every profile by the name that the key `reward_profile` has for it."""
 
 
-def load_profile(name: str, shape: Shape | None = None) -> RewardProfile:
+def load_profile(name: str, shape: Shape | None = None) -> Profile:
     """The profile that the key `reward_profile` names, with `shape`, if given, in place of its own.
 
     Raises:
@@ -107,18 +97,16 @@ def load_profile(name: str, shape: Shape | None = None) -> RewardProfile:
     profile = PROFILES[name]
     if shape is None:
         return profile
-    prices = profile.prices
-    if not isinstance(prices, PriceTable) or not isinstance(prices.proposal_correct, ByLearnability):
+    if not isinstance(profile, PriceTable) or not isinstance(profile.proposal_correct, ByLearnability):
         raise ValueError(
             f"azr.learnability.shape must be null with reward_profile={name}, which prices no proposal by "
             "learnability"
         )
-    price = replace(prices.proposal_correct, shape=shape)
-    return replace(profile, prices=replace(prices, proposal_correct=price))
+    return replace(profile, proposal_correct=replace(profile.proposal_correct, shape=shape))
 
 
 def price_proposal(
-    profile: RewardProfile,
+    profile: Profile,
     outcome: Outcome,
     solve_rate: float | None,
     rng: random.Random,
@@ -128,8 +116,6 @@ def price_proposal(
     """The proposer's reward for one proposal, a scalar without unit.
 
     Args:
-        profile: The prices.
-        outcome: What is true of the proposal.
         solve_rate: Share of correct attempts at the accepted task, in [0, 1]. None where there is no such
             share: the task was not accepted. Only `ByLearnability` reads it, for CORRECT.
         rng: Source of a draw. A table leaves it untouched.
@@ -141,16 +127,15 @@ def price_proposal(
         ValueError: A CORRECT proposal has to be priced by learnability, and `solve_rate` is None or outside
             [0, 1].
     """
-    prices = profile.prices
-    if isinstance(prices, UniformDraw):
-        return rng.choice(prices.values)
+    if isinstance(profile, UniformDraw):
+        return rng.choice(profile.values)
     match outcome:
         case Outcome.MALFORMED:
-            return prices.proposal_malformed
+            return profile.proposal_malformed
         case Outcome.WRONG:
-            return prices.proposal_wrong
+            return profile.proposal_wrong
         case Outcome.CORRECT:
-            price = prices.proposal_correct
+            price = profile.proposal_correct
             if not isinstance(price, ByLearnability):
                 return combine(price, terms, how)
             if solve_rate is None:
@@ -160,22 +145,24 @@ def price_proposal(
 
 
 def price_attempt(
-    profile: RewardProfile, outcome: Outcome, rng: random.Random, measures: Mapping[str, float] = NO_MEASURES
+    profile: Profile,
+    outcome: Outcome,
+    rng: random.Random,
+    measures: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
     """The solver's reward for one attempt, a scalar without unit.
 
     A table leaves `rng` untouched; `measures`, the pack's by name, it reads for WRONG only.
     """
-    prices = profile.prices
-    if isinstance(prices, UniformDraw):
-        return rng.choice(prices.values)
+    if isinstance(profile, UniformDraw):
+        return rng.choice(profile.values)
     match outcome:
         case Outcome.MALFORMED:
-            return prices.attempt_malformed
+            return profile.attempt_malformed
         case Outcome.WRONG:
-            grade = prices.wrong_grade
+            grade = profile.wrong_grade
             if grade is None or grade.measure not in measures:
-                return prices.attempt_wrong
-            return price_grade(grade, measures[grade.measure], prices.attempt_wrong)
+                return profile.attempt_wrong
+            return price_grade(grade, measures[grade.measure], profile.attempt_wrong)
         case Outcome.CORRECT:
-            return prices.attempt_correct
+            return profile.attempt_correct

@@ -40,7 +40,7 @@ def _read_choice(config: DictConfig, key: str, default: _Choice) -> _Choice:
 
 
 def normalize(scores: torch.Tensor, counted: torch.Tensor, scale: Scale) -> torch.Tensor:
-    """A = (S - mean(S)) / sqrt(var(S) + 1e-8), mean and unbiased variance over the counted scores of one cell.
+    """A = (S - mean(S)) / sqrt(var(S) + 1e-8), with mean and unbiased variance of a cell's counted scores.
 
     Counted are the responses of a cell, (B, 1), with their rewards: Absolute Zero
     (https://arxiv.org/abs/2505.03335), Eq. 8. Or they are its valid tokens, (B, T), with their returns:

@@ -434,8 +434,8 @@ def pack(setup: Setup) -> Iterator[str]:
 def reward_profile(setup: Setup) -> Iterator[str]:
     """There is such a profile, and the pack measures what it grades by."""
     config, pack = setup.config, setup.pack
-    prices = load_profile(config.reward_profile, find_shape(**config.azr.learnability)).prices
-    grade = prices.wrong_grade if isinstance(prices, PriceTable) else None
+    profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
+    grade = profile.wrong_grade if isinstance(profile, PriceTable) else None
     if grade is not None and grade.measure not in pack.measure_names:
         yield (
             f"reward_profile={config.reward_profile} grades wrong attempts by {grade.measure}, which the "

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rewards.bonus import Term
+
 
 class SolveOn(StrEnum):
     """Where the solver's training samples come from (`azr.solve_on`)."""
@@ -54,24 +56,13 @@ class LearnabilityConfig:
 
 
 @dataclass
-class TermConfig:
-    """One extra reward of a proposer: min(coefficient * feature, maximum)."""
-
-    coefficient: float = 1.0
-    """factor on the feature"""
-
-    maximum: float = 0.5
-    """most that the term can be"""
-
-
-@dataclass
 class BonusConfig:
     """Extra rewards of valid proposals (docs/rewards.md)."""
 
     combine: str = "sum"
     """how they join the reward: sum, multiply, sum-multiply or multiply-sum"""
 
-    terms: dict[str, TermConfig] = field(default_factory=dict)
+    terms: dict[str, Term] = field(default_factory=dict)
     """by feature, `coefficient` and `maximum`; features are the pack's, `answer-diversity` and
     `structure-diversity`"""
 

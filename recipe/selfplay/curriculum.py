@@ -23,8 +23,8 @@ from recipe.selfplay.credit import RunningMeans, make_uid
 from recipe.selfplay.ledger import LedgerLine
 from recipe.selfplay.plan import SolveFirst, StepPlan
 from recipe.selfplay.types import PROPOSAL, Attempt, Place, Priced, Proposal, Request, Results, Settlement
-from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, Term, price_terms
-from rewards.profile import RewardProfile, price_attempt, price_proposal
+from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, price_terms
+from rewards.profile import Profile, price_attempt, price_proposal
 from tasks.contract import Outcome, Role, TaskPack, TaskRecord
 
 NO_TASK = "none"
@@ -49,7 +49,7 @@ class SelfPlay:
     def __init__(
         self,
         pack: TaskPack,
-        profile: RewardProfile,
+        profile: Profile,
         config: AzrConfig,
         running_means: RunningMeans | None = None,
     ) -> None:
@@ -62,8 +62,7 @@ class SelfPlay:
         )
         self._profile = profile
         self._running_means = running_means
-        terms = config.bonus.terms.items()
-        self._terms = {name: Term(term.coefficient, term.maximum) for name, term in terms}
+        self._terms = config.bonus.terms
         self._buffer_keys = {name: key for name, key in buffer_keys(pack).items() if name in self._terms}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")

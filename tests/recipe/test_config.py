@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import AGENT_LOOPS, CONF, finalize, register
 from recipe.run.files import changed_settings
-from recipe.selfplay.config import AzrConfig, SolveOn, TermConfig
+from recipe.selfplay.config import AzrConfig, SolveOn
+from rewards.bonus import Term
 
 
 def test_defaults_are_those_of_the_types() -> None:
@@ -30,7 +31,7 @@ def test_extra_rewards_are_added_as_the_docs_say() -> None:
     with initialize_config_dir(str(CONF), version_base=None):
         azr = OmegaConf.to_object(compose("azr", [override]).azr)
     assert isinstance(azr, AzrConfig)
-    assert azr.bonus.terms == {"answer-diversity": TermConfig(0.1, 0.1)}
+    assert azr.bonus.terms == {"answer-diversity": Term(0.1, 0.1)}
 
 
 def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> None:

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.grade import ByShare, BySteps, price_grade
-from rewards.profile import PriceTable, RewardProfile, price_attempt
+from rewards.profile import PriceTable, price_attempt
 from tasks.contract import Outcome
 
 STEPS = BySteps(measure="distance", steps=((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)
 
 
-def graded(grade: ByShare | BySteps | None) -> RewardProfile:
+def graded(grade: ByShare | BySteps | None) -> PriceTable:
     """A profile whose prices are all different."""
-    return RewardProfile("graded", PriceTable(-1.0, -0.6, 0.5, -0.9, -0.8, 1.0, grade))
+    return PriceTable(-1.0, -0.6, 0.5, -0.9, -0.8, 1.0, grade)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, -0.8), (0.2, 0.2), (4 / 5, 4 / 5)])

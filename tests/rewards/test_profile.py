@@ -15,7 +15,6 @@ from rewards.profile import (
     PROFILES,
     ByLearnability,
     PriceTable,
-    RewardProfile,
     UniformDraw,
     load_profile,
     price_attempt,
@@ -24,12 +23,12 @@ from rewards.profile import (
 from rewards.propose import one_minus, quadratic
 from tasks.contract import Outcome
 
-TABLES = tuple(name for name, profile in PROFILES.items() if isinstance(profile.prices, PriceTable))
+TABLES = tuple(name for name, profile in PROFILES.items() if isinstance(profile, PriceTable))
 
 
 def table(name: str) -> PriceTable:
     """The prices of a profile that has a table."""
-    prices = load_profile(name).prices
+    prices = load_profile(name)
     assert isinstance(prices, PriceTable)
     return prices
 
@@ -148,7 +147,7 @@ def test_random_draws_an_attempts_three_prices() -> None:
     # random.Random.choice is uniform over the three: 3,000 draws give each 1,000 times on average, with a
     # standard deviation of sqrt(3000 * 1/3 * 2/3) = 25.8; 900 to 1,100 is within 3.8 of them.
     profile, rng = load_profile("random"), random.Random(0)
-    assert profile.prices == UniformDraw(values=(-1.0, -0.5, 1.0))
+    assert profile == UniformDraw(values=(-1.0, -0.5, 1.0))
     draws = [price_attempt(profile, Outcome.CORRECT, rng) for _ in range(3000)]
     assert set(draws) == {-1.0, -0.5, 1.0}
     assert all(900 < draws.count(value) < 1100 for value in (-1.0, -0.5, 1.0))
@@ -255,14 +254,15 @@ def test_unknown_profile_is_refused_in_one_line_that_lists_the_known_ones() -> N
     )
 
 
-def test_profiles_are_named_by_their_key_and_survive_pickling() -> None:
-    for name, profile in PROFILES.items():
-        assert profile.name == name
+def test_profiles_survive_pickling() -> None:
+    for profile in PROFILES.values():
         assert pickle.loads(pickle.dumps(profile)) == profile
 
 
 def test_profiles_cannot_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        PROFILES["paper"].name = "other"  # type: ignore[misc]
+    for profile in PROFILES.values():
+        first = dataclasses.fields(profile)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(profile, first, None)
     with pytest.raises(TypeError):
-        PROFILES["other"] = RewardProfile("other", UniformDraw((0.0,)))  # type: ignore[index]
+        PROFILES["other"] = UniformDraw((0.0,))  # type: ignore[index]

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from recipe.selfplay.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn, TermConfig
+from recipe.selfplay.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn
 from recipe.selfplay.credit import parse_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
+from rewards.bonus import Term
 from rewards.grade import ByShare
-from rewards.profile import ByLearnability, PriceTable, RewardProfile, load_profile
+from rewards.profile import ByLearnability, PriceTable, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
 from tasks.python_code import PythonCodePack
@@ -411,7 +412,7 @@ def test_every_response_gets_the_price_of_its_outcome(build: Build) -> None:
 def test_wrong_attempts_are_graded_by_their_measures_and_stay_wrong(arithmetic: ArithmeticPack) -> None:
     prices = PriceTable(-1.0, -0.5, ByLearnability(0.0), -1.0, -0.5, 1.0, ByShare("share"))
     config = AzrConfig(proposals_per_kind=1)
-    selfplay = SelfPlay(arithmetic, RewardProfile("graded", prices), config)
+    selfplay = SelfPlay(arithmetic, prices, config)
     requests = selfplay.begin_step(1)
     results = all_accepted(requests, RIGHT)
     near, far = (replace(attempt(WRONG), measures={"share": share}) for share in (0.75, 0.0))
@@ -606,7 +607,7 @@ def test_surplus_tasks_are_asked_for_and_written_down_and_no_more(build: Build) 
 
 
 def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
-    bonus = BonusConfig("sum", {"answer-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    bonus = BonusConfig("sum", {"answer-diversity": Term(coefficient=0.5, maximum=1.0)})
     selfplay = build(bonus=bonus)
     requests = selfplay.begin_step(1)
     results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
@@ -623,7 +624,7 @@ def test_rare_answers_earn_more_where_the_run_says_so(build: Build) -> None:
 
 
 def test_structures_that_the_buffer_lacks_earn_more_where_the_run_says_so(build: Build) -> None:
-    bonus = BonusConfig("sum", {"structure-diversity": TermConfig(coefficient=0.5, maximum=1.0)})
+    bonus = BonusConfig("sum", {"structure-diversity": Term(coefficient=0.5, maximum=1.0)})
     selfplay = build(bonus=bonus)
     requests = selfplay.begin_step(1)
     results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
@@ -638,7 +639,7 @@ def test_structures_that_the_buffer_lacks_earn_more_where_the_run_says_so(build:
 
 
 def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) -> None:
-    bonus = BonusConfig("multiply", {"length": TermConfig(coefficient=2.0, maximum=1.5)})
+    bonus = BonusConfig("multiply", {"length": Term(coefficient=2.0, maximum=1.5)})
     selfplay = build(bonus=bonus, profile="azr_code")
     requests = selfplay.begin_step(1)
     results: dict[int, Any] = {request.index: refused(WRONG, "duplicate") for request in requests}
@@ -654,7 +655,7 @@ def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) ->
 
 
 def test_feature_that_a_pack_did_not_measure_is_an_error(build: Build) -> None:
-    selfplay = build(bonus=BonusConfig("sum", {"length": TermConfig()}))
+    selfplay = build(bonus=BonusConfig("sum", {"length": Term()}))
     requests = selfplay.begin_step(1)
     with pytest.raises(KeyError, match="length"):
         selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
