@@ -115,10 +115,11 @@ def _estimate(setup: Setup) -> Iterator[str]:
     yield f"{shape.num_parameters / 1e6:,.1f} million parameters"
     with suppress(*REFUSALS):
         plan = StepPlan.of(config.azr, len(setup.pack.kinds))
-        tokens = plan.tokens(config.data.max_prompt_length, config.data.max_response_length)
+        longest = config.data.max_response_length
+        trained = plan.rows * (config.data.max_prompt_length + longest)
         yield (
-            f"a step, at most: {tokens.responses:,} responses, {tokens.generated:,} tokens generated, "
-            f"{tokens.trained:,} trained on"
+            f"a step, at most: {plan.responses:,} responses, {plan.responses * longest:,} tokens generated, "
+            f"{trained:,} trained on"
         )
     title = "memory of a node" if config.cpu is None else "memory"
     yield from _parts(title, memory.estimate_host(config, shape))

@@ -236,7 +236,7 @@ PLANTED = {
         ("recipe.run.files", "import ray"),
     ],
     "a run's folder knows nobody": [
-        ("recipe.run.planted", "from recipe.selfplay.ledger import LedgerLine"),
+        ("recipe.run.planted", "from recipe.selfplay.types import LedgerLine"),
         ("recipe.run.planted", "def f():\n    from tasks import contract"),
     ],
     "what is checked before a start loads no stack and does not know the engine": [

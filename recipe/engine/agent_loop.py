@@ -126,7 +126,7 @@ class ProposeLoop(SelfPlayLoop):
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> list[AgentLoopOutput]:
         """Run the request in `kwargs["request"]`; outputs are the trained attempts, then the proposal."""
-        request = Request.from_json(json.loads(kwargs["request"]))
+        request = Request.from_json(kwargs["request"])
         generate = functools.partial(self.generate, sampling_params)
         claims = ray.get_actor(actor_name(self.config.run.dir))
         features = [name for name in self.config.azr.bonus.terms if name not in BUFFER_FEATURES]
@@ -144,7 +144,7 @@ class SolveLoop(SelfPlayLoop):
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`."""
-        request = Request.from_json(json.loads(kwargs["request"]))
+        request = Request.from_json(kwargs["request"])
         generate = functools.partial(self.generate, sampling_params)
         attempt = await solve_once(self.pack, request, generate, self.clock)
         return _to_output(attempt.response, request.index, 0, attempt, self.clock.take())
@@ -158,7 +158,7 @@ class HeldOutLoop(SelfPlayLoop):
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
-        request = Request.from_json(json.loads(kwargs["request"]))
+        request = Request.from_json(kwargs["request"])
         attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
         num_samples = self.config.azr.held_out_samples
         sampled = {}
@@ -181,7 +181,7 @@ def _to_output(
     place: dict[str, Any] = {
         "azr_index": index,
         "azr_attempt": attempt,
-        "azr_facts": json.dumps(None if facts is None else facts.to_json()),
+        "azr_facts": "" if facts is None else facts.to_json(),
         "azr_waited_s": waited_s,
         # verl copies this from the last output of a session to the others, and expects it to be there.
         "reward_extra_info": {},

@@ -6,7 +6,6 @@ verl builds both from one class (`data.custom_cls`), by the path it is given in 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from omegaconf import DictConfig
@@ -63,7 +62,7 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
             "index": index,
             "raw_prompt": pack.solve_prompt(record),
             "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},
-            "request": json.dumps(Request.solve(index, record, pack.solve_prompt(record)).to_json()),
+            "request": Request.solve(index, record, pack.solve_prompt(record)).to_json(),
         }
         for index, record in enumerate(records)
     ]

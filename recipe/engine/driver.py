@@ -67,7 +67,7 @@ class Driver:
             if not requests:
                 return
             uids = self._engine.submit(requests)
-            settlement = self.selfplay.settle_seeding(requests, self._engine.collect(uids))
+            settlement = self.selfplay.settle(0, requests, self._engine.collect(uids))
             self._engine.discard(uids)
             self._write(settlement)
         if self.selfplay.seeding_wave():

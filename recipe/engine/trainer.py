@@ -15,7 +15,6 @@ Written for verl 0.9.1.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ from recipe.selfplay import metrics
 from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, make_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
-from recipe.selfplay.types import Place, Request, Results, result_from_json
+from recipe.selfplay.types import PROPOSAL, Attempt, Place, Proposal, Request, Results
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
@@ -93,7 +92,7 @@ class AzrTrainer(PPOTrainerSync):
                 "uid": _objects(uids),
                 "index": _objects([request.index for request in requests]),
                 "agent_name": _objects([AGENT_NAMES[request.role] for request in requests]),
-                "request": _objects([json.dumps(request.to_json()) for request in requests]),
+                "request": _objects([request.to_json() for request in requests]),
             }
         )
         tu.assign_non_tensor_data(batch, "global_steps", self.global_steps)
@@ -284,5 +283,9 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
 
 def _results(extra_fields: Sequence[Mapping[str, Any]]) -> Results:
     """By request index. The row of an attempt at a proposal says nothing; the proposal's row has it all."""
-    facts = [(extra["azr_index"], json.loads(extra["azr_facts"])) for extra in extra_fields]
-    return {index: result_from_json(values) for index, values in facts if values is not None}
+    results: dict[int, Proposal | Attempt] = {}
+    for extra in extra_fields:
+        if extra["azr_facts"]:
+            sort = Proposal if extra["azr_attempt"] == PROPOSAL else Attempt
+            results[extra["azr_index"]] = sort.from_json(extra["azr_facts"])
+    return results

@@ -20,9 +20,18 @@ from typing import Any
 from recipe.selfplay.buffer import TaskBuffer
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling
 from recipe.selfplay.credit import RunningMeans, make_uid
-from recipe.selfplay.ledger import LedgerLine
-from recipe.selfplay.plan import SolveFirst, StepPlan
-from recipe.selfplay.types import PROPOSAL, Attempt, Place, Priced, Proposal, Request, Results, Settlement
+from recipe.selfplay.plan import StepPlan
+from recipe.selfplay.types import (
+    PROPOSAL,
+    Attempt,
+    LedgerLine,
+    Place,
+    Priced,
+    Proposal,
+    Request,
+    Results,
+    Settlement,
+)
 from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, price_terms
 from rewards.profile import Profile, price_attempt, price_proposal
 from tasks.contract import Outcome, Role, TaskPack, TaskRecord
@@ -62,8 +71,8 @@ class SelfPlay:
         )
         self._profile = profile
         self._running_means = running_means
-        self._terms = config.bonus.terms
-        self._buffer_keys = {name: key for name, key in buffer_keys(pack).items() if name in self._terms}
+        keys = buffer_keys(pack).items()
+        self._buffer_keys = {name: key for name, key in keys if name in config.bonus.terms}
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -85,8 +94,7 @@ class SelfPlay:
         if self.plan.has_second_wave:
             return requests
         for kind in self.kinds:
-            takes_new = self.plan.solve_first is SolveFirst.STEP_BEFORE
-            first = self.buffer.added_at(kind, step - 1) if takes_new else []
+            first = self.buffer.added_at(kind, step - 1) if self.plan.solves_step_before else []
             requests += self._solve_requests(len(requests), kind, first)
         return requests
 
@@ -129,29 +137,22 @@ class SelfPlay:
 
     # ------------------------------ what it is worth ------------------------------
 
-    def settle_seeding(self, requests: Sequence[Request], results: Results) -> Settlement:
-        """Move a seeding wave's accepted records into the buffer, without rewards; fails as `settle` does."""
-        settlement = Settlement(self._num_failed("seeding", requests, results))
-        for request in requests:
-            proposal = results.get(request.index)
-            if isinstance(proposal, Proposal):
-                line = LedgerLine.of(0, request, proposal, None, features=proposal.features)
-                settlement.ledger.append(line)
-                self._settle_record(0, request, proposal, settlement)
-        return settlement
-
     def settle(self, step: int, requests: Sequence[Request], results: Results) -> Settlement:
         """Price a step's results, move accepted records into the buffer, and write it all down.
+
+        Step 0 is a wave of seeding, of which nothing is priced.
 
         Raises:
             SelfPlayError: More than `azr.failures.max_share` of the step's responses never came.
         """
-        settlement = Settlement(self._num_failed(f"step {step}", requests, results))
+        phase = f"step {step}" if step else "seeding"
+        settlement = Settlement(self._num_failed(phase, requests, results))
         # All of a step's proposals are priced beside the same records, whatever their order.
         counts = {
             (name, kind): Counter(key(record) for record in self.buffer.records(kind))
             for name, key in self._buffer_keys.items()
             for kind in self.kinds
+            if step
         }
         for request in requests:
             match results.get(request.index):
@@ -169,39 +170,34 @@ class SelfPlay:
     def _settle_proposal(
         self, step: int, request: Request, proposal: Proposal, counts: BufferCounts, into: Settlement
     ) -> None:
-        reward = None
-        features = self._features(proposal, counts)
+        """Price a proposal, move an accepted record into the buffer, and settle the attempts at it."""
+        proposal = replace(proposal, features=self._features(proposal, counts))
+        record, solve_rate, reward = proposal.record, proposal.solve_rate, None
         # A task without a solve rate has no price: its attempts all failed, or it came too late to have any.
         # The proposal is left out.
-        is_known = proposal.outcome is not Outcome.CORRECT or proposal.solve_rate is not None
-        if is_known and self.plan.trains_proposals:
+        is_known = proposal.outcome is not Outcome.CORRECT or solve_rate is not None
+        if step and is_known and self.plan.trains_proposals:
             reward = price_proposal(
                 self._profile,
                 proposal.outcome,
-                proposal.solve_rate,
+                solve_rate,
                 self._reward_rng,
-                () if proposal.record is None else price_terms(self._terms, features),
+                () if record is None else price_terms(self.config.bonus.terms, proposal.features),
                 Combine(self.config.bonus.combine),
             )
-            uid = make_uid(Role.PROPOSE, request.kind, self._difficulty(proposal.record))
+            uid = make_uid(Role.PROPOSE, request.kind, self._difficulty(record))
             into.priced[Place(request.index, PROPOSAL)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of(step, request, proposal, reward, features=features))
-        self._settle_record(step, request, proposal, into)
-
-    def _settle_record(self, step: int, request: Request, proposal: Proposal, into: Settlement) -> None:
-        """Move an accepted record into the buffer, and settle the attempts at it."""
-        if proposal.record is None:
+        into.ledger.append(LedgerLine.of(step, request, proposal, reward, PROPOSAL))
+        if record is None:
             return
-        if self._is_kept(proposal.solve_rate):
-            self.buffer.add(proposal.record, proposal.key, step)
-        solve = Request.solve(request.index, proposal.record, proposal.messages)
-        uid = None
-        is_seeding = step == 0
-        if self.plan.trains_attempts and not is_seeding:
-            # One uid for all attempts at a record: to verl's group estimators they are one group.
-            uid = make_uid(Role.SOLVE, request.kind, self._difficulty(proposal.record))
+        if self._is_kept(solve_rate):
+            self.buffer.add(record, proposal.key, step)
+        solve = Request.solve(request.index, record, proposal.messages)
+        # One uid for all attempts at a record: to verl's group estimators they are one group.
+        is_trained = step and self.plan.trains_attempts
+        group = make_uid(Role.SOLVE, request.kind, self._difficulty(record)) if is_trained else None
         for number, attempt in enumerate(proposal.attempts):
-            self._settle_attempt(step, solve, number, attempt, uid, into)
+            self._settle_attempt(step, solve, number, attempt, group, into)
 
     def _settle_attempt(
         self, step: int, request: Request, number: int, attempt: Attempt, uid: str | None, into: Settlement
@@ -211,17 +207,18 @@ class SelfPlay:
         if uid is not None:
             reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
             into.priced[Place(request.index, number)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of(step, request, attempt, reward, attempt=number))
+        into.ledger.append(LedgerLine.of(step, request, attempt, reward, number))
 
     def _features(self, proposal: Proposal, counts: BufferCounts) -> dict[str, float]:
         """What extra rewards read of an accepted proposal, beside the buffer as it was before this step."""
-        if proposal.record is None or not self._terms:
+        record = proposal.record
+        if record is None or not self.config.bonus.terms:
             return {}
-        features = dict(proposal.features)
-        for name, key in self._buffer_keys.items():
-            alike = counts[name, proposal.record.kind]
-            features[name] = 1 - alike[key(proposal.record)] / max(alike.total(), 1)
-        return features
+        alike = {name: found for (name, kind), found in counts.items() if kind == record.kind}
+        return dict(proposal.features) | {
+            name: 1 - found[self._buffer_keys[name](record)] / max(found.total(), 1)
+            for name, found in alike.items()
+        }
 
     def _difficulty(self, record: TaskRecord | None) -> str:
         return NO_TASK if record is None else self.pack.difficulty(record)

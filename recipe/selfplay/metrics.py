@@ -12,8 +12,7 @@ from typing import Any
 
 from recipe.selfplay.credit import parse_uid
 from recipe.selfplay.intervals import wilson
-from recipe.selfplay.ledger import LedgerLine
-from recipe.selfplay.types import Refusal
+from recipe.selfplay.types import LedgerLine, Refusal
 from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"

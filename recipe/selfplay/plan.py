@@ -8,27 +8,9 @@ checks before a start, and the estimates of memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 
 from recipe.selfplay.config import AzrConfig, SolveOn
-
-
-class SolveFirst(StrEnum):
-    """Tasks that a step's solve requests take first; what is missing then comes from the buffer."""
-
-    NONE = "none"  # all come from the buffer
-    STEP_BEFORE = "step-before"  # those that the buffer took in the step before
-    THIS_STEP = "this-step"  # those accepted in this step, so that its solve requests are a second wave
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Most responses and tokens of one step, if every proposal is accepted and no response stops early."""
-
-    responses: int
-    generated: int
-    trained: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +23,9 @@ class StepPlan:
     attempts: int  # at a proposal that is accepted
     solve_tasks: int  # that solve requests are sent for, beside the attempts at proposals
     requests_per_task: int  # solve requests for each of these tasks
-    solve_first: SolveFirst  # which tasks these are
+    # The tasks of solve requests come from the buffer, but first they are
+    solves_step_before: bool  # those that the buffer took in the step before, or
+    has_second_wave: bool  # those accepted in this step, so that its solve requests wait for its proposals
     trains_proposals: bool
     trains_attempts: bool  # whether attempts at proposals are trained on, as one group a record
 
@@ -51,37 +35,20 @@ class StepPlan:
         if azr.solve_on not in tuple(SolveOn):
             raise ValueError(f"azr.solve_on must be one of {', '.join(SolveOn)}; got {azr.solve_on!r}")
         on_attempts = azr.solve_on == SolveOn.ATTEMPTS
-        sources = {SolveOn.FRESH: SolveFirst.THIS_STEP, SolveOn.PREVIOUS: SolveFirst.STEP_BEFORE}
-        plan = StepPlan(
+        return StepPlan(
             num_kinds=num_kinds,
             # 10 * 1.1 is a little more than 11 in floating point.
-            asked=math.ceil(azr.proposals_per_kind * azr.oversample - 1e-9),
-            kept=azr.proposals_per_kind,
+            asked=math.ceil(azr.proposals_per_kind * azr.oversample - 1e-9) if azr.propose else 0,
+            kept=azr.proposals_per_kind if azr.propose else 0,
             attempts=azr.attempts_per_record,
-            solve_tasks=azr.replay_per_kind if on_attempts else azr.proposals_per_kind,
-            requests_per_task=1,
-            solve_first=sources.get(SolveOn(azr.solve_on), SolveFirst.NONE),
-            trains_proposals=azr.train_proposer,
-            trains_attempts=on_attempts,
+            # Without proposals: the usual attempts, at what the buffer holds.
+            solve_tasks=azr.replay_per_kind if on_attempts and azr.propose else azr.proposals_per_kind,
+            requests_per_task=azr.attempts_per_record if on_attempts and not azr.propose else 1,
+            solves_step_before=azr.propose and azr.solve_on == SolveOn.PREVIOUS,
+            has_second_wave=azr.propose and azr.solve_on == SolveOn.FRESH,
+            trains_proposals=azr.propose and azr.train_proposer,
+            trains_attempts=azr.propose and on_attempts,
         )
-        if azr.propose:
-            return plan
-        return replace(
-            plan,
-            asked=0,
-            kept=0,
-            # The usual attempts, at what the buffer holds.
-            solve_tasks=azr.proposals_per_kind,
-            requests_per_task=azr.attempts_per_record if on_attempts else 1,
-            solve_first=SolveFirst.NONE,
-            trains_proposals=False,
-            trains_attempts=False,
-        )
-
-    @property
-    def has_second_wave(self) -> bool:
-        """Whether a step's solve requests have to wait for its proposals."""
-        return self.solve_first is SolveFirst.THIS_STEP
 
     @property
     def prompts(self) -> int:
@@ -99,14 +66,6 @@ class StepPlan:
         proposals = self.asked if self.trains_proposals else 0
         attempts = self.kept * self.attempts if self.trains_attempts else 0
         return self.num_kinds * (proposals + attempts + self._solve_requests)
-
-    def tokens(self, max_prompt_length: int, max_response_length: int) -> Tokens:
-        """Responses and tokens of one step at most, with prompts and responses of these lengths at most."""
-        return Tokens(
-            responses=self.responses,
-            generated=self.responses * max_response_length,
-            trained=self.rows * (max_prompt_length + max_response_length),
-        )
 
     @property
     def _solve_requests(self) -> int:

@@ -5,15 +5,15 @@ Requests and results cross processes as JSON. Tokens stay behind; verl carries t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from tasks.contract import Message, Outcome, Rejected, Role, TaskRecord
 
-if TYPE_CHECKING:
-    from recipe.selfplay.ledger import LedgerLine
+Value = TypeVar("Value")
 
 PROPOSAL = -1
 """Stands for the proposal itself where an attempt's number is asked."""
@@ -29,29 +29,18 @@ class Refusal(StrEnum):
 
 
 class JsonValue:
-    """A dataclass that crosses processes as the JSON values of its fields, by their names."""
+    """A dataclass that crosses processes as JSON."""
 
     __slots__ = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, without tokens."""
-        return _fields_to_json(self)
+    def to_json(self) -> str:
+        """The fields by name, without tokens."""
+        return json.dumps(self, default=_to_json)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
+    def from_json(cls, text: str) -> Self:
         """The inverse of `to_json`."""
-        own = {name: value for name, value in values.items() if name != "type"}
-        return cls(**{name: _READ[name](value) if name in _READ else value for name, value in own.items()})
-
-
-class Result(JsonValue):
-    """What came of a request. Its JSON values say which sort of result it is."""
-
-    __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, without tokens, and the `type` that `result_from_json` reads."""
-        return {"type": type(self).__name__, **super().to_json()}
+        return _from_json(cls, json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +72,7 @@ class Request(JsonValue):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt(Result):
+class Attempt(JsonValue):
     """One response of the solver and what is true of it."""
 
     response: Response
@@ -93,7 +82,7 @@ class Attempt(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal(Result):
+class Proposal(JsonValue):
     """One response of the proposer and what is true of it."""
 
     response: Response
@@ -130,11 +119,6 @@ Results = Mapping[int, Proposal | Attempt]
 """Results by request index. A request without one has failed: it is left out and counted."""
 
 
-def result_from_json(values: Mapping[str, Any]) -> Proposal | Attempt:
-    """The proposal or attempt whose `to_json` these values are."""
-    return (Proposal if values["type"] == Proposal.__name__ else Attempt).from_json(values)
-
-
 class Place(NamedTuple):
     """Where a response stands in its step."""
 
@@ -151,6 +135,55 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One response of the model and what became of it: a line of the run's ledger."""
+
+    step: int  # of training; 0 for the seeding phase
+    role: Role  # who responded
+    kind: str  # of task
+    index: int  # the request's place in the step; a proposal and the attempts at it share it
+    attempt: int | None  # its number; None for a proposal
+    prompt: list[Message]
+    response: str
+    outcome: Outcome
+    reason: str  # why it is not correct, or why a correct proposal was not wanted; else ""
+    solve_rate: float | None  # share of correct attempts, in [0, 1]; None unless a proposal was attempted
+    reward: float | None  # None when the response is not trained on
+    record: dict[str, Any] | None  # payload of the task that was made or attempted; None if it was refused
+    measures: dict[str, float] = field(default_factory=dict)  # what the pack measured of an attempt, by name
+    features: dict[str, float] = field(default_factory=dict)  # of an accepted proposal, for extra rewards
+
+    @staticmethod
+    def of(
+        step: int, request: Request, result: Proposal | Attempt, reward: float | None, number: int
+    ) -> LedgerLine:
+        """The line of a proposal, or of the attempt of this number."""
+        proposal = result if isinstance(result, Proposal) else None
+        record = proposal.record if proposal else request.record
+        return LedgerLine(
+            step=step,
+            role=request.role,
+            kind=request.kind,
+            index=request.index,
+            attempt=None if proposal else number,
+            prompt=request.messages,
+            response=result.response.text,
+            outcome=result.outcome,
+            reason=result.reason,
+            solve_rate=proposal.solve_rate if proposal else None,
+            reward=reward,
+            record=None if record is None else dict(record.payload),
+            measures=dict(result.measures) if isinstance(result, Attempt) else {},
+            features=dict(proposal.features) if proposal else {},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, keys in a fixed order."""
+        cell = f"{self.role}/{self.kind}"  # as metrics spell it
+        return {"step": self.step, "role": self.role, "kind": self.kind, "cell": cell} | asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """A settled wave of seeding, or a settled step."""
 
@@ -161,34 +194,27 @@ class Settlement:
     baselines: dict[str, float] = field(default_factory=dict)
 
 
-def _fields_to_json(value: Any) -> dict[str, Any]:
-    return {part.name: _to_json(getattr(value, part.name)) for part in fields(value)}
-
-
 def _to_json(value: Any) -> Any:
+    """What stands for a value that is none of JSON's."""
     match value:
         case Response():
             return value.text
-        case JsonValue() | TaskRecord():
-            return _fields_to_json(value)
-        case tuple():
-            return [_to_json(item) for item in value]
         case Mapping():
             return dict(value)
         case _:
-            return value
+            return {part.name: getattr(value, part.name) for part in fields(value)}
 
 
-def _record_from_json(values: Mapping[str, Any] | None) -> TaskRecord | None:
-    return None if values is None else TaskRecord(**values)
+def _from_json(cls: type[Value], values: Mapping[str, Any]) -> Value:
+    return cls(**{name: _READ[name](value) if name in _READ else value for name, value in values.items()})
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
     "role": Role,
     "outcome": Outcome,
     "response": Response,
-    "record": _record_from_json,
+    "record": lambda record: None if record is None else TaskRecord(**record),
     "references": lambda records: tuple(TaskRecord(**record) for record in records),
-    "attempts": lambda attempts: tuple(Attempt.from_json(attempt) for attempt in attempts),
+    "attempts": lambda attempts: tuple(_from_json(Attempt, attempt) for attempt in attempts),
 }
 """Fields that are no JSON values, by name: how each is read back."""

@@ -235,8 +235,7 @@ class Trace:
     def run(self) -> None:
         self.held_out()
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("settle_seeding", "settle"):
-                patch.setattr(self.selfplay, name, partial(self.settled, getattr(self.selfplay, name)))
+            patch.setattr(self.selfplay, "settle", partial(self.settled, self.selfplay.settle))
             wave = self.selfplay.seeding_wave
             # The scripted model does not always get there; a run would stop then.
             patch.setattr(self.selfplay, "seeding_wave", lambda: wave() if self.waves < MAX_WAVES else [])
@@ -273,7 +272,7 @@ class Trace:
 
     def drawn(self, place: str, requests: Sequence[Request]) -> None:
         for request in requests:
-            self.put("request", place=place, request=request.to_json())
+            self.put("request", place=place, request=json.loads(request.to_json()))
 
     def settled(self, settle: Callable[..., Settlement], *arguments: Any) -> Settlement:
         """Write down what a wave of seeding or a step came to."""

@@ -710,7 +710,7 @@ def test_seeding_ends_at_the_target(build: Build) -> None:
     selfplay = build(seeding=SeedingConfig(target=8))
     num_waves = 0
     while requests := selfplay.seeding_wave():
-        selfplay.settle_seeding(requests, all_accepted(requests, first=10 * num_waves))
+        selfplay.settle(0, requests, all_accepted(requests, first=10 * num_waves))
         num_waves += 1
     # 4 of 8 are there, 2 a wave come.
     assert num_waves == 2
@@ -723,7 +723,7 @@ def test_seeding_prices_nothing_and_writes_everything_down(build: Build) -> None
     results: dict[int, Any] = all_accepted(requests)
     results[0] = refused(MALFORMED, "no-task")
     del results[1]
-    settlement = selfplay.settle_seeding(requests, results)
+    settlement = selfplay.settle(0, requests, results)
     assert settlement.priced == {}
     assert settlement.num_failed == 1
     assert [line.index for line in settlement.ledger] == [0, 2, 3, 4, 5]
@@ -735,7 +735,7 @@ def test_seeding_with_too_many_failures_stops_the_run(build: Build) -> None:
     selfplay = build(seeding=SeedingConfig(target=8), failures=FailureConfig(max_share=0.1))
     requests = selfplay.seeding_wave()
     with pytest.raises(SelfPlayError, match=r"seeding: 6 of 6 responses .* azr\.failures\.max_share=0\.1 "):
-        selfplay.settle_seeding(requests, {})
+        selfplay.settle(0, requests, {})
 
 
 def test_loaded_state_decides_the_draws_and_not_the_seed(build: Build) -> None:

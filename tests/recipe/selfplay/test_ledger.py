@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recipe.selfplay.ledger import LedgerLine
+from recipe.selfplay.types import LedgerLine
 from tasks.contract import Outcome, Role
 
 LINE = LedgerLine(

@@ -13,8 +13,7 @@ from recipe.selfplay import metrics
 from recipe.selfplay.config import AzrConfig, FailureConfig
 from recipe.selfplay.credit import make_uid
 from recipe.selfplay.curriculum import SelfPlay
-from recipe.selfplay.ledger import LedgerLine
-from recipe.selfplay.types import Attempt, Proposal, Refusal, Response
+from recipe.selfplay.types import Attempt, LedgerLine, Proposal, Refusal, Response
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import Outcome, Rejected, Role

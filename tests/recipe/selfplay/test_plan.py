@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from recipe.selfplay.config import AzrConfig, SolveOn
-from recipe.selfplay.plan import SolveFirst, StepPlan
+from recipe.selfplay.plan import StepPlan
 
 
 @pytest.mark.parametrize(
@@ -36,27 +36,23 @@ def test_counts_of_a_step_by_hand(keys: dict[str, Any], prompts: int, responses:
         AzrConfig(**({"proposals_per_kind": 16, "attempts_per_record": 6} | keys)), num_kinds=3
     )
     assert (plan.prompts, plan.responses, plan.rows) == (3 * prompts, 3 * responses, 3 * rows)
-    tokens = plan.tokens(max_prompt_length=224, max_response_length=64)
-    assert tokens.responses == 3 * responses
-    # At most 64 tokens of response behind 224 of prompt.
-    assert (tokens.generated, tokens.trained) == (3 * responses * 64, 3 * rows * 288)
 
 
 @pytest.mark.parametrize(
-    ("keys", "solve_first", "second_wave", "trains_attempts"),
+    ("keys", "step_before", "second_wave", "trains_attempts"),
     [
-        ({}, SolveFirst.NONE, False, True),
-        ({"solve_on": "previous"}, SolveFirst.STEP_BEFORE, False, False),
-        ({"solve_on": "fresh"}, SolveFirst.THIS_STEP, True, False),
-        *[({"solve_on": name.value, "propose": False}, SolveFirst.NONE, False, False) for name in SolveOn],
+        ({}, False, False, True),
+        ({"solve_on": "previous"}, True, False, False),
+        ({"solve_on": "fresh"}, False, True, False),
+        *[({"solve_on": name.value, "propose": False}, False, False, False) for name in SolveOn],
     ],
     ids=str,
 )
 def test_flow_of_a_step(
-    keys: dict[str, Any], solve_first: SolveFirst, second_wave: bool, trains_attempts: bool
+    keys: dict[str, Any], step_before: bool, second_wave: bool, trains_attempts: bool
 ) -> None:
     plan = StepPlan.of(AzrConfig(**keys), num_kinds=3)
-    assert (plan.solve_first, plan.has_second_wave) == (solve_first, second_wave)
+    assert (plan.solves_step_before, plan.has_second_wave) == (step_before, second_wave)
     assert plan.trains_attempts == trains_attempts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,11 +56,11 @@ class Play:
         """Ask the model; a proposal's facts take the trip between processes."""
 
         async def one(request: Request) -> Proposal | Attempt:
-            request = Request.from_json(json.loads(json.dumps(request.to_json())))
+            request = Request.from_json(request.to_json())
             if request.role is Role.SOLVE:
                 return await solve_once(self.pack, request, self.model, CheckClock())
             proposal = await propose_once(self.pack, request, self.model, claim)
-            return Proposal.from_json(json.loads(json.dumps(proposal.to_json())))
+            return Proposal.from_json(proposal.to_json())
 
         async def all_of_them() -> dict[int, Proposal | Attempt]:
             return {request.index: await one(request) for request in requests}
@@ -70,7 +69,7 @@ class Play:
 
     def seed(self) -> Settlement:
         requests = self.selfplay.seeding_wave()
-        return self.selfplay.settle_seeding(requests, self.answer(requests))
+        return self.selfplay.settle(0, requests, self.answer(requests))
 
     def step(self, step: int) -> tuple[list[Request], Settlement]:
         requests = self.selfplay.begin_step(step)

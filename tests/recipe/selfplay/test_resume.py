@@ -191,7 +191,7 @@ class Run:
     def submit(self, requests: Sequence[Request]) -> list[str]:
         uids = [f"{self.step} {len(self.sent) + number}" for number in range(len(requests))]
         self.sent |= zip(uids, requests, strict=True)
-        self.drawn.setdefault(self.step, []).extend(request.to_json() for request in requests)
+        self.drawn.setdefault(self.step, []).extend(json.loads(request.to_json()) for request in requests)
         if self.step:
             self.reach(DRAWN, self.step)
         return uids
@@ -408,7 +408,7 @@ def test_finished_run_has_nothing_left_to_do(runs: Runs, tmp_path: Path) -> None
 def test_seed_decides_what_is_drawn(runs: Runs, tmp_path: Path) -> None:
     same, other = runs.start(tmp_path, never), azr_config(SolveOn.ATTEMPTS)
     other.seed += 1
-    first = [request.to_json() for request in same.selfplay.seeding_wave()]
+    first = [json.loads(request.to_json()) for request in same.selfplay.seeding_wave()]
     changed = SelfPlay(same.pack, load_profile("paper"), other).seeding_wave()
     assert first == runs.whole.drawn[0][: len(first)]
-    assert first != [request.to_json() for request in changed]
+    assert first != [json.loads(request.to_json()) for request in changed]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recipe.selfplay.types import Attempt, Proposal, Request, Response, result_from_json
+from recipe.selfplay.types import Attempt, Proposal, Request, Response
 from tasks.contract import Outcome, Role, TaskRecord
 
 TEXT = st.text(st.characters(codec=None), max_size=10)
@@ -19,7 +17,7 @@ MESSAGES = st.lists(st.fixed_dictionaries({"role": st.text(max_size=5), "content
 
 @given(ATTEMPTS)
 def test_attempt_survives_the_trip_to_the_trainer(attempt: Attempt) -> None:
-    assert result_from_json(json.loads(json.dumps(attempt.to_json()))) == attempt
+    assert Attempt.from_json(attempt.to_json()) == attempt
 
 
 @given(
@@ -37,12 +35,12 @@ def test_attempt_survives_the_trip_to_the_trainer(attempt: Attempt) -> None:
     )
 )
 def test_proposal_survives_the_trip_to_the_trainer(proposal: Proposal) -> None:
-    assert result_from_json(json.loads(json.dumps(proposal.to_json()))) == proposal
+    assert Proposal.from_json(proposal.to_json()) == proposal
 
 
 def test_tokens_stay_behind() -> None:
     attempt = Attempt(Response("7", tokens=object()), Outcome.CORRECT, "")
-    assert result_from_json(attempt.to_json()) == Attempt(Response("7"), Outcome.CORRECT, "")
+    assert Attempt.from_json(attempt.to_json()) == Attempt(Response("7"), Outcome.CORRECT, "")
 
 
 JSON = st.recursive(
@@ -69,6 +67,6 @@ MESSAGE = st.fixed_dictionaries({"role": st.text(), "content": st.text(st.charac
     )
 )
 def test_request_survives_the_trip_to_another_process(request: Request) -> None:
-    again = Request.from_json(json.loads(json.dumps(request.to_json())))
+    again = Request.from_json(request.to_json())
     assert again == request
     assert isinstance(again.role, Role)
