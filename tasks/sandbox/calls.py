@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import NamedTuple
 
 from tasks.sandbox.contract import JOB_BUDGET, Call, CallStatus, Limits
 from tasks.sandbox.literals import LiteralError, parse_arguments, parse_literal, render, render_arguments
@@ -38,29 +38,18 @@ class BackendFailure(Exception):
     """The machinery failed, not the program: worth another try elsewhere, and never a verdict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One line, read: what it says of its call (None: the program is loaded), and its text."""
+class Try(NamedTuple):
+    """What one process did."""
 
-    status: CallStatus | None
+    ending: Call  # what became of a call without a line, as the kernel, the runtime or the server reports it
+    written: bytes  # its lines
+
+
+class Reply(NamedTuple):
+    """One line, read."""
+
+    status: CallStatus | None  # of the call that it is about; None: the program is loaded
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a process ended, as the kernel, the runtime or the server reports it."""
-
-    status: CallStatus | None  # what ended it early, None if it ran to its end
-    error: str  # one line for people
-    cpu_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """What one process did: its ending, and its lines by index."""
-
-    ending: Ending
-    replies: dict[int, Reply] = field(default_factory=dict)
 
 
 def canonical_inputs(inputs: Sequence[str]) -> list[str]:
@@ -85,12 +74,8 @@ def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], lim
     """Run a program on canonical inputs.
 
     Where a process dies, the calls before keep their results and the one it died in is tried again, first in
-    a new process, so that its verdict does not depend on the company it had.
-
-    Args:
-        try_inputs: Runs the program on some of the inputs in one process.
-        inputs: Argument lists that `canonical_inputs` wrote; there is a call for each, in their order.
-        limits: What each call may use.
+    a new process, so that its verdict does not depend on the company it had. `try_inputs` runs the program on
+    some of the inputs in one process.
     """
     calls: list[Call] = []
     spent = 0.0
@@ -107,7 +92,7 @@ def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], lim
             return calls + [failed] * (len(inputs) - len(calls))
         if made.ending.status is CallStatus.VIOLATION:
             # What such a program returned elsewhere is worth nothing either.
-            return [_ended(made)] * len(inputs)
+            return [made.ending] * len(inputs)
         elapsed_s = time.monotonic() - started
         spent += max(made.ending.cpu_ms / 1000 / limits.cpu_s, elapsed_s / limits.wall_s)
         calls += _judge(made, len(rest), limits)
@@ -116,19 +101,14 @@ def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], lim
 
 def _judge(made: Try, num_inputs: int, limits: Limits) -> list[Call]:
     """The verdicts that one process allows: at least one, from the first input on."""
-    cpu_ms = made.ending.cpu_ms
-    whole = made.replies.get(WHOLE_PROGRAM)
+    cpu_ms, replies = made.ending.cpu_ms, read_replies(made.written, num_inputs)
+    whole = replies.get(WHOLE_PROGRAM)
     if whole is not None and whole.status is not None:
         return [_to_call(whole, limits, cpu_ms)] * num_inputs
-    found = takewhile(made.replies.__contains__, range(num_inputs))
-    calls = [_to_call(made.replies[index], limits, cpu_ms) for index in found]
+    found = takewhile(replies.__contains__, range(num_inputs))
+    calls = [_to_call(replies[index], limits, cpu_ms) for index in found]
     # If it died before the first result: where it was never loaded, it would do so on every input.
-    return calls or [_ended(made)] * (num_inputs if whole is None else 1)
-
-
-def _ended(made: Try) -> Call:
-    ending = made.ending
-    return Call(ending.status or CallStatus.EXITED, None, ending.error, ending.cpu_ms)
+    return calls or [made.ending] * (num_inputs if whole is None else 1)
 
 
 def _to_call(reply: Reply, limits: Limits, cpu_ms: int) -> Call:

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.sandbox.calls import BackendFailure, Ending, Try, max_reply_bytes, read_replies
-from tasks.sandbox.contract import CallStatus, Capabilities, Limits, Program, SandboxUnavailable
+from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes
+from tasks.sandbox.contract import Call, CallStatus, Capabilities, Limits, Program, SandboxUnavailable
 from tasks.sandbox.guest.modules import PRELOAD
 from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
@@ -98,7 +98,7 @@ class Zygote(Worker):
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
         most = max_reply_bytes(len(inputs), limits)
         child = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
-        return Try(_to_ending(child, limits), read_replies(child.wrote or b"", len(inputs)))
+        return Try(_to_ending(child, limits), child.wrote or b"")
 
     def attack(self, number: int) -> bool:
         """Make an attack of the self-test, by its number from 1, in a child; true if it is stopped."""
@@ -230,7 +230,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _to_ending(child: _Child, limits: Limits) -> Ending:
+def _to_ending(child: _Child, limits: Limits) -> Call:
     """Say what a wait status means.
 
     Raises:
@@ -241,18 +241,18 @@ def _to_ending(child: _Child, limits: Limits) -> Ending:
     if number == SETUP_FAILED:
         raise BackendFailure("the kernel refused to confine the child")
     if number == signal.SIGSYS:
-        return Ending(CallStatus.VIOLATION, "forbidden system call", cpu_ms)
+        return Call(CallStatus.VIOLATION, None, "forbidden system call", cpu_ms)
     if child.timed_out:
-        return Ending(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
+        return Call(CallStatus.TIMEOUT, None, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
     late_kill = number == signal.SIGKILL and cpu_ms >= limits.cpu_s * 1000
     if number in (signal.SIGPROF, signal.SIGXCPU) or late_kill:
-        return Ending(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
+        return Call(CallStatus.TIMEOUT, None, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
     if number == signal.SIGKILL:
         raise BackendFailure("something outside killed the child; the machine may be out of memory")
     if number:
-        return Ending(CallStatus.CRASHED, f"signal {signal.Signals(number).name}", cpu_ms)
+        return Call(CallStatus.CRASHED, None, f"signal {signal.Signals(number).name}", cpu_ms)
     if child.wrote is None:
-        return Ending(CallStatus.OUTPUT_LIMIT, "more output than allowed", cpu_ms)
+        return Call(CallStatus.OUTPUT_LIMIT, None, "more output than allowed", cpu_ms)
     if code:
-        return Ending(CallStatus.EXITED, f"exit status {code}", cpu_ms)
-    return Ending(None, "the process ended without a result", cpu_ms)
+        return Call(CallStatus.EXITED, None, f"exit status {code}", cpu_ms)
+    return Call(CallStatus.EXITED, None, "the process ended without a result", cpu_ms)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.sandbox.calls import BackendFailure, Ending, Try, canonical_inputs, read_replies, run_calls
+from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, run_calls
 from tasks.sandbox.contract import (
     PROBE,
     Call,
@@ -47,7 +47,7 @@ PAUSES_S = (0.2, 1.0)
 HARNESS = Path(__file__).with_name("guest").joinpath("harness.py").read_text(encoding="utf-8") + "\nmain()\n"
 
 # As Popen says it, and as a shell does.
-_TIMER_CODES = {code for number in (signal.SIGPROF, signal.SIGXCPU) for code in (-number, 128 + number)}
+_TIMER_CODES = [code for number in (signal.SIGPROF, signal.SIGXCPU) for code in (-number, 128 + number)]
 
 
 class HttpSandbox(Sandbox):
@@ -121,16 +121,12 @@ class HttpSandbox(Sandbox):
         ).encode()
         for pause_s in PAUSES_S:
             with contextlib.suppress(BackendFailure):
-                return _read_answer(self._post(body, limits.wall_s), marker, len(inputs), limits)
+                return _read_answer(self._post(body, limits.wall_s), marker, limits)
             time.sleep(pause_s)
-        return _read_answer(self._post(body, limits.wall_s), marker, len(inputs), limits)
+        return _read_answer(self._post(body, limits.wall_s), marker, limits)
 
-    def _post(self, body: bytes, wall_s: float) -> Mapping[str, object]:
-        """Send a request and read the answer's JSON object.
-
-        Raises:
-            BackendFailure: There is no such answer.
-        """
+    def _post(self, body: bytes, wall_s: float) -> object:
+        """Send a request and read the answer's JSON; BackendFailure if there is none."""
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._url.hostname or "", self._url.port, timeout=wall_s + MARGIN_S)
         target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
@@ -145,53 +141,38 @@ class HttpSandbox(Sandbox):
         if response.status != 200:
             raise BackendFailure(f"HTTP status {response.status}")
         try:
-            answer = json.loads(data)
+            return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise BackendFailure("the answer is no JSON") from error
-        if not isinstance(answer, dict):
-            raise BackendFailure("the answer is no JSON object")
-        return answer
 
 
-def _read_answer(answer: Mapping[str, object], marker: str, num_inputs: int, limits: Limits) -> Try:
-    """Read a server's account of one run.
-
-    Raises:
-        BackendFailure: It says that the server failed, or says nothing that makes sense.
-    """
-    if answer.get("status") not in ("Success", "Failed"):
-        raise BackendFailure(f"the server's status is {answer.get('status')!r}")
-    run = answer.get("run_result")
-    if not isinstance(run, dict):
-        raise BackendFailure("the answer has no run_result")
-    stdout, seconds = run.get("stdout"), run.get("execution_time")
-    if not isinstance(stdout, str):
-        raise BackendFailure("the answer has no stdout")
-    # The server does not report CPU time; what it reports is an upper bound of it.
-    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
-    ending = _to_ending(run.get("status"), run.get("return_code"), cpu_ms, limits)
+def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
+    """Read a server's account of one run; BackendFailure if the server failed, or makes no sense."""
+    match answer:
+        case {"status": "Success" | "Failed", "run_result": {"stdout": str(stdout)} as run}:
+            ending = _to_ending(run, limits)
+        case _:
+            raise BackendFailure(f"the server's answer is no account of a run: {str(answer)[:200]!r}")
     lines = [line.removeprefix(marker) for line in stdout.split("\n") if line.startswith(marker)]
     if not lines and ending.status is not CallStatus.TIMEOUT:
         # The harness says that it has started before it looks at the program. Of a run that was cut off, the
         # server may pass on nothing.
         raise BackendFailure("our harness did not start on the server")
-    return Try(ending, read_replies("\n".join(lines).encode("utf-8", "surrogatepass"), num_inputs))
+    return Try(ending, "\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-def _to_ending(status: object, code: object, cpu_ms: int, limits: Limits) -> Ending:
-    """Say what the server's account of a process means.
-
-    Raises:
-        BackendFailure: It is none.
-    """
+def _to_ending(run: Mapping[str, object], limits: Limits) -> Call:
+    """Say what the server's account of a process means; BackendFailure if it is none."""
+    status, code, seconds = run.get("status"), run.get("return_code"), run.get("execution_time")
+    # The server does not report CPU time; what it reports is an upper bound of it.
+    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
     if status == "TimeLimitExceeded" or code in _TIMER_CODES:
-        return Ending(
-            CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s", cpu_ms
-        )
+        late = f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s"
+        return Call(CallStatus.TIMEOUT, None, late, cpu_ms)
     if status != "Finished" or not isinstance(code, int):
         raise BackendFailure(f"the server's run status is {status!r}, return code {code!r}")
     if code < 0 or code > 128:
-        return Ending(CallStatus.CRASHED, f"return code {code}", cpu_ms)
+        return Call(CallStatus.CRASHED, None, f"return code {code}", cpu_ms)
     if code:
-        return Ending(CallStatus.EXITED, f"exit status {code}", cpu_ms)
-    return Ending(None, "the process ended without a result", cpu_ms)
+        return Call(CallStatus.EXITED, None, f"exit status {code}", cpu_ms)
+    return Call(CallStatus.EXITED, None, "the process ended without a result", cpu_ms)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import cmath
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from tasks.kit.syntax import parse_expression
@@ -22,7 +22,8 @@ MAX_INTEGER_BITS = 14_000
 
 # What CPython's parser and the conversion below raise on hostile text, and nothing else. ValueError: null
 # bytes, integers of more than 4,300 digits. MemoryError: the parser's own stack. TypeError: unhashable keys.
-_HOSTILE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+# OverflowError: an integer too large to be a part of a complex number.
+_HOSTILE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError)
 
 _FILENAME = "<literal>"
 # The parser warns of `"\d"` and the like, on our stderr, about a model's text. `catch_warnings` around each
@@ -40,15 +41,8 @@ def parse_literal(text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int
     """Rebuild the value that a literal stands for.
 
     Literals are None, bool, int, finite float and complex, str, bytes, list, tuple, dict, set and frozenset,
-    nested at will. `set()`, `frozenset()` and `frozenset({...})` count, having no other spelling.
-
-    Args:
-        text: The literal.
-        max_bytes: Longest text, in UTF-8.
-        max_depth: Deepest nesting; a bare number has depth 0.
-
-    Raises:
-        LiteralError: It is no literal, or too long, or too deep.
+    nested at will. `set()`, `frozenset()` and `frozenset({...})` count, having no other spelling. Anything
+    else, more than `max_bytes` in UTF-8 and more than `max_depth` (a number has depth 0) is a LiteralError.
     """
     return _read(text, text.strip(), max_bytes, lambda node: _rebuild(node, max_depth))
 
@@ -56,8 +50,7 @@ def parse_literal(text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int
 def parse_arguments(text: str) -> tuple[object, ...]:
     """Rebuild an argument list such as `"[1, 2], 'a'"`; blank text is an empty one.
 
-    Raises:
-        LiteralError: It is no list of literals (keywords are none), or too long, or too deep.
+    No list of literals (keywords are none), or one too long or too deep, is a LiteralError.
     """
 
     def rebuild(call: ast.expr) -> tuple[object, ...]:
@@ -99,11 +92,8 @@ def render_arguments(arguments: tuple[object, ...]) -> str:
 def equal(left: object, right: object, strict: bool = False) -> bool:
     """Compare two values that `parse_literal` or `parse_arguments` made.
 
-    Args:
-        left: One value.
-        right: The other.
-        strict: Tell types apart: `1`, `1.0` and `True` are then three values, at any depth. Otherwise this is
-            Python's `==`.
+    `strict` tells types apart: `1`, `1.0` and `True` are then three values, at any depth. Otherwise this is
+    Python's `==`.
     """
     return _tagged(left) == _tagged(right) if strict else left == right
 
@@ -121,62 +111,47 @@ def _read(text: str, source: str, max_bytes: int, rebuild: Callable[[ast.expr], 
         raise LiteralError(f"not a literal ({type(error).__name__})") from None
 
 
-def _rebuild(node: ast.expr, depth: int) -> object:
+def _rebuild(node: ast.expr | None, depth: int) -> object:
     """Turn a syntax tree into the value it stands for; `depth` levels of nesting are left."""
-    if isinstance(node, ast.Constant):
-        return _check_scalar(node.value)
-    if isinstance(node, ast.UnaryOp | ast.BinOp):
-        return _check_scalar(_rebuild_number(node))
-    if depth == 0:
-        raise LiteralError("nested too deeply")
-    depth -= 1
-    if isinstance(node, ast.List):
-        return [_rebuild(item, depth) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple([_rebuild(item, depth) for item in node.elts])
-    if isinstance(node, ast.Set):
-        return {_rebuild(item, depth) for item in node.elts}
-    if isinstance(node, ast.Dict):
-        if None in node.keys:
+
+    def rebuild(nodes: Sequence[ast.expr | None]) -> list[Any]:
+        return [_rebuild(item, depth - 1) for item in nodes]
+
+    match node:
+        case ast.Constant() | ast.UnaryOp():
+            return _check_scalar(ast.literal_eval(node))
+        case ast.BinOp():
+            return _check_scalar(_rebuild_complex(node))
+        case None:  # in the place of a dictionary's key
             raise LiteralError("`**` is not a literal")
-        keys = [_rebuild(key, depth) for key in node.keys if key is not None]
-        return dict(zip(keys, [_rebuild(value, depth) for value in node.values], strict=True))
-    if isinstance(node, ast.Call):
-        return _rebuild_set(node, depth)
+        case _ if depth == 0:
+            raise LiteralError("nested too deeply")
+        case ast.List(items):
+            return rebuild(items)
+        case ast.Tuple(items):
+            return tuple(rebuild(items))
+        case ast.Set(items):
+            return set(rebuild(items))
+        case ast.Dict(keys, values):
+            return dict(zip(rebuild(keys), rebuild(values), strict=True))
+        case ast.Call(ast.Name("set"), [], []):
+            return set()
+        case ast.Call(ast.Name("frozenset"), [], []):
+            return frozenset()
+        case ast.Call(ast.Name("frozenset"), [ast.Set(items)], []):
+            return frozenset(rebuild(items))
+        case ast.Call():
+            raise LiteralError("a call is not a literal")
     raise LiteralError(f"not a literal ({type(node).__name__})")
 
 
-def _rebuild_set(node: ast.Call, depth: int) -> object:
-    """Rebuild `set()`, `frozenset()` and `frozenset({...})`."""
-    name = node.func.id if isinstance(node.func, ast.Name) else ""
-    match name, node.args + node.keywords:
-        case "set", []:
-            return set()
-        case "frozenset", []:
-            return frozenset()
-        case "frozenset", [ast.Set(elts=items)]:
-            return frozenset([_rebuild(item, depth) for item in items])
-    raise LiteralError("a call is not a literal")
-
-
-def _rebuild_number(node: ast.expr) -> int | float | complex:
-    """Rebuild a signed number, or a complex one written as a sum."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
-        real, imaginary = _rebuild_signed(node.left), _rebuild_signed(node.right)
-        if type(real) in (int, float) and type(imaginary) is complex:
-            return real + imaginary if isinstance(node.op, ast.Add) else real - imaginary
-        raise LiteralError("arithmetic is not a literal")
-    return _rebuild_signed(node)
-
-
-def _rebuild_signed(node: ast.expr) -> int | float | complex:
-    negative = False
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        negative, node = isinstance(node.op, ast.USub), node.operand
-    if isinstance(node, ast.Constant):
-        value = node.value
-        if isinstance(value, int | float | complex) and not isinstance(value, bool):
-            return -value if negative else value
+def _rebuild_complex(node: ast.BinOp) -> object:
+    """Rebuild a complex number written as a sum; each part may have a sign."""
+    match node:
+        case ast.BinOp(ast.Constant() | ast.UnaryOp(), ast.Add() | ast.Sub(), ast.Constant() | ast.UnaryOp()):
+            real, imaginary = ast.literal_eval(node.left), ast.literal_eval(node.right)
+            if type(real) in (int, float) and type(imaginary) is complex:
+                return real + imaginary if isinstance(node.op, ast.Add) else real - imaginary
     raise LiteralError("arithmetic is not a literal")
 
 

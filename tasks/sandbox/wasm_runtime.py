@@ -14,8 +14,8 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.sandbox.calls import BackendFailure, Ending, Try, max_reply_bytes, read_replies
-from tasks.sandbox.contract import PROBE, CallStatus, Capabilities, Limits, Program
+from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes, run_calls
+from tasks.sandbox.contract import PROBE, Call, CallStatus, Capabilities, Limits, Program
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
 from tasks.sandbox.wasm_image import ensure_images, worker_command, worker_environment
 
@@ -39,10 +39,7 @@ class WasmProcess(Worker):
         with self._whole_exchange():
             answer = self._exchange(json.dumps(request).encode(), limits.wall_s + MARGIN_S)
         status, error, cpu_ms, written = json.loads(answer)
-        ending = Ending(CallStatus(status) if status else None, error, cpu_ms)
-        if ending.status is CallStatus.OUTPUT_LIMIT:
-            return Try(ending)
-        return Try(ending, read_replies(written.encode(), len(inputs)))
+        return Try(Call(CallStatus(status), None, error, cpu_ms), written.encode())
 
     def _greet(self) -> None:
         self._exchange(None, START_S)
@@ -83,8 +80,8 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
         There is no self-test: the component can call `emit` and nothing else, or it would not have been
         instantiated.
         """
-        made = worker.run(PROBE, [""], Limits(cpu_s=10.0, wall_s=60.0), 0)
-        reply = made.replies.get(0)
-        if reply is None:
-            raise BackendFailure(f"the first program did not run: {made.ending.error}")
-        return Capabilities("wasm", reply.text.strip("'"))
+        limits = Limits(cpu_s=10.0, wall_s=60.0)
+        (call,) = run_calls(lambda inputs: worker.run(PROBE, inputs, limits, 0), [""], limits)
+        if call.literal is None:
+            raise BackendFailure(f"the first program did not run: {call.error}")
+        return Capabilities("wasm", call.literal.strip("'"))

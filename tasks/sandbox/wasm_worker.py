@@ -23,7 +23,6 @@ from pathlib import Path
 from wasmtime import Config, Engine, Store, WasmtimeError
 from wasmtime.component import Component, Linker
 
-from tasks.sandbox.calls import Ending
 from tasks.sandbox.contract import CallStatus, Limits
 
 WASM_STACK_BYTES = 2 << 20
@@ -31,9 +30,6 @@ WASM_STACK_BYTES = 2 << 20
 
 TICK_S = 0.01
 """How often the time of a run is looked at, and so how much too long it may be."""
-
-EXIT = "exit"
-"""What `os._exit` asks the system for; there is none, and so it is a trap as well."""
 
 
 class _SaidTooMuch(Exception):
@@ -97,8 +93,10 @@ class Instance:
         self._said: list[str] = []
         self._left = 0
 
-    def run(self, image: int, payload: str, limits: Limits, max_output_bytes: int) -> tuple[Ending, str]:
-        """Run a program in a new copy of the image of this number: how it ended, and what it wrote.
+    def run(
+        self, image: int, payload: str, limits: Limits, max_output_bytes: int
+    ) -> tuple[CallStatus, str, int, str]:
+        """Run a program in a new copy of the image of this number.
 
         Args:
             image: Its number.
@@ -106,13 +104,15 @@ class Instance:
             limits: The instance has `memory_mb` of memory.
             max_output_bytes: The most that it may write.
 
+        Returns:
+            How it ended and in which words, its CPU time in ms, and what it wrote, unless that is too much.
+
         Raises:
             WasmtimeError: The runtime failed, not the program.
         """
         self._said, self._left = [], max_output_bytes
         started = time.process_time()
-        status: CallStatus | None = None
-        error = "the program ended without a result"
+        status, error = CallStatus.EXITED, "the program ended without a result"
         with Store(self._engine) as store:
             store.set_epoch_deadline(1)
             store.set_limits(memory_size=limits.memory_mb << 20)
@@ -122,19 +122,16 @@ class Instance:
                 assert run is not None
                 run(store, payload)
             except _SaidTooMuch:
+                self._said.clear()
                 status, error = CallStatus.OUTPUT_LIMIT, "more output than allowed"
             except WasmtimeError as trap:
                 if "wasm backtrace" not in str(trap):
                     raise
-                status, error = CallStatus.CRASHED, _name_trap(str(trap))
-            finally:
                 missed = self._clock.stop()
-        if status is CallStatus.CRASHED and missed:
-            status, error = CallStatus.TIMEOUT, missed
-        elif status is CallStatus.CRASHED and error == EXIT:
-            status, error = CallStatus.EXITED, "the program ended itself"
-        ending = Ending(status, error, round((time.process_time() - started) * 1000))
-        return ending, "".join(self._said)
+                status, error = (CallStatus.TIMEOUT, missed) if missed else _name_trap(str(trap))
+            finally:
+                self._clock.stop()
+        return status, error, round((time.process_time() - started) * 1000), "".join(self._said)
 
     def _emit(self, _: object, line: str) -> None:
         self._left -= len(line.encode())
@@ -159,16 +156,18 @@ def compile_image(component: str, image: str) -> None:
     Path(image).write_bytes(Component.from_file(make_engine(), component).serialize())
 
 
-def _name_trap(text: str) -> str:
-    """One short line from wasmtime's account of a trap, which is a backtrace and a cause."""
+def _name_trap(text: str) -> tuple[CallStatus, str]:
+    """What a trap says of a program, from wasmtime's account of it, which is a backtrace and a cause."""
     # What asks for the system ends in a stub that has no name, called from the C library by one that has.
     asked = re.search(
         r"wasm backtrace:\n +0: +\w+ - <unknown>!.*\n(?:.*<unknown>!.*\n)*.*libc\.so!(\w+)", text
     )
+    if asked and asked[1] == "exit_exit":
+        return CallStatus.EXITED, "the program ended itself"
     if asked:
-        return EXIT if asked[1] == "exit_exit" else f"there is no system to ask for {asked[1]}"
+        return CallStatus.CRASHED, f"there is no system to ask for {asked[1]}"
     cause = re.search(r"wasm trap: (.*)", text)
-    return cause[1] if cause else text.splitlines()[-1].strip()
+    return CallStatus.CRASHED, cause[1] if cause else text.splitlines()[-1].strip()
 
 
 def main() -> None:
@@ -183,8 +182,7 @@ def main() -> None:
             image, payload, limits, most = json.loads(channel.recv_bytes())
         except EOFError:
             return
-        ending, written = instance.run(image, payload, Limits(**limits), most)
-        channel.send_bytes(json.dumps((ending.status, ending.error, ending.cpu_ms, written)).encode())
+        channel.send_bytes(json.dumps(instance.run(image, payload, Limits(**limits), most)).encode())
 
 
 if __name__ == "__main__":

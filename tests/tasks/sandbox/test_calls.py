@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.sandbox import CallStatus, Limits
-from tasks.sandbox.calls import BackendFailure, Ending, Reply, Try, read_replies, run_calls, to_line
+from tasks.sandbox import Call, CallStatus, Limits
+from tasks.sandbox.calls import BackendFailure, Reply, Try, read_replies, run_calls, to_line
 
 LIMITS = Limits(cpu_s=1.0, wall_s=1000.0)
-LOADED = {-1: Reply(None, "")}
-FINE = Ending(None, "no result", 10)
+LOADED = b'{"i": -1, "s": "loaded", "v": ""}\n'
+
+
+def ended(status: CallStatus, written: bytes, cpu_ms: int = 10) -> Try:
+    return Try(Call(status, None, "it ended", cpu_ms), written)
 
 
 class Backend:
@@ -20,18 +23,18 @@ class Backend:
 
     def attempt(self, inputs: list[str]) -> Try:
         self.processes.append(inputs)
-        replies = dict(LOADED)
+        written = LOADED
         for index, text in enumerate(inputs):
             if text == "break":
                 raise BackendFailure("broken")
             if text == "die":
-                return Try(Ending(CallStatus.CRASHED, "signal", 10), replies)
+                return ended(CallStatus.CRASHED, written)
             if text == "loop":
-                return Try(Ending(CallStatus.TIMEOUT, "loops", 1000), replies)
+                return ended(CallStatus.TIMEOUT, written, cpu_ms=1000)
             if text == "spy":
-                return Try(Ending(CallStatus.VIOLATION, "forbidden", 10), replies)
-            replies[index] = Reply(CallStatus.OK, text)
-        return Try(FINE, replies)
+                return ended(CallStatus.VIOLATION, written)
+            written += b'{"i": %d, "s": "ok", "v": "%s"}\n' % (index, text.encode())
+        return ended(CallStatus.EXITED, written)
 
 
 def outcomes(inputs: list[str]) -> tuple[list[str], list[list[str]]]:
@@ -78,7 +81,7 @@ def test_a_program_that_dies_before_it_is_loaded_is_tried_once(outcome: CallStat
 
     def attempt(inputs: list[str]) -> Try:
         tried.append(len(inputs))
-        return Try(Ending(outcome, "died", 10))
+        return ended(outcome, b"")
 
     assert [call.status for call in run_calls(attempt, ["1"] * 5, LIMITS)] == [outcome] * 5
     assert tried == [5]
