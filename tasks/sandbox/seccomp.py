@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 ALLOW = 0x7FFF0000
@@ -32,6 +32,32 @@ _OFFSET_THIRD_ARGUMENT = 16 + 2 * 8  # low half; both architectures are little-e
 X32_BIT = 0x40000000
 """x86_64 only: the same calls under other numbers, a way around any filter that forgets it."""
 
+# System calls by their numbers on x86_64 and aarch64, which tests/tasks/sandbox/test_seccomp.py compares with
+# the kernel's headers. First what CPython needs to compute, and no more: nothing here opens, creates, sends a
+# signal or names a process.
+ALLOWED = {
+    "read": (0, 63), "write": (1, 64), "close": (3, 57), "lseek": (8, 62), "fstat": (5, 80),
+    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214), "futex": (202, 98),
+    "clock_gettime": (228, 113), "gettimeofday": (96, 169), "clock_nanosleep": (230, 115),
+    "nanosleep": (35, 101), "sched_yield": (24, 124), "restart_syscall": (219, 128), "getpid": (39, 172),
+    "gettid": (186, 178), "rt_sigreturn": (15, 139), "exit": (60, 93), "exit_group": (231, 94),
+}  # fmt: skip
+
+NOT_EXECUTABLE = {"mmap": (9, 222), "mprotect": (10, 226)}
+"""Allowed unless the memory is to be executable."""
+
+# No honest program gets here, so trying is worth a verdict of its own. All else fails with EPERM, like `open`
+# of a missing right: a program may ask and go on.
+KILLED = {
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438),
+    "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203),
+    "bpf": (321, 280), "io_uring_setup": (425, 425), "userfaultfd": (323, 282), "perf_event_open": (298, 241),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "pivot_root": (155, 41),
+    "chroot": (161, 51), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+}  # fmt: skip
+
 
 def refuse(code: int = errno.EPERM) -> int:
     """The action "fail with this error number"."""
@@ -46,48 +72,10 @@ class Architecture:
     numbers: Mapping[str, int]  # of each system call
 
 
-# What CPython needs to compute, and no more. Nothing here opens, creates, sends a signal or names a process.
-ALLOWED = (
-    "read", "write", "close", "lseek", "fstat",
-    "munmap", "mremap", "madvise", "brk", "futex",
-    "clock_gettime", "gettimeofday", "clock_nanosleep", "nanosleep", "sched_yield", "restart_syscall",
-    "getpid", "gettid", "rt_sigreturn", "exit", "exit_group",
-)  # fmt: skip
-
-# Allowed unless the memory is to be executable.
-NOT_EXECUTABLE = ("mmap", "mprotect")
-
-# No honest program gets here, so trying is worth a verdict of its own. All else fails with EPERM, like `open`
-# of a missing right: a program may ask and go on.
-KILLED = (
-    "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "pidfd_getfd",
-    "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev",
-    "socket", "socketpair", "connect", "bpf", "io_uring_setup", "userfaultfd", "perf_event_open",
-    "unshare", "setns", "mount", "pivot_root", "chroot", "keyctl", "add_key", "request_key",
-)  # fmt: skip
-
-# name: (x86_64, aarch64). tests/tasks/sandbox/test_seccomp.py compares them with the kernel's headers.
-_NUMBERS = {
-    "add_key": (248, 217), "bpf": (321, 280), "brk": (12, 214), "chroot": (161, 51), "clone": (56, 220),
-    "clock_gettime": (228, 113), "clock_nanosleep": (230, 115), "clone3": (435, 435), "close": (3, 57),
-    "connect": (42, 203), "execve": (59, 221), "execveat": (322, 281), "exit": (60, 93),
-    "exit_group": (231, 94), "fstat": (5, 80), "futex": (202, 98), "getpid": (39, 172), "gettid": (186, 178),
-    "gettimeofday": (96, 169), "io_uring_setup": (425, 425), "keyctl": (250, 219), "kill": (62, 129),
-    "landlock_create_ruleset": (444, 444), "lseek": (8, 62), "madvise": (28, 233), "mmap": (9, 222),
-    "mount": (165, 40), "mprotect": (10, 226), "mremap": (25, 216), "munmap": (11, 215),
-    "nanosleep": (35, 101), "perf_event_open": (298, 241), "pidfd_getfd": (438, 438),
-    "pidfd_send_signal": (424, 424), "pivot_root": (155, 41), "prctl": (157, 167),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "ptrace": (101, 117), "read": (0, 63),
-    "request_key": (249, 218), "restart_syscall": (219, 128), "rt_sigqueueinfo": (129, 138),
-    "rt_sigreturn": (15, 139), "rt_tgsigqueueinfo": (297, 240), "sched_yield": (24, 124),
-    "seccomp": (317, 277), "setns": (308, 268), "socket": (41, 198), "socketpair": (53, 199),
-    "tgkill": (234, 131), "tkill": (200, 130), "unshare": (272, 97), "userfaultfd": (323, 282),
-    "write": (1, 64),
-}  # fmt: skip
-
+_NUMBERS = {**ALLOWED, **NOT_EXECUTABLE, **KILLED}
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, {name: numbers[0] for name, numbers in _NUMBERS.items()}),
-    "aarch64": Architecture(0xC00000B7, {name: numbers[1] for name, numbers in _NUMBERS.items()}),
+    "x86_64": Architecture(0xC000003E, {name: number for name, (number, _) in _NUMBERS.items()}),
+    "aarch64": Architecture(0xC00000B7, {name: number for name, (_, number) in _NUMBERS.items()}),
 }
 
 
@@ -98,44 +86,35 @@ def program_filter(machine: str) -> bytes:
 
 
 def assemble(
-    architecture: Architecture, actions: Mapping[str, int], default: int, not_executable: Sequence[str] = ()
+    architecture: Architecture, actions: Mapping[str, int], default: int, not_executable: Collection[str] = ()
 ) -> bytes:
-    """Put a filter together.
+    """Put a filter together: a classic BPF program, 8 bytes an instruction.
 
     Args:
         architecture: The machine; calls under another machine's numbering are killed.
         actions: System call -> action.
         default: Action for all others.
         not_executable: Calls that are allowed while their third argument has no PROT_EXEC, else `default`.
-
-    Returns:
-        A classic BPF program, 8 bytes an instruction.
     """
-    code = [
-        _instruction(_LOAD, _OFFSET_ARCHITECTURE),
-        _instruction(_JUMP_EQUAL, architecture.audit, if_true=1),
-        _instruction(_RETURN, KILL),
-        _instruction(_LOAD, _OFFSET_NUMBER),
+    # As in `struct sock_filter`: code, how many instructions to skip if true and if false, value.
+    program = [
+        (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
+        (_JUMP_EQUAL, 1, 0, architecture.audit),
+        (_RETURN, 0, 0, KILL),
+        (_LOAD, 0, 0, _OFFSET_NUMBER),
         # On aarch64 there are no such numbers, and the test does no harm.
-        _instruction(_JUMP_GREATER_EQUAL, X32_BIT, if_false=1),
-        _instruction(_RETURN, KILL),
+        (_JUMP_GREATER_EQUAL, 0, 1, X32_BIT),
+        (_RETURN, 0, 0, KILL),
     ]
     for name, action in actions.items():
-        code += [
-            _instruction(_JUMP_EQUAL, architecture.numbers[name], if_false=1),
-            _instruction(_RETURN, action),
-        ]
+        program += [(_JUMP_EQUAL, 0, 1, architecture.numbers[name]), (_RETURN, 0, 0, action)]
     for name in not_executable:
-        code += [
-            _instruction(_JUMP_EQUAL, architecture.numbers[name], if_false=4),
-            _instruction(_LOAD, _OFFSET_THIRD_ARGUMENT),
-            _instruction(_JUMP_ANY_BIT, PROT_EXEC, if_false=1),
-            _instruction(_RETURN, default),
-            _instruction(_RETURN, ALLOW),
+        program += [
+            (_JUMP_EQUAL, 0, 4, architecture.numbers[name]),
+            (_LOAD, 0, 0, _OFFSET_THIRD_ARGUMENT),
+            (_JUMP_ANY_BIT, 0, 1, PROT_EXEC),
+            (_RETURN, 0, 0, default),
+            (_RETURN, 0, 0, ALLOW),
         ]
-    return b"".join([*code, _instruction(_RETURN, default)])
-
-
-def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One BPF instruction; the jumps say how many instructions to skip."""
-    return struct.pack("=HBBI", code, if_true, if_false, value)
+    program.append((_RETURN, 0, 0, default))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

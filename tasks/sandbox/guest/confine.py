@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 
 NOBODY = 65_534
 
@@ -39,29 +40,19 @@ def _arguments(option: int, first: int, second: int = 0) -> PrctlArguments:
 _DIE_WITH_PARENT = _arguments(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class _LandlockRuleset(ctypes.Structure):
-    _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
-
-
-class _FilterProgram(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
-
-
 class SeccompFilter:
     """A system call filter, laid out in memory once so that a forked child only has to name it."""
 
     def __init__(self, code: bytes) -> None:
         """Keep the BPF program `code`, 8 bytes an instruction."""
         self._code = ctypes.create_string_buffer(code, len(code))
-        self._program = _FilterProgram(len(code) // 8, ctypes.addressof(self._code))
+        # `struct sock_fprog`: how many instructions, and where.
+        program = struct.pack("HP", len(code) // 8, ctypes.addressof(self._code))
+        self._program = ctypes.create_string_buffer(program, len(program))
         self._install = _arguments(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program))
 
     def install(self) -> None:
-        """Put the filter on this process; there is no way back.
-
-        Raises:
-            OSError: The kernel refuses.
-        """
+        """Put the filter on this process; there is no way back."""
         _check(_prctl(*self._install))
 
 
@@ -70,81 +61,65 @@ def forbid_new_privileges() -> None:
     _check(_prctl(*_arguments(_PR_SET_NO_NEW_PRIVS, 1)))
 
 
-def hide_memory() -> None:
-    """Nobody of the same user may trace this process or read its memory, and it leaves no core file."""
-    _check(_prctl(*_arguments(_PR_SET_DUMPABLE, 0)))
-
-
-def adopt_orphans() -> None:
-    """Become the parent of what a child leaves behind, so that no process escapes by losing its parent."""
-    _check(_prctl(*_arguments(_PR_SET_CHILD_SUBREAPER, 1)))
-
-
-def die_first() -> None:
-    """Let the kernel end this process before any other when memory runs out; a help, not a wall."""
-    # A container may have no /proc, or one that cannot be written.
+def confine_zygote() -> int:
+    """Set all that a zygote and its children share but the filters; return the user that it now is."""
+    # Let the kernel end it before any other when memory runs out; a help, not a wall. A container may have no
+    # /proc, or one that cannot be written.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+    # It is the parent of what a child leaves behind, so that no process escapes by losing its parent.
+    _check(_prctl(*_arguments(_PR_SET_CHILD_SUBREAPER, 1)))
+    uid = drop_user()
+    forbid_new_privileges()
+    # Nobody of the same user may trace it or read its memory, and it leaves no core file.
+    _check(_prctl(*_arguments(_PR_SET_DUMPABLE, 0)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+    return uid
 
 
 def drop_user() -> int:
     """Become nobody if this is root and root may; return the user that this process now is."""
     if os.geteuid() == 0:
-        try:
+        # Root of a container may lack the right to change users. The filters hold all the same.
+        with contextlib.suppress(PermissionError):
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-        except PermissionError:
-            # Root of a container without the right to change users. The filters hold all the same.
-            return os.geteuid()
     return os.geteuid()
 
 
 def enter_landlock() -> int:
     """Enter a Landlock domain that allows nothing: no file, no TCP port, no signal or socket to the outside.
 
-    Returns:
-        The ABI version, at least 1.
-
-    Raises:
-        OSError: The kernel has no Landlock, or refuses.
+    Returns the ABI version, at least 1; OSError where the kernel has no Landlock.
     """
-    abi = int(
-        _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG))
-    )
+    abi = _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG))
     rights = (1 << 13) - 1  # all file rights of ABI 1
     rights |= 1 << 13 if abi >= 2 else 0  # REFER
     rights |= 1 << 14 if abi >= 3 else 0  # TRUNCATE
     rights |= 1 << 15 if abi >= 5 else 0  # IOCTL_DEV
-    ruleset = _LandlockRuleset(rights, 0b11 if abi >= 4 else 0, 0b11 if abi >= 6 else 0)
+    ruleset = struct.pack("Q", rights)
     # An older kernel takes a shorter structure.
-    size = 8 if abi < 4 else 16 if abi < 6 else 24
-    handle = int(
-        _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0))
-    )
+    ruleset += struct.pack("Q", 0b11) if abi >= 4 else b""  # TCP: bind and connect
+    ruleset += struct.pack("Q", 0b11) if abi >= 6 else b""  # scopes: abstract sockets and signals
+    handle = _check(_libc.syscall(_LANDLOCK_CREATE_RULESET, ruleset, ctypes.c_size_t(len(ruleset)), 0))
     _check(_libc.syscall(_LANDLOCK_RESTRICT_SELF, handle, 0))
     os.close(handle)
     return abi
 
 
-def limit_zygote() -> None:
-    """The resource limits that the zygote and its children share."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-
-
 def confine_child(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: SeccompFilter | None) -> None:
     """Confine a forked child, which from here on can only compute, and read and write its descriptor 3.
+
+    After an OSError the caller must not go on.
 
     Args:
         zygote: Process id of the parent.
         cpu_ms: CPU time after which the kernel kills this process.
         memory_bytes: Largest address space.
         seccomp: The system call filter; None only where an unsafe sandbox was asked for.
-
-    Raises:
-        OSError: A layer was refused; the caller must not go on.
     """
     _check(_prctl(*_DIE_WITH_PARENT))
     if os.getppid() != zygote:

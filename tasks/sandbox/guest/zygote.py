@@ -41,12 +41,7 @@ def main(control: int) -> None:
     options = json.loads(channel.recv(1 << 16))
     python = ".".join(map(str, sys.version_info[:3]))
     preload(options["preload"])
-    confine.die_first()
-    confine.adopt_orphans()
-    uid = confine.drop_user()
-    confine.forbid_new_privileges()
-    confine.hide_memory()
-    confine.limit_zygote()
+    uid = confine.confine_zygote()
     landlock, landlock_errno = 0, 0
     try:
         landlock = confine.enter_landlock()
