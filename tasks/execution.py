@@ -11,7 +11,7 @@ import builtins
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
@@ -76,24 +76,23 @@ def _process_threads(config: SandboxConfig) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(config.count_concurrent(), "programs")
 
 
+@dataclass(frozen=True)
 class Runner:
-    """Runs programs within limits of a call. Pickles; the sandbox itself stays behind."""
+    """Runs programs within limits of a call. Pickles; the sandbox itself stays behind.
 
-    def __init__(self, config: SandboxConfig, limits: Limits) -> None:
-        self._config = config
-        self._limits = limits
+    Whatever runs a program raises SandboxBroken if the sandbox itself fails.
+    """
+
+    config: SandboxConfig
+    limits: Limits
 
     def run(self, program: str, inputs: Sequence[str], hash_seed: int = 0) -> list[Call]:
-        """Call a program's `f` once for every input, and wait.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
+        """Call a program's `f` once for every input, and wait."""
         try:
-            sandbox = process_sandbox(self._config)
+            sandbox = process_sandbox(self.config)
         except SandboxUnavailable as error:
             raise SandboxBroken(f"no sandbox can be opened any more: {error}") from error
-        calls = sandbox.run(Program(program), inputs, self._limits, hash_seed=hash_seed)
+        calls = sandbox.run(Program(program), inputs, self.limits, hash_seed=hash_seed)
         for call in calls:
             if call.status is CallStatus.BACKEND_ERROR:
                 raise SandboxBroken(f"the sandbox gave no answer about a program: {call.error}")
@@ -104,16 +103,12 @@ class Runner:
     ) -> Result:
         """Do what runs programs beside the event loop, in one of as many threads as programs run at once."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_process_threads(self._config), partial(work, *args, **kwargs))
+        return await loop.run_in_executor(_process_threads(self.config), partial(work, *args, **kwargs))
 
     def check(self) -> None:
-        """Open a small sandbox like the one that will be needed, and close it.
-
-        Raises:
-            PackUnavailableError: There is none to be had.
-        """
+        """Open a small sandbox like the one that will be needed; PackUnavailableError if there is none."""
         try:
-            open_sandbox(replace(self._config, num_zygotes=1)).close()
+            open_sandbox(replace(self.config, num_zygotes=1)).close()
         except SandboxUnavailable as error:
             raise PackUnavailableError(str(error)) from error
 
@@ -122,22 +117,15 @@ class Runner:
 
         They are made again under another hash seed, in reverse order, so that a value that depends on earlier
         calls shows as well. Half of the time of an attempt has to do, or on a busier day it could run out.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
         """
         second = self._run_again(program, inputs)
         if not all(map(_agree, first, second)):
             return NOT_DETERMINISTIC
-        is_slow = any(call.cpu_ms > 500 * self._limits.cpu_s for call in [*first, *second])
+        is_slow = any(call.cpu_ms > 500 * self.limits.cpu_s for call in [*first, *second])
         return "too-slow" if is_slow else ""
 
     def repeated(self, program: str, inputs: Sequence[str], first: Sequence[Call]) -> list[bool]:
-        """Whether each of the calls that `run` made gives the same once more, as in `repeat_fault`.
-
-        Raises:
-            SandboxBroken: The sandbox itself failed.
-        """
+        """Whether each of the calls that `run` made gives the same once more, as in `repeat_fault`."""
         return list(map(_agree, first, self._run_again(program, inputs)))
 
     def _run_again(self, program: str, inputs: Sequence[str]) -> list[Call]:

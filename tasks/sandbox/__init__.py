@@ -3,7 +3,6 @@
 `open_sandbox(SandboxConfig())` gives a `Sandbox`; docs/sandbox.md says what it guarantees and what not.
 """
 
-from tasks.sandbox.config import SandboxConfig
 from tasks.sandbox.contract import (
     Call,
     CallStatus,
@@ -11,6 +10,7 @@ from tasks.sandbox.contract import (
     Limits,
     Program,
     Sandbox,
+    SandboxConfig,
     SandboxUnavailable,
 )
 from tasks.sandbox.fork_server import ForkSandbox

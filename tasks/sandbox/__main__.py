@@ -19,31 +19,11 @@ from tasks.sandbox import (
     SandboxUnavailable,
     open_sandbox,
 )
-from tasks.sandbox.config import BACKENDS
+from tasks.sandbox.contract import BACKENDS
 
 
 def main() -> int:
     """Run the command; 0 if all went well, 1 if a call did not, 2 if there is no sandbox."""
-    arguments = _parse_arguments()
-    try:
-        config = SandboxConfig(
-            backend=arguments.backend,
-            num_zygotes=int(arguments.backend != "http"),
-            allow_unsafe=arguments.allow_unsafe,
-            http_url=arguments.http_url,
-        )
-        limits = Limits(cpu_s=arguments.cpu_s, wall_s=4 * arguments.cpu_s, memory_mb=arguments.memory_mb)
-        with open_sandbox(config) as sandbox:
-            if arguments.file is None:
-                return _show(sandbox)
-            program = Program(arguments.file.read_text(encoding="utf-8"), arguments.entry)
-            return _run(sandbox, program, arguments.inputs or [""], limits)
-    except (SandboxUnavailable, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
-def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tasks.sandbox", description="Look at the sandbox, or use it.")
     parser.add_argument("file", nargs="?", type=Path, help="program to run; without one, show the layers")
     parser.add_argument("--input", action="append", dest="inputs", help="an argument list; may be repeated")
@@ -53,7 +33,19 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backend", choices=BACKENDS, default="fork")
     parser.add_argument("--http-url", help="the server's /run_code, for --backend http")
     parser.add_argument("--allow-unsafe", action="store_true", help="go on without a system call filter")
-    return parser.parse_args()
+    given = parser.parse_args()
+    try:
+        num_zygotes = int(given.backend != "http")
+        config = SandboxConfig(given.backend, num_zygotes, given.allow_unsafe, given.http_url)
+        limits = Limits(cpu_s=given.cpu_s, wall_s=4 * given.cpu_s, memory_mb=given.memory_mb)
+        with open_sandbox(config) as sandbox:
+            if given.file is None:
+                return _show(sandbox)
+            program = Program(given.file.read_text(encoding="utf-8"), given.entry)
+            return _run(sandbox, program, given.inputs or [""], limits)
+    except (SandboxUnavailable, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 def _show(sandbox: Sandbox) -> int:

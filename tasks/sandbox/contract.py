@@ -1,4 +1,4 @@
-"""What a sandbox is: the types that its callers and its backends share.
+"""What a sandbox is and how it is configured: the types that its callers and its backends share.
 
 A sandbox runs programs that a model wrote. What must be true of the answer (is it equal to the expected one,
 is it deterministic) is decided by the caller, outside: expected values never enter a sandbox.
@@ -6,19 +6,82 @@ is it deterministic) is decided by the caller, outside: expected values never en
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
+BACKENDS = ("fork", "wasm", "http")
+MAX_DEFAULT_ZYGOTES = 8
+MAX_CONCURRENT = 1024
 MAX_RESULT_BYTES = 1 << 20
 MAX_DEPTH = 100
 
 
 class SandboxUnavailable(RuntimeError):
     """No sandbox can be opened as configured. The text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How to run untrusted programs; a key that holds what it cannot hold is a ValueError."""
+
+    # "fork": processes of this machine behind kernel filters. "wasm": CPython compiled to WebAssembly, where
+    # those filters are not to be had. "http": a SandboxFusion server.
+    backend: str = "fork"
+    # "fork" and "wasm": programs that run at once here; each may use one core. 0: one a core, 8 at most.
+    num_zygotes: int = 0
+    # "fork": go on without a system call filter where the kernel refuses one. For trusted programs only: they
+    # run with the rights of this process.
+    allow_unsafe: bool = False
+    http_url: str | None = None  # "http", and required there: address of the server's `/run_code`
+    http_max_concurrent: int = 64  # "http": requests in flight at once
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ValueError(f"sandbox.backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}")
+        for key, smallest in (("num_zygotes", 0), ("http_max_concurrent", 1)):
+            if type(count := getattr(self, key)) is not int or not smallest <= count <= MAX_CONCURRENT:
+                raise ValueError(f"sandbox.{key} must be from {smallest} to {MAX_CONCURRENT}; got {count!r}")
+        # A string from the environment, "false" say, would count as true.
+        if not isinstance(self.allow_unsafe, bool):
+            raise ValueError(f"sandbox.allow_unsafe must be true or false; got {self.allow_unsafe!r}")
+        if self.num_zygotes and self.backend == "http":
+            raise ValueError(
+                "sandbox.num_zygotes is for programs on this machine; with sandbox.backend=http set "
+                "sandbox.http_max_concurrent"
+            )
+        if self.allow_unsafe and self.backend != "fork":
+            raise ValueError(
+                "sandbox.allow_unsafe is for sandbox.backend=fork; "
+                f"sandbox.backend={self.backend} asks this kernel for no filter"
+            )
+        if self.http_url and self.backend != "http":
+            raise ValueError(f"sandbox.http_url is for sandbox.backend=http; the backend is {self.backend!r}")
+        if self.backend == "http" and not _is_address(self.http_url or ""):
+            raise ValueError(
+                "sandbox.http_url must be the address of a server's /run_code, such as "
+                f"http://127.0.0.1:8080/run_code; got {self.http_url!r}"
+            )
+
+    def count_zygotes(self) -> int:
+        """How many programs run at once on this machine, the default worked out."""
+        return self.num_zygotes or min(os.cpu_count() or 1, MAX_DEFAULT_ZYGOTES)
+
+    def count_concurrent(self) -> int:
+        """How many programs run at once, wherever they run: more callers than that would only wait."""
+        return self.http_max_concurrent if self.backend == "http" else self.count_zygotes()
+
+
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 class CallStatus(StrEnum):
@@ -102,7 +165,7 @@ class Call:
 class Capabilities:
     """What stands between a program and the machine."""
 
-    backend: str  # one of `tasks.sandbox.config.BACKENDS`
+    backend: str  # one of `BACKENDS`
     python: str  # version of the interpreter that runs the programs
     seccomp: bool | None = None  # whether a filter is active; None: the backend uses none of this machine
     landlock: int | None = None  # ABI version of the Landlock domain, 0 without one; None: as above
@@ -163,7 +226,5 @@ class Sandbox(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -141,7 +141,7 @@ class SlotSandbox(Sandbox, Generic[W]):
                     worker.wait_until_ready()
             self._capabilities = self._examine(slots[0][0])
         except (BackendFailure, SandboxUnavailable) as failure:
-            self._end_workers()
+            self.close()
             if isinstance(failure, SandboxUnavailable):
                 raise
             raise SandboxUnavailable(f"the sandbox cannot start: {failure}") from failure
@@ -191,7 +191,9 @@ class SlotSandbox(Sandbox, Generic[W]):
         """End all processes. A `run` that is waiting or under way raises RuntimeError."""
         with self._lock:
             self._closed = True
-        self._end_workers()
+            workers, self._live = self._live, set()
+        for worker in workers:
+            worker.kill()
 
     def worker_pids(self) -> list[int]:
         """Process ids of the processes that are running, for monitoring."""
@@ -228,9 +230,3 @@ class SlotSandbox(Sandbox, Generic[W]):
             worker = self._start(number)
             self._live.add(worker)
             return worker
-
-    def _end_workers(self) -> None:
-        with self._lock:
-            workers, self._live = self._live, set()
-        for worker in workers:
-            worker.kill()
