@@ -18,12 +18,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes
 from tasks.sandbox.contract import Call, CallStatus, Capabilities, Limits, Program, SandboxUnavailable
-from tasks.sandbox.guest.modules import PRELOAD
 from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
@@ -60,8 +59,7 @@ _log = logging.getLogger(__name__)
 _warned_of_landlock = threading.Event()
 
 
-@dataclass(frozen=True, slots=True)
-class _Child:
+class _Child(NamedTuple):
     """How a child ended."""
 
     wrote: bytes | None  # None: more than it may write
@@ -139,21 +137,14 @@ class ForkSandbox(SlotSandbox[Zygote]):
 
     workers_per_slot = len(HASH_SEEDS)
 
-    def __init__(
-        self,
-        num_zygotes: int,
-        allow_unsafe: bool = False,
-        preload: Sequence[str] = PRELOAD,
-        guards: bool = True,
-    ) -> None:
+    def __init__(self, num_zygotes: int, allow_unsafe: bool = False, exposed: Sequence[str] = ()) -> None:
         """Start the zygotes and attack them.
 
         Args:
             num_zygotes: Programs that run at once, at least 1.
             allow_unsafe: Go on where the kernel refuses the filter.
-            preload: Modules that programs can import.
-            guards: Hide the modules that a program has no business with. The tests turn this off and preload
-                those modules too, to show that the kernel's layers hold alone.
+            exposed: Modules to load besides, and then to hide none of those that a program has no business
+                with: for the tests, which show that the kernel's layers hold alone.
 
         Raises:
             SandboxUnavailable: There is no filter for this machine, the kernel refuses a layer that must be
@@ -168,7 +159,7 @@ class ForkSandbox(SlotSandbox[Zygote]):
                 "Use WebAssembly, `sandbox.backend=wasm` (pip install 'azr-verl[wasm]'), or a server, "
                 "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
             )
-        setup = {"filter": program_filter(machine).hex(), "preload": [*preload], "guards": guards}
+        setup = {"filter": program_filter(machine).hex(), "exposed": [*exposed]}
         self._setup = json.dumps(setup).encode()
         super().__init__(num_zygotes)
 
@@ -183,10 +174,9 @@ class ForkSandbox(SlotSandbox[Zygote]):
         hello = worker.hello
         unsafe = hello.seccomp_errno != 0
         if unsafe and not self._allow_unsafe:
-            code = hello.seccomp_errno
             raise SandboxUnavailable(
                 "this kernel or container refuses seccomp filters: prctl(PR_SET_SECCOMP) -> "
-                f"{os.strerror(code)} (errno {code}). {CHOICES}"
+                f"{os.strerror(hello.seccomp_errno)} (errno {hello.seccomp_errno}). {CHOICES}"
             )
         if not hello.landlock and not _warned_of_landlock.is_set():
             _warned_of_landlock.set()
@@ -207,19 +197,16 @@ class ForkSandbox(SlotSandbox[Zygote]):
 
 def _receive(private: socket.socket, most: int, deadline: float) -> bytes | None:
     """Read until the other end is closed; None if it is more than `most` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    while size <= most:
+    wrote = bytearray()
+    while len(wrote) <= most:
         private.settimeout(_left(deadline))
-        try:
+        chunk = b""
+        # The child may have died with part of the request unread.
+        with contextlib.suppress(ConnectionResetError):
             chunk = private.recv(1 << 16)
-        except ConnectionResetError:
-            # The child died with part of the request unread.
-            chunk = b""
         if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
-        size += len(chunk)
+            return bytes(wrote)
+        wrote += chunk
     return None
 
 
@@ -231,11 +218,7 @@ def _left(deadline: float) -> float:
 
 
 def _to_ending(child: _Child, limits: Limits) -> Call:
-    """Say what a wait status means.
-
-    Raises:
-        BackendFailure: It is nothing that the program could have brought about.
-    """
+    """Say what a wait status means; BackendFailure if no program can bring it about."""
     code, cpu_ms = os.waitstatus_to_exitcode(child.status), child.cpu_ms
     number = -code if code < 0 else 0
     if number == SETUP_FAILED:

@@ -76,11 +76,7 @@ class HttpSandbox(Sandbox):
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
-        """Run a program; see `Sandbox.run`.
-
-        Raises:
-            ValueError: `limits.result_bytes` is more than the server passes on.
-        """
+        """Run a program; see `Sandbox.run`. More `result_bytes` than a server passes on are a ValueError."""
         bounds = limits or Limits()
         if bounds.result_bytes > MAX_RESULT_BYTES:
             raise ValueError(
@@ -100,13 +96,7 @@ class HttpSandbox(Sandbox):
     def _try(self, program: Program, inputs: list[str], limits: Limits) -> Try:
         """One process on the server; failures of the server are tried again."""
         marker = secrets.token_hex(16)
-        request = {
-            **asdict(program),
-            **asdict(limits),
-            "inputs": inputs,
-            "marker": marker,
-            "max_output_bytes": MAX_STDOUT_BYTES,
-        }
+        request = {"inputs": inputs, "marker": marker, "max_output_bytes": MAX_STDOUT_BYTES}
         body = json.dumps(
             {
                 "code": HARNESS,
@@ -114,7 +104,7 @@ class HttpSandbox(Sandbox):
                 "run_timeout": limits.wall_s,
                 "compile_timeout": limits.wall_s,
                 "memory_limit_MB": limits.memory_mb,
-                "stdin": json.dumps(request),
+                "stdin": json.dumps(request | asdict(program) | asdict(limits)),
                 "files": {},
                 "fetch_files": [],
             }
@@ -131,13 +121,12 @@ class HttpSandbox(Sandbox):
         connection = kind(self._url.hostname or "", self._url.port, timeout=wall_s + MARGIN_S)
         target = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
         try:
-            connection.request("POST", target, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            data = response.read(MAX_ANSWER_BYTES)
+            with contextlib.closing(connection):
+                connection.request("POST", target, body, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                data = response.read(MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise BackendFailure(f"no answer: {type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
         if response.status != 200:
             raise BackendFailure(f"HTTP status {response.status}")
         try:

@@ -54,10 +54,11 @@ def parse_arguments(text: str) -> tuple[object, ...]:
     """
 
     def rebuild(call: ast.expr) -> tuple[object, ...]:
-        # `1)(2` and `1), (2` close the parenthesis themselves: then this is no plain call any more.
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
-            raise LiteralError("not a list of literals")
-        return tuple(_rebuild(node, MAX_INPUT_DEPTH) for node in call.args)
+        match call:
+            # `1)(2` and `1), (2` close the parenthesis themselves: then this is no plain call any more.
+            case ast.Call(ast.Name(), arguments, []):
+                return tuple(_rebuild(node, MAX_INPUT_DEPTH) for node in arguments)
+        raise LiteralError("not a list of literals")
 
     return _read(text, f"f({text}\n)", MAX_INPUT_BYTES, rebuild)
 

@@ -54,11 +54,7 @@ class Worker(ABC):
         self.pid = self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Wait until it serves.
-
-        Raises:
-            BackendFailure: It did not start. It has been killed.
-        """
+        """Wait until it serves; if it does not start, it has been killed, and that is a BackendFailure."""
         assert self._process.stderr is not None
         with self._process.stderr as stderr:
             try:
@@ -84,11 +80,7 @@ class Worker(ABC):
 
     @abstractmethod
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
-        """Run a program on canonical inputs.
-
-        Raises:
-            BackendFailure: The process is dead, late or broken. It has been killed.
-        """
+        """Run a program on canonical inputs; a process that is dead, late or broken is a BackendFailure."""
 
     @abstractmethod
     def _greet(self) -> None:
@@ -96,11 +88,7 @@ class Worker(ABC):
 
     @contextlib.contextmanager
     def _whole_exchange(self) -> Iterator[None]:
-        """Kill the process if an exchange breaks off: its next answer would be the one to this request.
-
-        Raises:
-            BackendFailure: The process is dead or late.
-        """
+        """Kill the process if an exchange breaks off: its next answer would be the one to this request."""
         try:
             yield
         except BaseException as error:
@@ -123,8 +111,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     def __init__(self, num_slots: int) -> None:
         """Start the processes for `num_slots` programs at once, at least 1, and examine one.
 
-        Raises:
-            SandboxUnavailable: No process starts, or `_examine` finds that it will not do.
+        SandboxUnavailable if one does not start, or `_examine` finds that it will not do.
         """
         self._lock = threading.Lock()
         self._live: set[W] = set()
@@ -155,12 +142,7 @@ class SlotSandbox(Sandbox, Generic[W]):
 
     @abstractmethod
     def _examine(self, worker: W) -> Capabilities:
-        """Find out what protects this machine.
-
-        Raises:
-            SandboxUnavailable: Not enough does.
-            BackendFailure: The process failed.
-        """
+        """Find out what protects this machine; SandboxUnavailable if not enough does."""
 
     def _check_before_run(self, worker: W) -> None:
         """Refuse a process that is not what `_examine` found, by a BackendFailure."""

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tasks.sandbox.calls import last_line
@@ -41,6 +42,9 @@ world program {
 }
 """
 """All that a component can do to the outside is call `emit`."""
+
+WORKER_COMMAND = (sys.executable, "-s", "-S", "-P", "-B")
+"""Start of a command line for the processes of this backend: this interpreter, and no user's settings."""
 
 _COMPONENTIZE = "import componentize_py; componentize_py.script()"
 _COMPILE = "import sys; from tasks.sandbox.wasm_worker import compile_image; compile_image(*sys.argv[1:])"
@@ -69,7 +73,7 @@ def ensure_images() -> list[Path]:
         raise SandboxUnavailable(
             f"the image of sandbox.backend=wasm cannot be built: {said or error}"
         ) from error
-    return [folder / f"{number}.cwasm" for number in range(NUM_IMAGES)]
+    return _images(folder)
 
 
 def cache_dir() -> Path:
@@ -78,11 +82,7 @@ def cache_dir() -> Path:
 
 
 def image_key() -> str:
-    """Name everything that decides what an image is, as 16 hexadecimal digits.
-
-    Raises:
-        SandboxUnavailable: A package is not installed.
-    """
+    """Name all that decides what an image is, in 16 digits; SandboxUnavailable if a package is missing."""
     try:
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     except importlib.metadata.PackageNotFoundError as error:
@@ -100,14 +100,13 @@ def image_key() -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def worker_command() -> list[str]:
-    """Start of a command line for the processes of this backend: this interpreter, and no user's settings."""
-    return [sys.executable, "-s", "-S", "-P", "-B"]
-
-
 def worker_environment() -> dict[str, str]:
-    """Their whole environment: what this process can import, they can import."""
+    """The whole environment of this backend's processes: what this process can import, they can import."""
     return {"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}
+
+
+def _images(folder: Path) -> list[Path]:
+    return [folder / f"{number}.cwasm" for number in range(NUM_IMAGES)]
 
 
 def _build(folder: Path) -> None:
@@ -122,13 +121,11 @@ def _build(folder: Path) -> None:
         # At the top: hidden with its package, it would not be found when its import ends.
         shutil.copy(GUEST / f"{APPLICATION}.py", sources)
         (aside / "program.wit").write_text(INTERFACE, encoding="utf-8")
-        images = aside / "images"
-        images.mkdir()
+        built = aside / "images"
+        built.mkdir()
         with ThreadPoolExecutor(NUM_IMAGES) as threads:
-            list(
-                threads.map(lambda number: _build_image(aside, images / f"{number}.cwasm"), range(NUM_IMAGES))
-            )
-        images.rename(folder)
+            list(threads.map(partial(_build_image, aside), _images(built)))
+        built.rename(folder)
 
 
 def _build_image(aside: Path, image: Path) -> None:
@@ -146,7 +143,7 @@ def _run_step(folder: Path, arguments: list[str]) -> None:
     # componentize-py adds the site-packages of the `python` on PATH; nothing of them belongs in an image.
     environment = {**worker_environment(), "PATH": os.devnull}
     subprocess.run(
-        [*worker_command(), "-c", *arguments],
+        [*WORKER_COMMAND, "-c", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,

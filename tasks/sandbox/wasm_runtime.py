@@ -17,7 +17,7 @@ from pathlib import Path
 from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes, run_calls
 from tasks.sandbox.contract import PROBE, Call, CallStatus, Capabilities, Limits, Program
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
-from tasks.sandbox.wasm_image import ensure_images, worker_command, worker_environment
+from tasks.sandbox.wasm_image import WORKER_COMMAND, ensure_images, worker_environment
 
 
 class WasmProcess(Worker):
@@ -30,7 +30,7 @@ class WasmProcess(Worker):
         ours, theirs = socket.socketpair()
         with theirs:
             arguments = ["-m", "tasks.sandbox.wasm_worker", str(theirs.fileno()), *map(str, images)]
-            super().__init__([*worker_command(), *arguments], worker_environment(), theirs)
+            super().__init__([*WORKER_COMMAND, *arguments], worker_environment(), theirs)
         self._channel = Connection(ours.detach())
 
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
@@ -64,9 +64,7 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
     def __init__(self, num_slots: int) -> None:
         """Build the images if need be, start the processes for `num_slots` programs at once and run one.
 
-        Raises:
-            SandboxUnavailable: A package of the extra is missing, the images cannot be built, or a process
-                runs no program.
+        Where that cannot be done, or a package of the extra is missing, it is SandboxUnavailable.
         """
         self._images = ensure_images()
         super().__init__(num_slots)
@@ -75,11 +73,7 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
         return WasmProcess(self._images)
 
     def _examine(self, worker: WasmProcess) -> Capabilities:
-        """Find out the interpreter's version by running a program.
-
-        There is no self-test: the component can call `emit` and nothing else, or it would not have been
-        instantiated.
-        """
+        # No self-test: the component can call `emit` and nothing else, or it would not be instantiated.
         limits = Limits(cpu_s=10.0, wall_s=60.0)
         (call,) = run_calls(lambda inputs: worker.run(PROBE, inputs, limits, 0), [""], limits)
         if call.literal is None:

@@ -46,9 +46,8 @@ class _Clock:
         self._engine = engine
         self._lock = threading.Lock()
         self._running = threading.Event()
+        self._limits, self._missed = Limits(), ""
         self._cpu_end = self._wall_end = 0.0
-        self._limits = Limits()
-        self._missed = ""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def start(self, limits: Limits) -> None:
@@ -96,19 +95,10 @@ class Instance:
     def run(
         self, image: int, payload: str, limits: Limits, max_output_bytes: int
     ) -> tuple[CallStatus, str, int, str]:
-        """Run a program in a new copy of the image of this number.
+        """Run a program in a new copy of the image of this number; WasmtimeError if the runtime itself fails.
 
-        Args:
-            image: Its number.
-            payload: For the guest: the JSON list of the arguments of its `run_program`.
-            limits: The instance has `memory_mb` of memory.
-            max_output_bytes: The most that it may write.
-
-        Returns:
-            How it ended and in which words, its CPU time in ms, and what it wrote, unless that is too much.
-
-        Raises:
-            WasmtimeError: The runtime failed, not the program.
+        `payload` is the JSON list of the arguments of the guest's `run_program`. Returns how the program
+        ended and in which words, its CPU time in ms, and what it wrote, unless that is more than it may.
         """
         self._said, self._left = [], max_output_bytes
         started = time.process_time()

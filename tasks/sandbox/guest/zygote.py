@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tasks.sandbox.guest import confine, harness
-from tasks.sandbox.guest.modules import hide_modules
+from tasks.sandbox.guest.modules import PRELOAD, hide_modules
 from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED, Hello
 
 CONTROL = 3
@@ -40,7 +40,7 @@ def main(control: int) -> None:
     channel = _socket.socket(-1, -1, -1, CONTROL)
     options = json.loads(channel.recv(1 << 16))
     python = ".".join(map(str, sys.version_info[:3]))
-    preload(options["preload"])
+    preload([*options["exposed"], *PRELOAD])
     uid = confine.confine_zygote()
     landlock, landlock_errno = 0, 0
     try:
@@ -51,8 +51,8 @@ def main(control: int) -> None:
     seccomp_errno = _errno_of(seccomp.install)
     harness.prepare()
     os.environ.clear()
-    if options["guards"]:
-        hide_modules(set(options["preload"]))
+    if not options["exposed"]:
+        hide_modules({*PRELOAD})
     channel.send(json.dumps(Hello(python, uid, landlock, landlock_errno, seccomp_errno)).encode())
     # Errors of the start went to a pipe that the supervisor closes now.
     os.dup2(1, 2)

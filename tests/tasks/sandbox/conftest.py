@@ -17,7 +17,6 @@ import pytest
 
 from tasks.sandbox import Call, CallStatus, Limits, Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
-from tasks.sandbox.guest.modules import PRELOAD
 from tasks.sandbox.seccomp import ARCHITECTURES
 from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.wasm_runtime import WasmSandbox
@@ -96,9 +95,7 @@ def start(num_zygotes: int = 1, *, guards: bool = True) -> ForkSandbox:
     """A fork sandbox; without guards the kernel's layers are alone, and every dangerous module is loaded."""
     if MACHINE not in ARCHITECTURES:
         pytest.skip(f"no system call filter for {MACHINE}")
-    if guards:
-        return ForkSandbox(num_zygotes)
-    return ForkSandbox(num_zygotes, preload=(*DANGEROUS, *PRELOAD), guards=False)
+    return ForkSandbox(num_zygotes, exposed=() if guards else DANGEROUS)
 
 
 def start_wasm(num_slots: int = 1) -> WasmSandbox:
