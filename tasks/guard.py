@@ -22,9 +22,8 @@ import types
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import partial, wraps
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
 from tasks.contract import (
@@ -48,10 +47,12 @@ REPEAT_EVERY = 64
 Watch = Callable[[Callable[[], "PackError"]], AbstractContextManager[None]]
 """Keeps an eye on code that may never come back; its argument makes the error to report then."""
 
-Result = TypeVar("Result")
+UNLIKE = "must return the same for the same arguments; it returned"
 
 BAD_SETTING = (ValueError, FileNotFoundError)
 """What a pack may raise about its configuration, such as a file that it names; the run has not begun then."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 160
@@ -90,7 +91,7 @@ class Expected:
         """What is wrong with a value, in words; "" if nothing is."""
         if not self.holds(value):
             return f"{short(value)}; it must be {self.wanted}"
-        return next((fault for part in value if (fault := self.each.fault(part))), "") if self.each else ""
+        return next(filter(None, map(self.each.fault, value)), "") if self.each else ""
 
 
 def _spelled(pattern: str) -> Callable[[object], bool]:
@@ -105,13 +106,21 @@ def _is_message(value: object) -> bool:
 def _are_kinds(value: object) -> bool:
     if not (isinstance(value, tuple) and value and all(isinstance(spec, KindSpec) for spec in value)):
         return False
-    names = [spec.name for spec in value]
-    return len(set(names)) == len(names) and all(set(spec.reference_kinds) <= set(names) for spec in value)
+    names = {spec.name for spec in value}
+    return len(names) == len(value) and all(names.issuperset(spec.reference_kinds) for spec in value)
 
 
 def _record(*kinds: str) -> Expected:
     wanted = f"a TaskRecord of kind {' or '.join(kinds)}"
     return Expected(wanted, lambda value: isinstance(value, TaskRecord) and value.kind in kinds)
+
+
+def _records(pack: TaskPack) -> Expected:
+    return Expected(
+        "a sequence of TaskRecord",
+        lambda value: isinstance(value, Sequence) and not isinstance(value, str),
+        _record(*(spec.name for spec in pack.kinds)),
+    )
 
 
 def _answer(kind: str) -> Expected:
@@ -124,14 +133,6 @@ def _answer(kind: str) -> Expected:
 def _verdict(names: Sequence[str]) -> Expected:
     wanted = f"a Verdict with measures out of measure_names: {', '.join(names) or 'none'}"
     return Expected(wanted, lambda value: isinstance(value, Verdict) and set(value.measures) <= set(names))
-
-
-def _records(pack: TaskPack) -> Expected:
-    return Expected(
-        "a sequence of TaskRecord",
-        lambda value: isinstance(value, Sequence) and not isinstance(value, str),
-        _record(*(spec.name for spec in pack.kinds)),
-    )
 
 
 def _features(names: Sequence[str]) -> Expected:
@@ -174,39 +175,14 @@ ATTRIBUTES = {
 """What the attributes of a pack have to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A call of a method; in words, where a fault is reported."""
-
-    method: str
-    expected: Expected  # what it has to return
-    arguments: tuple[Any, ...]
-    options: Mapping[str, Any]
-    allowed: tuple[type[Exception], ...]  # what it may raise
-    copies: tuple[Any, ...] | None  # `arguments` as they were, if it is made twice
-
-    def __str__(self) -> str:
-        given = [short(argument) for argument in self.arguments]
-        given += [f"{name}={short(value)}" for name, value in self.options.items()]
-        return f"{self.method}({', '.join(given)})"
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
 def _guarded(
     method: Method,
     expected: Expected | Callable[..., Expected],
-    allowed: tuple[type[Exception], ...] = (),
+    allowed: tuple[type[Exception], ...] = (CheckBrokenError,),
 ) -> Method:
-    """A method of the contract as a `GuardedPack` has it.
+    """A method of the contract as a `GuardedPack` has it; `expected` may be a function of pack and arguments.
 
     The pack's own is called with every argument that the contract has a default for: it may declare none.
-
-    Args:
-        method: The contract's.
-        expected: What it has to return; or, of the guarded pack and the arguments, what that is.
-        allowed: What it may raise.
     """
     signature, is_async = inspect.signature(method), inspect.iscoroutinefunction(method)
 
@@ -214,13 +190,15 @@ def _guarded(
     def guarded(self: GuardedPack, *arguments: Any, **options: Any) -> Any:
         bound = signature.bind(self, *arguments, **options)
         bound.apply_defaults()
-        given, wanted = bound.args[1:], expected
-        if not isinstance(wanted, Expected):
-            wanted = wanted(self, *given)
-        call = self._begin(method.__name__, wanted, given, bound.kwargs, allowed)
-        return self._call_async(call) if is_async else self._call(call)
+        wanted = expected if isinstance(expected, Expected) else expected(*bound.args)
+        call = _Call(self, method.__name__, wanted, bound.args[1:], bound.kwargs, allowed)
+        return call.make_async() if is_async else call.make()
 
     return cast(Method, guarded)
+
+
+def _guarded_property(name: str, expected: Expected) -> Any:
+    return property(lambda pack: _Call(pack, name, expected).make())
 
 
 class GuardedPack(TaskPack):
@@ -257,20 +235,13 @@ class GuardedPack(TaskPack):
                 raise PackError(f"pack {type(pack).__name__}: {attribute} is {fault}")
             setattr(self, attribute, value)
 
-    @property
-    def kinds(self) -> tuple[KindSpec, ...]:
-        return cast(tuple[KindSpec, ...], self._call(self._begin("kinds", _KINDS)))
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        return cast(tuple[str, ...], self._call(self._begin("feature_names", _NAMES)))
-
-    @property
-    def measure_names(self) -> tuple[str, ...]:
-        return cast(tuple[str, ...], self._call(self._begin("measure_names", _NAMES)))
-
-    require_available = _guarded(TaskPack.require_available, _NOTHING, allowed=(PackUnavailableError,))
-    seeds = _guarded(TaskPack.seeds, _records, allowed=BAD_SETTING)
+    kinds: tuple[KindSpec, ...] = _guarded_property("kinds", _KINDS)
+    feature_names: tuple[str, ...] = _guarded_property("feature_names", _NAMES)
+    measure_names: tuple[str, ...] = _guarded_property("measure_names", _NAMES)
+    require_available = _guarded(
+        TaskPack.require_available, _NOTHING, (CheckBrokenError, PackUnavailableError)
+    )
+    seeds = _guarded(TaskPack.seeds, _records, (CheckBrokenError, *BAD_SETTING))
     propose_prompt = _guarded(TaskPack.propose_prompt, _PROMPT)
     accept = _guarded(TaskPack.accept, lambda pack, kind, *rest: _answer(kind))
     resolve = _guarded(TaskPack.resolve, lambda pack, record, *rest: _answer(record.kind))
@@ -284,106 +255,111 @@ class GuardedPack(TaskPack):
     worked_response = _guarded(TaskPack.worked_response, _TEXT)
     gold_proposal = _guarded(TaskPack.gold_proposal, _TEXT)
     sample_record = _guarded(TaskPack.sample_record, lambda pack, kind, rng: _record(kind))
-    held_out = _guarded(TaskPack.held_out, _records, allowed=BAD_SETTING)
+    held_out = _guarded(TaskPack.held_out, _records, (CheckBrokenError, *BAD_SETTING))
     held_out_groups = _guarded(TaskPack.held_out_groups, _GROUPS)
     task_key = _guarded(TaskPack.task_key, _TEXT)
 
-    def _begin(
-        self,
-        method: str,
-        expected: Expected,
-        arguments: tuple[Any, ...] = (),
-        options: Mapping[str, Any] = MappingProxyType({}),
-        allowed: tuple[type[Exception], ...] = (),
-    ) -> _Call:
-        self._num_calls[method] += 1
-        is_due = self._num_calls[method] % self._repeat_every == 0
-        copies = copy.deepcopy(arguments) if is_due else None
-        return _Call(method, expected, arguments, options, allowed, copies)
 
-    def _call(self, call: _Call) -> Any:
-        """Call a method or read a property, twice where it is due, and check what comes back."""
+@dataclass
+class _Call:
+    """A call of a method or property of a guarded pack; as a string, how a fault of it is reported."""
 
-        def once(given: tuple[Any, ...]) -> Any:
-            with self._named(call), self._watched(call):
-                member = getattr(self._pack, call.method)
-                is_property = isinstance(getattr(TaskPack, call.method), property)
-                return member if is_property else member(*given, **call.options)
+    guard: GuardedPack
+    method: str
+    expected: Expected  # what comes back
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    allowed: tuple[type[Exception], ...] = (CheckBrokenError,)  # what it may raise
+    copies: tuple[Any, ...] | None = field(default=None, init=False)  # of the arguments, if it is made twice
 
-        result = once(call.arguments)
-        self._check(call, result)
-        if call.copies is not None:
-            self._compare(call, result, once(call.copies))
+    def __post_init__(self) -> None:
+        self.guard._num_calls[self.method] += 1
+        if self.guard._num_calls[self.method] % self.guard._repeat_every == 0:
+            self.copies = copy.deepcopy(self.arguments)
+
+    def __str__(self) -> str:
+        given = [short(argument) for argument in self.arguments]
+        given += [f"{name}={short(value)}" for name, value in self.options.items()]
+        return f"{self.method}({', '.join(given)})"
+
+    def make(self) -> Any:
+        """Call the method or read the property, twice where it is due, and check what comes back."""
+
+        def once(arguments: tuple[Any, ...]) -> Any:
+            with self._named(), self._watched():
+                member = getattr(self.guard._pack, self.method)
+                is_property = isinstance(getattr(TaskPack, self.method), property)
+                return member if is_property else member(*arguments, **self.options)
+
+        result = once(self.arguments)
+        self._check(result)
+        if self.copies is not None:
+            self._compare(UNLIKE, result, once(self.copies))
         return result
 
-    async def _call_async(self, call: _Call) -> Any:
-        """`_call` for a coroutine, with a deadline."""
+    async def make_async(self) -> Any:
+        """`make` for a coroutine, with a deadline."""
 
         async def once() -> Any:
-            with self._named(call):
-                started = getattr(self._pack, call.method)(*call.arguments, **call.options)
+            with self._named():
+                started = getattr(self.guard._pack, self.method)(*self.arguments, **self.options)
                 if not isinstance(started, Coroutine):
-                    raise TypeError(f"{call.method} must be `async def`; it returned {short(started)}")
-                deadline = asyncio.timeout(self._deadline_s)
+                    raise TypeError(f"{self.method} must be `async def`; it returned {short(started)}")
+                deadline = asyncio.timeout(self.guard._deadline_s)
                 try:
                     async with deadline:
-                        return await _step_by_step(started, partial(self._watched, call))
+                        return await _step_by_step(started, self._watched)
                 except TimeoutError:
                     if not deadline.expired():
                         raise
-                    raise self._late(call) from None
+                    raise self._late() from None
 
         result = await once()
-        self._check(call, result)
-        if call.copies is not None and self.checks_repeat:
-            self._compare(call, result, await once())
+        self._check(result)
+        if self.copies is not None and self.guard.checks_repeat:
+            self._compare(UNLIKE, result, await once())
         return result
 
     @contextmanager
-    def _named(self, call: _Call) -> Iterator[None]:
+    def _named(self) -> Iterator[None]:
         """Give a name to whatever is raised inside, but for what the contract allows."""
-        passing: tuple[type[Exception], ...] = (CheckBrokenError, *call.allowed)
         try:
             yield
         except PackError as error:
             self._raise(error)
-        except passing as error:
+        except self.allowed as error:
             if isinstance(error, BAD_SETTING):
-                raise bad_setting(self.name, error) from error
+                raise bad_setting(self.guard.name, error) from error
             raise
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # the boundary to code of others
             if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
                 raise
-            self._raise(self._error(call, f"raised {short_error(error)}"), error)
+            self._raise(self._error(f"raised {short_error(error)}"), error)
 
-    def _check(self, call: _Call, result: object) -> None:
-        """Check what a call returned, and if it is made twice, that it left its arguments alone."""
-        if fault := call.expected.fault(result):
-            self._raise(self._error(call, f"returned {fault}"))
-        for was, found in zip(call.copies or (), call.arguments if call.copies else (), strict=True):
-            # A generator is there to be drawn from.
-            if not isinstance(found, random.Random) and found != was:
-                both = f"{short(was)} and then {short(found)}"
-                self._raise(self._error(call, f"must leave its arguments as they are; one was {both}"))
+    def _check(self, result: object) -> None:
+        """Check what came back, and if the call is made twice, that it left its arguments alone."""
+        if fault := self.expected.fault(result):
+            self._raise(self._error(f"returned {fault}"))
+        for was, found in zip(self.copies or (), self.arguments, strict=False):
+            if not isinstance(found, random.Random):  # a generator is there to be drawn from
+                self._compare("must leave its arguments as they are; one was", was, found)
 
-    def _compare(self, call: _Call, first: object, second: object) -> None:
+    def _compare(self, fault: str, first: object, second: object) -> None:
         if first != second:
-            both = f"{short(first)} and then {short(second)}"
-            fault = f"must return the same for the same arguments; it returned {both}"
-            self._raise(self._error(call, fault))
+            self._raise(self._error(f"{fault} {short(first)} and then {short(second)}"))
 
-    def _watched(self, call: _Call) -> AbstractContextManager[None]:
-        return nullcontext() if self._watch is None else self._watch(partial(self._late, call))
+    def _watched(self) -> AbstractContextManager[None]:
+        return self.guard._watch(self._late) if self.guard._watch else nullcontext()
 
-    def _late(self, call: _Call) -> PackError:
-        return self._error(call, f"did not return within {self._deadline_s:g} s")
+    def _late(self) -> PackError:
+        return self._error(f"did not return within {self.guard._deadline_s:g} s")
 
-    def _error(self, call: _Call, fault: str) -> PackError:
-        return PackError(f"pack {self.name}: {call} {fault}")
+    def _error(self, fault: str) -> PackError:
+        return PackError(f"pack {self.guard.name}: {self} {fault}")
 
     def _raise(self, error: PackError, cause: BaseException | None = None) -> NoReturn:
-        if self._report is not None:
-            self._report(error)
+        if self.guard._report is not None:
+            self.guard._report(error)
         raise error from cause
 
 
@@ -434,8 +410,8 @@ def _is_being_cancelled() -> bool:
 
 @types.coroutine
 def _step_by_step(
-    coroutine: Coroutine[Any, Any, Result], watch: Callable[[], AbstractContextManager[None]]
-) -> Generator[Any, Any, Result]:
+    coroutine: Coroutine[Any, Any, Any], watch: Callable[[], AbstractContextManager[None]]
+) -> Generator[Any, Any, Any]:
     """Await a coroutine, with `watch` around each stretch in which the event loop is not its own master.
 
     A watch around the whole would blame every call that waits while one of them blocks.
@@ -447,8 +423,7 @@ def _step_by_step(
             with watch():
                 awaited = resume(value)
         except StopIteration as done:
-            result: Result = done.value
-            return result
+            return done.value
         try:
             value, resume = (yield awaited), coroutine.send
         except BaseException as error:  # a cancellation goes where it was meant to go
