@@ -12,22 +12,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recipe.run.files import SUMMARY
 from recipe.selfplay.intervals import newcombe, wilson
 from recipe.selfplay.metrics import by_kind
 
 NOT_MEASURED = "-"
-ROWS = ("before", "after", "change")
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """One evaluation: `correct` of `total` held-out tasks."""
 
     correct: int
     total: int
+
+    def __str__(self) -> str:
+        """Accuracy in percent, its 95 % interval, and of how many tasks."""
+        low, high = wilson(*self)
+        return f"{self.correct / self.total:.1%} [{100 * low:.1f}, {100 * high:.1f}] n={self.total}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ def compare(runs: Mapping[str, Result]) -> list[str]:
     rows = [["", "", *runs], ["steps", "", *(str(run.steps) for run in runs.values())]]
     for kind in kinds:
         columns = [_cells(run.before.get(kind), run.after.get(kind)) for run in runs.values()]
-        for number, name in enumerate(ROWS):
-            rows.append([kind if number == 0 else "", name, *(column[number] for column in columns)])
+        names = (kind, "", ""), ("before", "after", "change")
+        rows += map(list, zip(*names, *columns, strict=True))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -84,22 +87,12 @@ def compare(runs: Mapping[str, Result]) -> list[str]:
 
 def _cells(before: Measured | None, after: Measured | None) -> tuple[str, str, str]:
     """One run's before, after and change."""
-    if before is None or after is None:
-        change = NOT_MEASURED
-    else:
-        low, high = newcombe(before.correct, before.total, after.correct, after.total)
+    change = NOT_MEASURED
+    if before is not None and after is not None:
+        low, high = newcombe(*before, *after)
         difference = after.correct / after.total - before.correct / before.total
         change = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return share_cell(before), share_cell(after), change
-
-
-def share_cell(measured: Measured | None) -> str:
-    """Accuracy in percent, its 95 % interval, and of how many tasks."""
-    if measured is None:
-        return NOT_MEASURED
-    low, high = wilson(measured.correct, measured.total)
-    share = measured.correct / measured.total
-    return f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}] n={measured.total}"
+    return str(before or NOT_MEASURED), str(after or NOT_MEASURED), change
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

