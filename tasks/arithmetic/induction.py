@@ -23,11 +23,10 @@ EXAMPLE = r"\([ \t]*([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})[ \t]*\)[ \t]*->[ \t]*(
 ONE_EXAMPLE = re.compile(EXAMPLE)
 PROPOSAL = re.compile(rf"(?:Pattern:[ \t]*)?({EXAMPLE}(?:[ \t]*,[ \t]*{EXAMPLE})*)")
 
-RULE = r"(a\+b|a-b|a\*b|a\+b\+1|\(a-b\)\^2)"
 PAIR = r"[0-9]{1,6}[ \t]*,[ \t]*[0-9]{1,6}"
 PAIRS = rf"(?:\([ \t]*{PAIR}[ \t]*\)[ \t]*){{1,9}}|{PAIR}(?:[ \t]+{PAIR}){{0,8}}"
-BY_RULE = re.compile(rf"(?:Pattern:[ \t]*)?{RULE}:[ \t]*({PAIRS})")
 ONE_PAIR = re.compile(r"([0-9]{1,6})[ \t]*,[ \t]*([0-9]{1,6})")
+
 RULES: dict[str, Callable[[int, int], int]] = {
     "addition": lambda a, b: a + b,
     "subtraction": lambda a, b: a - b,
@@ -38,6 +37,8 @@ RULES: dict[str, Callable[[int, int], int]] = {
 
 FORMULAS = dict(zip(RULES, ("a+b", "a-b", "a*b", "a+b+1", "(a-b)^2"), strict=True))
 """How a proposal may name a rule."""
+
+BY_RULE = re.compile(rf"(?:Pattern:[ \t]*)?({'|'.join(map(re.escape, FORMULAS.values()))}):[ \t]*({PAIRS})")
 
 Example = tuple[int, int, int]
 """a, b and the rule's value there."""
@@ -164,7 +165,7 @@ def read_examples(line: str) -> list[Example] | None:
     """Read a proposal: examples with their values, or a rule with pairs; None if it is neither."""
     by_rule = BY_RULE.fullmatch(line)
     if by_rule is not None:
-        rule = next(RULES[name] for name, formula in FORMULAS.items() if formula == by_rule[1])
+        (rule,) = (RULES[name] for name, formula in FORMULAS.items() if formula == by_rule[1])
         found = [(int(a), int(b)) for a, b in ONE_PAIR.findall(by_rule[2])]
         return [(a, b, rule(a, b)) for a, b in found]
     if PROPOSAL.fullmatch(line) is None:

@@ -19,9 +19,6 @@ from tasks.kit.parsing import last_line
 Draft = TypeVar("Draft")
 """What one proposal says, before any of it is checked."""
 
-Answer = TypeVar("Answer")
-"""What one attempt answers, before it is compared with anything."""
-
 TERSE_REQUEST = "new"
 """First line of a terse proposer's prompt; the reference says of which kind."""
 
@@ -29,7 +26,7 @@ TERSE_REFERENCES = 1
 """Most references in a terse proposer's prompt."""
 
 
-class Form(ABC, Generic[Draft, Answer]):
+class Form(ABC, Generic[Draft]):
     """One way to write proposals, questions and answers."""
 
     @abstractmethod
@@ -49,8 +46,8 @@ class Form(ABC, Generic[Draft, Answer]):
         """A solver's prompt."""
 
     @abstractmethod
-    def read_answer(self, record: TaskRecord, response: str) -> Answer | Verdict:
-        """Read one attempt at `record`."""
+    def read_answer(self, record: TaskRecord, response: str) -> str | Verdict:
+        """Read one attempt at `record`; its answer is not compared with anything yet."""
 
     @abstractmethod
     def answer(self, record: TaskRecord) -> str:
@@ -61,10 +58,10 @@ class Form(ABC, Generic[Draft, Answer]):
         return self.answer(record)
 
 
-class FormPack(FilePack, Generic[Draft, Answer]):
+class FormPack(FilePack, Generic[Draft]):
     """A pack that leaves wording to its form, and says what a task (`admit`) and what right is (`grade`)."""
 
-    _form: Form[Draft, Answer]
+    _form: Form[Draft]
 
     @abstractmethod
     async def admit(
@@ -73,7 +70,7 @@ class FormPack(FilePack, Generic[Draft, Answer]):
         """Check what a proposal says; `references` and `step` are those of its prompt."""
 
     @abstractmethod
-    async def grade(self, record: TaskRecord, answer: Answer) -> Verdict:
+    async def grade(self, record: TaskRecord, answer: str) -> Verdict:
         """Compare an answer with what the record demands."""
 
     def propose_prompt(
@@ -115,10 +112,9 @@ def terse_answer(answer: str, steps: str = "") -> str:
 
 
 def read_terse_answer(response: str) -> str | None:
-    """What a response's last line has behind its colon, which steps in parentheses may precede.
+    """What a response's last line has behind its colon, which steps in parentheses may precede; None without.
 
-    Returns:
-        None if there is no such colon; blanks around the answer stay.
+    Blanks around the answer stay.
     """
     line = last_line(response)
     if line.startswith("("):

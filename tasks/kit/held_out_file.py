@@ -44,7 +44,7 @@ class FilePack(TaskPack):
 
     def __init__(self, held_out_path: str | None = None) -> None:
         """Take another file in place of the committed one, if a path is given."""
-        self._held_out_path = self.default_held_out_path if held_out_path is None else Path(held_out_path)
+        self.held_out_path = self.default_held_out_path if held_out_path is None else Path(held_out_path)
 
     @abstractmethod
     def held_out_strata(self) -> Sequence[Stratum]:
@@ -54,13 +54,8 @@ class FilePack(TaskPack):
         """Tasks that must not be drawn for the held-out set."""
         return self.seeds()
 
-    @property
-    def held_out_path(self) -> Path:
-        """The file that this instance reads."""
-        return self._held_out_path
-
     def held_out(self) -> Sequence[TaskRecord]:
-        return load(self._held_out_path, self.name, self.held_out_version)
+        return load(self.held_out_path, self.name, self.held_out_version)
 
 
 def build(pack: FilePack) -> list[TaskRecord]:

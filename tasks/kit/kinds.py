@@ -11,6 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar
 
 from tasks.contract import Accepted, Json, KindSpec, Message, Rejected, TaskRecord, Verdict
@@ -107,14 +108,9 @@ class KindsPack(FilePack):
     def __init__(
         self, kinds: Mapping[str, Kind], terse: bool, held_out_path: str | None, completes: bool = False
     ) -> None:
-        """Build the pack out of its kinds.
+        """Build the pack out of its kinds, by name and in order, built for the `Style` of these knobs.
 
-        Args:
-            kinds: The kinds, by name and in order, built for the `Style` of these knobs.
-            terse: Ask in `Style.TERSE`. A byte-level model spends most of its time on reading, so this makes
-                it several times faster.
-            held_out_path: Another held-out set in place of the committed one.
-            completes: Ask in `Style.BASE`, unless terse.
+        A byte-level model spends most of its time on reading: `terse` makes it several times faster.
         """
         check_bool("terse", terse)
         super().__init__(held_out_path)
@@ -192,16 +188,14 @@ class KindsPack(FilePack):
 
     def held_out_strata(self) -> Sequence[Stratum]:
         """One stratum a kind and variant."""
+        return [
+            Stratum(f"{name} {variant}", count, partial(self._draw, name, variant))
+            for name, kind in self._kinds.items()
+            for variant, count in kind.held_out_counts.items()
+        ]
 
-        def stratum(name: str, variant: str) -> Stratum:
-            kind = self._kinds[name]
-            return Stratum(
-                name=f"{name} {variant}",
-                count=kind.held_out_counts[variant],
-                draw=lambda rng: TaskRecord(name, kind.draw(variant, rng)),
-            )
-
-        return [stratum(name, v) for name, kind in self._kinds.items() for v in kind.held_out_counts]
+    def _draw(self, name: str, variant: str, rng: random.Random) -> TaskRecord:
+        return TaskRecord(name, self._kinds[name].draw(variant, rng))
 
     def _logic(self, kind: str) -> Kind:
         return self._kinds[self.spec(kind).name]
@@ -237,12 +231,11 @@ _TWINS = {
 
 def _in_style(kind: Kind, style: Style) -> Kind:
     """A kind as it words its tasks in `style`; one that was built for a style is left as it is."""
-    if style is Style.CHAT or not hasattr(kind, "terse_statement"):
+    twins = {name: getattr(kind, twin) for name, twin in _TWINS[style].items() if hasattr(kind, twin)}
+    if not twins:
         return kind
     # Bound to the kind itself, whose methods call each other by their first meaning.
     names = [name for name, each in vars(Kind).items() if inspect.isfunction(each) and name != "__init__"]
-    methods = {name: getattr(kind, name) for name in names}
     styled = copy.copy(kind)
-    vars(styled).update(methods)
-    vars(styled).update({name: getattr(kind, twin, methods[name]) for name, twin in _TWINS[style].items()})
+    vars(styled).update({name: getattr(kind, name) for name in names} | twins)
     return styled

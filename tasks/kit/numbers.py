@@ -48,7 +48,8 @@ def read_number(text: str) -> str:
     if len(text) > MAX_ANSWER_CHARS:
         raise NumberError("answer-too-big")
     text = _with_ascii_minus(text)
-    if any(_is_figure(char) for char in _NUMBER.sub("", text)):
+    # A digit of any script, or a number by itself as one half is; not a letter.
+    if any(unicodedata.category(char) in ("Nd", "No") for char in _NUMBER.sub("", text)):
         raise NumberError("not-a-number")
     found = list(_NUMBER.finditer(text))
     if len(found) != 1:
@@ -97,11 +98,6 @@ def _means_another(text: str, found: re.Match[str]) -> bool:
         or bool(_SCALE.match(text, found.end()))
         or (bool(behind) and unicodedata.category(behind) == "No")
     )
-
-
-def _is_figure(char: str) -> bool:
-    """Whether a character is a digit of any script, or a number by itself as one half is; not a letter."""
-    return unicodedata.category(char) in ("Nd", "No")
 
 
 def _with_ascii_minus(text: str) -> str:

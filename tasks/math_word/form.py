@@ -34,7 +34,7 @@ class Extraction(StrEnum):
     FLEXIBLE = "flexible"  # The last number of the response, whatever stands around it.
 
 
-class ProblemForm(Form[Draft, str]):
+class ProblemForm(Form[Draft]):
     """What both forms share; an answer is a canonical number."""
 
     def __init__(self, verify: Verify) -> None:

@@ -12,11 +12,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import sympy
-
 
 MIN_VOTES = 2
 """An answer that only one attempt gives is agreed on by nobody."""
@@ -65,7 +60,7 @@ def find_majority(answers: Sequence[str]) -> str | None:
     return min(leaders, key=lambda answer: (answer.endswith("%"), len(answer), answer))
 
 
-def _values(text: str, as_both: bool) -> list[sympy.Number]:
+def _values(text: str, as_both: bool) -> list[object]:
     """The values that a canonical number may stand for."""
     import sympy
 

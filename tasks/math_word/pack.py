@@ -83,7 +83,7 @@ class MathWordKnobs(ProgramKnobs):
         check_count("num_references", self.num_references, 0, 64)
 
 
-class MathWordPack(FormPack[Draft, str]):
+class MathWordPack(FormPack[Draft]):
     """Word problems, of one kind."""
 
     name = "math_word"

@@ -33,7 +33,7 @@ TERSE_HELD_OUT_PER_STRATUM = 80
 RESULT_BYTES = 4 * MAX_LITERAL_CHARS  # of a character UTF-8 makes four bytes at most
 
 
-class PythonCodePack(FormPack[Draft, str]):
+class PythonCodePack(FormPack[Draft]):
     """Deduction, abduction, induction and, if asked for, error tasks about Python programs."""
 
     name = "python_code"

@@ -15,7 +15,7 @@ PROGRAM, INPUT, OUTPUT, MESSAGE = "python", "input", "output", "message"
 ANSWER_LABELS = {DEDUCTION: OUTPUT, ABDUCTION: INPUT, INDUCTION: PROGRAM, ERROR: "error"}
 
 
-class TaggedForm(Form[Draft, str]):
+class TaggedForm(Form[Draft]):
     """Fenced blocks inside tags; tags, sizes and times are those of `knobs`."""
 
     def __init__(self, knobs: PythonCodeKnobs) -> None:

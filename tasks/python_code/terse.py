@@ -27,7 +27,7 @@ from tasks.sandbox.literals import equal, parse_arguments, parse_literal
 HEAD = "f(x)="
 
 
-class TerseForm(Form[Draft, str]):
+class TerseForm(Form[Draft]):
     """One line each way."""
 
     num_inputs = TERSE_INPUTS
