@@ -112,24 +112,23 @@ class Zygote(Worker):
     def _exchange(self, header: bytes, payload: bytes, most: int, wall_s: float) -> _Child:
         """Have a child forked and send it the payload; it may write at most `most` bytes."""
         deadline = time.monotonic() + wall_s + MARGIN_S
-        with self._whole_exchange():
-            ours, theirs = socket.socketpair()
-            with ours:
-                with theirs:
-                    handle = array.array("i", [theirs.fileno()])
-                    self._channel.settimeout(MARGIN_S)
-                    self._channel.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
-                # A child that is dead already shows in the zygote's reply.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    ours.settimeout(wall_s + MARGIN_S)
-                    ours.sendall(payload)
-                    ours.shutdown(socket.SHUT_WR)
-                wrote = _receive(ours, most, deadline)
-            self._channel.settimeout(_left(deadline))
-            message = self._channel.recv(REPLY.size)
-            if not message:
-                raise ConnectionResetError("it is gone")
-            return _Child(wrote, *REPLY.unpack(message))
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                handle = array.array("i", [theirs.fileno()])
+                self._channel.settimeout(MARGIN_S)
+                self._channel.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
+            # A child that is dead already shows in the zygote's reply.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                ours.settimeout(wall_s + MARGIN_S)
+                ours.sendall(payload)
+                ours.shutdown(socket.SHUT_WR)
+            wrote = _receive(ours, most, deadline)
+        self._channel.settimeout(_left(deadline))
+        message = self._channel.recv(REPLY.size)
+        if not message:
+            raise ConnectionResetError("it is gone")
+        return _Child(wrote, *REPLY.unpack(message))
 
 
 class ForkSandbox(SlotSandbox[Zygote]):

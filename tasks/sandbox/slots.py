@@ -16,17 +16,19 @@ import struct
 import subprocess
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
 from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, last_line, run_calls
 from tasks.sandbox.contract import Call, Capabilities, Limits, Program, Sandbox, SandboxUnavailable
 
-NUM_HASH_SEEDS = 2
 START_S = 60.0
 MARGIN_S = 10.0
 """Beyond the wall-clock limit, which the process itself keeps: one that is later than that is broken."""
+
+BREAKS = (OSError, EOFError, struct.error)
+"""What a process that is dead, late or broken shows as."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,23 +82,14 @@ class Worker(ABC):
 
     @abstractmethod
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
-        """Run a program on canonical inputs; a process that is dead, late or broken is a BackendFailure."""
+        """Run a program on canonical inputs; one of `BREAKS` if the process is dead, late or broken.
+
+        Whatever is raised, it is of no use any more: its next answer could be the one to this request.
+        """
 
     @abstractmethod
     def _greet(self) -> None:
         """Wait for the first message, at most `START_S`; OSError or EOFError if there is none."""
-
-    @contextlib.contextmanager
-    def _whole_exchange(self) -> Iterator[None]:
-        """Kill the process if an exchange breaks off: its next answer would be the one to this request."""
-        try:
-            yield
-        except BaseException as error:
-            self.kill()
-            if isinstance(error, OSError | EOFError | struct.error):
-                words = str(error) or type(error).__name__
-                raise BackendFailure(f"a process failed: {words}") from error
-            raise
 
 
 W = TypeVar("W", bound=Worker)
@@ -127,11 +120,12 @@ class SlotSandbox(Sandbox, Generic[W]):
                 for worker in slot:
                     worker.wait_until_ready()
             self._capabilities = self._examine(slots[0][0])
-        except (BackendFailure, SandboxUnavailable) as failure:
+        except (SandboxUnavailable, BackendFailure, *BREAKS) as failure:
             self.close()
             if isinstance(failure, SandboxUnavailable):
                 raise
-            raise SandboxUnavailable(f"the sandbox cannot start: {failure}") from failure
+            words = str(failure) or type(failure).__name__
+            raise SandboxUnavailable(f"the sandbox cannot start: {words}") from failure
         for slot in slots:
             self._free.put([*slot])
         _log.log(logging.WARNING if self._capabilities.unsafe else logging.INFO, self._capabilities.summary())
@@ -150,7 +144,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
-        if hash_seed not in range(NUM_HASH_SEEDS):
+        if hash_seed not in (0, 1):
             raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
         self._check_open()
         canonical, bounds = canonical_inputs(inputs), limits or Limits()
@@ -189,7 +183,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     def _run_in(
         self, slot: list[W | None], program: Program, inputs: list[str], limits: Limits, hash_seed: int
     ) -> Try:
-        """Run inputs in the process of a slot that knows the hash seed; if that fails, it is used no more."""
+        """Run inputs in the process of a slot that knows the hash seed; if that breaks off, it is killed."""
         number = hash_seed % self.workers_per_slot
         worker = slot[number]
         try:
@@ -198,12 +192,14 @@ class SlotSandbox(Sandbox, Generic[W]):
                 worker.wait_until_ready()
             self._check_before_run(worker)
             return worker.run(program, inputs, limits, hash_seed)
-        except BackendFailure:
+        except BaseException as error:
             slot[number] = None
             if worker is not None:
                 worker.kill()
                 with self._lock:
                     self._live.discard(worker)
+            if isinstance(error, BREAKS):
+                raise BackendFailure(f"a process failed: {str(error) or type(error).__name__}") from error
             raise
 
     def _spawn(self, number: int) -> W:

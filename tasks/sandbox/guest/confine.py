@@ -29,10 +29,8 @@ _LANDLOCK_VERSION_FLAG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
 
-PrctlArguments = tuple[int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
 
-
-def _arguments(option: int, first: int, second: int = 0) -> PrctlArguments:
+def _arguments(option: int, first: int, second: int = 0) -> tuple[int | ctypes.c_ulong, ...]:
     """Arguments of `prctl`, converted once: converting them in each child touches 25 pages more."""
     return option, ctypes.c_ulong(first), ctypes.c_ulong(second), ctypes.c_ulong(0), ctypes.c_ulong(0)
 
