@@ -5,7 +5,6 @@ A slot is a pair of zygotes that differ in their hash seed.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import logging
@@ -115,9 +114,8 @@ class Zygote(Worker):
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                handle = array.array("i", [theirs.fileno()])
                 self._channel.settimeout(MARGIN_S)
-                self._channel.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
+                socket.send_fds(self._channel, [header], [theirs.fileno()])
             # A child that is dead already shows in the zygote's reply.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 ours.settimeout(wall_s + MARGIN_S)
