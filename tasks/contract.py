@@ -3,8 +3,6 @@
 A pack states facts: how to ask for a task, whether a proposal is a task, what a solver is asked, and
 whether an answer is right. It never sees a reward, a tokenizer, a tensor or a configuration tree.
 Rewards are in `rewards/`, credit is in `recipe/engine/estimator.py`.
-
-Nothing here imports `recipe`, verl, ray or torch.
 """
 
 from __future__ import annotations
@@ -235,11 +233,7 @@ class TaskPack(ABC):
             super().__setattr__(_TWINS[name], value)
 
     def require_available(self) -> None:
-        """Find out, before anything is started, whether this pack can check tasks on this machine.
-
-        Raises:
-            PackUnavailableError: It cannot.
-        """
+        """Raise `PackUnavailableError`, before anything is started, if this machine cannot check tasks."""
         return None
 
     @property
@@ -257,8 +251,7 @@ class TaskPack(ABC):
     ) -> list[Message]:
         """Chat prompt that asks for one new task of `kind`, unlike `references`.
 
-        `step` is the number of the training step, for packs that ask for more as a run goes on; 0 while
-        seeding and wherever no run asks.
+        `step` is the training step, for packs that ask for more as a run goes on; 0 outside of training.
         """
 
     @abstractmethod
@@ -270,9 +263,8 @@ class TaskPack(ABC):
     async def resolve(self, record: TaskRecord, responses: Sequence[str]) -> Accepted | Rejected:
         """Make an accepted record whole by the attempts at it, or refuse it; only where `resolves`.
 
-        Called once, when all attempts are in and before they are judged. The record it gives is the one that
-        is judged, priced and stored; it is the same task to `task_key`, and `solve_prompt` asks the same, for
-        the attempts have answered that. The order of `responses` decides nothing.
+        Called once, when all attempts are in. The record it gives is then judged, priced and stored; to
+        `task_key` and `solve_prompt` it is the same task. The order of `responses` decides nothing.
         """
         return Accepted(record)
 
@@ -284,10 +276,7 @@ class TaskPack(ABC):
     def features(
         self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
     ) -> dict[str, float]:
-        """Measure an accepted proposal: one number for each of `names`, which are all in `feature_names`.
-
-        Called for the features that a run rewards, and for no others.
-        """
+        """Measure an accepted proposal: one number for each of `names`, the features that a run rewards."""
         return {}
 
     def answer_key(self, record: TaskRecord) -> str | None:
@@ -327,10 +316,7 @@ class TaskPack(ABC):
         """A solver's response that `judge` calls CORRECT."""
 
     def worked_response(self, record: TaskRecord) -> str:
-        """A response that `judge` calls CORRECT and that shows its working; without any, `gold_response`.
-
-        The tiny model's warm-up shows both ways to answer.
-        """
+        """A right response that shows its working, if there is any: the tiny model's warm-up shows both."""
         return self.gold_response(record)
 
     @abstractmethod
@@ -339,10 +325,7 @@ class TaskPack(ABC):
 
     @abstractmethod
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """Draw one valid task of `kind`: for the tiny model's warm-up and to make held-out sets.
-
-        Self-play never calls it: there, tasks come from the model.
-        """
+        """Draw a valid task of `kind`: for the tiny model's warm-up and held-out sets, not for self-play."""
 
     @abstractmethod
     def held_out(self) -> Sequence[TaskRecord]:
@@ -356,8 +339,7 @@ class TaskPack(ABC):
     def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
         """The parts of the held-out set that a task is in, by which results are reported beside the whole.
 
-        Its kind, unless a pack says otherwise. At least one; of lower case letters, digits and hyphens, not
-        "all".
+        At least one, each of lower case letters, digits and hyphens, and not "all".
         """
         return (record.kind,)
 
@@ -366,16 +348,11 @@ class TaskPack(ABC):
         return record.kind + " " + json.dumps(record.payload, sort_keys=True, ensure_ascii=True)
 
     def spec(self, kind: str) -> KindSpec:
-        """The `KindSpec` called `kind`.
-
-        Raises:
-            ValueError: This pack has no such kind.
-        """
-        for spec in self.kinds:
-            if spec.name == kind:
-                return spec
-        known = ", ".join(spec.name for spec in self.kinds)
-        raise ValueError(f"kind must be one of {known}; got {kind!r} (pack {self.name})")
+        """The `KindSpec` called `kind`; ValueError if this pack has none."""
+        specs = {spec.name: spec for spec in self.kinds}
+        if kind not in specs:
+            raise ValueError(f"kind must be one of {', '.join(specs)}; got {kind!r} (pack {self.name})")
+        return specs[kind]
 
     settles = resolves
     settle = resolve

@@ -6,7 +6,6 @@ The old name gives the very module of the new one, and a `DeprecationWarning` th
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib.abc import InspectLoader, Loader, MetaPathFinder
@@ -34,33 +33,26 @@ MOVED = {
 """Old name -> new name."""
 
 
-class _Loader(Loader):
-    """Loads a module by importing it under its new name; for `python -m`, gives its code."""
+class Finder(MetaPathFinder, Loader):
+    """Finds a module by its old name, and loads it by importing it under its new one."""
 
-    def __init__(self, spec: ModuleSpec) -> None:
-        self._spec = spec
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        warnings.warn(f"{spec.name} is now {self._spec.name}", DeprecationWarning, stacklevel=2)
-        return importlib.import_module(self._spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Importlib has just written the old name's spec into it.
-        module.__spec__ = self._spec
-
-    def get_code(self, fullname: str) -> CodeType | None:
-        assert isinstance(self._spec.loader, InspectLoader)
-        return self._spec.loader.get_code(self._spec.name)
-
-
-class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         spec = find_spec(MOVED[fullname]) if fullname in MOVED else None
-        return spec and ModuleSpec(fullname, _Loader(spec), origin=spec.origin)
+        return spec and ModuleSpec(fullname, self, origin=spec.origin, loader_state=spec)
 
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        warnings.warn(f"{spec.name} is now {MOVED[spec.name]}", DeprecationWarning, stacklevel=2)
+        return importlib.import_module(MOVED[spec.name])
 
-def install() -> None:
-    """Have the old names found, by whoever imports them in this process."""
-    sys.meta_path.append(_Finder())
+    def exec_module(self, module: ModuleType) -> None:
+        # Importlib has just written the old name's spec into it.
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """The module's code, for `python -m`."""
+        spec = find_spec(MOVED[fullname])
+        assert spec is not None and isinstance(spec.loader, InspectLoader)
+        return spec.loader.get_code(spec.name)

@@ -39,9 +39,7 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
     if isinstance(config, str):
         config = {"_target_": config}
     knobs = {key: value for key, value in config.items() if key != "_target_"}
-    target = config.get("_target_")
-    if not isinstance(target, str):
-        raise ValueError(f"pack._target_ must be a class or a pack's name; got {target!r}. {_available()}")
+    target = str(config.get("_target_", "no _target_"))
     try:
         pack_class = _find_class(target)
     except ContractError as error:
@@ -105,7 +103,8 @@ def _find_class(target: str) -> type[TaskPack]:
         for point in entry_points(group=ENTRY_POINT_GROUP, name=target):
             found = point.load()
     if not (isinstance(found, type) and issubclass(found, TaskPack)):
-        raise ValueError(f"pack must name a task pack; got {target!r}. {_available()}")
+        available = ", ".join(available_packs())
+        raise ValueError(f"pack must name a task pack; got {target!r}. Available packs: {available}")
     return found
 
 
@@ -126,7 +125,3 @@ def _exported_class(module_name: str) -> type[TaskPack] | None:
     names = _attribute(module_name, "__all__")
     exported = [_attribute(module_name, name) for name in names] if isinstance(names, list | tuple) else []
     return next((each for each in exported if isinstance(each, type) and issubclass(each, TaskPack)), None)
-
-
-def _available() -> str:
-    return f"Available packs: {', '.join(available_packs())}"

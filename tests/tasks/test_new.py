@@ -15,8 +15,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from recipe.config import CONF, register
-from tasks.new import render, write
-from tasks.new.__main__ import main
+from tasks.new.__main__ import main, render, write
 from tasks.new.template.my_pack.pack import MyPackKnobs
 from tasks.registry import available_packs, installed_conf_folders, load_pack
 
