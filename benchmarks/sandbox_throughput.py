@@ -1,17 +1,16 @@
 """How fast the sandbox is, beside what it replaces: python -m benchmarks.sandbox_throughput
 
-All ratios come from one run on one machine, in rounds that take turns, and are medians over the rounds:
+All ratios come from one run on one machine, in rounds that take turns, and are medians over the rounds. Each
+is given by wall clock, and by CPU time, which holds on a busy machine too:
 
 - one program, one input: the sandbox against a fresh interpreter for each program (`python -I -S`), on
   programs of the sort that models write, and on one-line functions, where less of the time is the program's;
 - one program, 16 inputs: evaluations a second against one input a program;
-- two zygotes against one (on a machine with at least two free cores);
+- two slots against one (on a machine with at least two free cores);
 - 2 % of the programs loop for ever: the sandbox with its default limit of 1 s of CPU time against one reused
   worker process with a limit of 10 s, the usual executor of self-play code.
 
-It takes about a minute, most of it the worker's.
-
-With `--wasm`, only the backend "wasm" is measured, against a fresh interpreter for each program.
+It takes about a minute, most of it the worker's. With `--wasm`, the backend "wasm" is measured, not "fork".
 """
 
 from __future__ import annotations
@@ -24,15 +23,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import psutil
 
 from tasks.sandbox import Program, Sandbox
 from tasks.sandbox.fork_server import ForkSandbox
+from tasks.sandbox.slots import SlotSandbox
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
 NUM_ROUNDS = 5
@@ -64,6 +65,15 @@ TEMPLATES = [
 ONE_LINE = "def f(x):\n    return [x + {n}] * 3"
 LOOP = Program("def f(x):\n    while True:\n        pass")
 
+ROWS = [
+    ("one input a program, against a fresh interpreter", "sandbox", "fresh", 8.0),
+    ("the same, on one-line functions", "short", "fresh short", 8.0),
+    ("16 inputs a program, against one input", "sixteen", "sandbox", 12.0),
+    ("two slots, against one", "two slots", "one slot", 1.6),
+    (f"{NUM_LOOPS} of {NUM_WITH_LOOPS} loop, against one reused worker", "loops", "worker", 8.0),
+]
+"""What is compared, the rate that is to be higher and the other, and how many times higher."""
+
 FRESH = """
 import json, sys
 source, text = json.load(sys.stdin)
@@ -86,50 +96,29 @@ def with_loops() -> list[Program]:
     return programs
 
 
-def rate(count: int, action: Callable[[], object]) -> float:
-    """How many a second, if `action` does `count` of them."""
-    started = time.perf_counter()
-    action()
-    return count / (time.perf_counter() - started)
-
-
-def cpu_rate(count: int, action: Callable[[], object], pids: list[int]) -> float:
-    """How many a second of CPU time, that of the processes `pids` and of all children included."""
-
-    def spent_s() -> float:
-        own = psutil.Process().cpu_times()
-        zygotes = [psutil.Process(pid).cpu_times() for pid in pids]
-        return sum(
-            times.user + times.system + times.children_user + times.children_system
-            for times in (own, *zygotes)
-        )
-
-    before = spent_s()
-    action()
-    return count / (spent_s() - before)
-
-
-def run_sandbox(sandbox: Sandbox, programs: list[Program], num_inputs: int) -> None:
-    """One program after the other."""
+def run_sandbox(sandbox: Sandbox, programs: list[Program], num_inputs: int = 1) -> int:
+    """One program after the other; the number of calls."""
     inputs = [str(number) for number in range(num_inputs)]
     for program in programs:
         calls = sandbox.run(program, inputs)
         assert all(call.literal is not None for call in calls), (program, calls)
+    return len(programs) * num_inputs
 
 
-def run_side_by_side(sandbox: Sandbox, programs: list[Program]) -> None:
-    """Two programs at once, or one after the other where there is one slot."""
+def run_side_by_side(sandbox: Sandbox, programs: list[Program]) -> int:
+    """Two programs at once, or one after the other where there is one slot; the number of calls."""
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda program: sandbox.run(program, ["7"]), programs))
+        return len(list(pool.map(lambda program: sandbox.run(program, ["7"]), programs)))
 
 
-def run_fresh(programs: list[Program]) -> None:
-    """A new interpreter for each program."""
+def run_fresh(programs: list[Program]) -> int:
+    """A new interpreter for each program; the number of calls."""
     for program in programs:
         request = json.dumps([program.source, "7"])
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", FRESH], input=request.encode(), capture_output=True, check=True
         )
+    return len(programs)
 
 
 def work(channel: Connection) -> None:
@@ -141,8 +130,8 @@ def work(channel: Connection) -> None:
         channel.send(repr(eval(f"f({text})", names)))
 
 
-def run_reused_worker(programs: list[Program]) -> None:
-    """One worker for all programs; it is replaced when a program is late."""
+def run_reused_worker(programs: list[Program]) -> int:
+    """One worker for all programs, replaced when a program is late; the number of calls."""
     context = multiprocessing.get_context("fork")
 
     def start() -> tuple[multiprocessing.process.BaseProcess, Connection]:
@@ -162,80 +151,66 @@ def run_reused_worker(programs: list[Program]) -> None:
             worker, channel = start()
     worker.kill()
     worker.join()
+    return len(programs)
 
 
-def measure_wasm() -> None:
-    """Measure the backend "wasm" and print."""
-    programs = make_programs(NUM_PROGRAMS)
-    few, fresh = programs[: NUM_PROGRAMS // 3], programs[:NUM_FRESH]
-    rates: dict[str, list[float]] = {"wasm": [], "fresh": [], "wasm CPU": [], "fresh CPU": [], "sixteen": []}
-    with WasmSandbox(1) as sandbox:
-        print(sandbox.capabilities().summary())
-        pids = sandbox.worker_pids()
-        for _ in range(NUM_ROUNDS):
-            rates["wasm"].append(rate(NUM_PROGRAMS, lambda: run_sandbox(sandbox, programs, 1)))
-            rates["fresh"].append(rate(NUM_FRESH, lambda: run_fresh(fresh)))
-            rates["wasm CPU"].append(cpu_rate(NUM_PROGRAMS, lambda: run_sandbox(sandbox, programs, 1), pids))
-            rates["fresh CPU"].append(cpu_rate(NUM_FRESH, lambda: run_fresh(fresh), []))
-            rates["sixteen"].append(
-                cpu_rate(len(few) * NUM_INPUTS, lambda: run_sandbox(sandbox, few, NUM_INPUTS), pids)
-            )
-    median = {name: statistics.median(values) for name, values in rates.items()}
-    for text, fast, slow in (
-        ("one input a program, against a fresh interpreter", "wasm", "fresh"),
-        ("the same, by CPU time (holds on a busy machine too)", "wasm CPU", "fresh CPU"),
-        ("16 inputs a program, against one input, by CPU time", "sixteen", "wasm CPU"),
-    ):
-        ratio = median[fast] / median[slow]
-        print(f"{text:53s}{median[fast]:9.1f}/s {median[slow]:9.1f}/s {ratio:6.1f}x")
+class Rate(NamedTuple):
+    """Calls a second."""
+
+    wall: float
+    cpu: float  # CPU time of this process, the sandbox's and all of their children
 
 
-def measure_fork() -> None:
-    """Measure the backend "fork" and print."""
+def rate(action: Callable[[], int], sandboxes: Sequence[SlotSandbox[Any]]) -> Rate:
+    """Measure an action that makes calls and says how many."""
+
+    def cpu_s() -> float:
+        pids = [os.getpid(), *(pid for sandbox in sandboxes for pid in sandbox.worker_pids())]
+        return sum(sum(psutil.Process(pid).cpu_times()[:4]) for pid in pids)  # user, system, children's
+
+    started, started_cpu = time.perf_counter(), cpu_s()
+    count = action()
+    return Rate(count / (time.perf_counter() - started), count / (cpu_s() - started_cpu))
+
+
+def measure(backend: type[SlotSandbox[Any]]) -> dict[str, Rate]:
+    """Rates by name: those of `ROWS`."""
     programs, short = make_programs(NUM_PROGRAMS), make_programs(NUM_PROGRAMS, [ONE_LINE])
-    rates: dict[str, list[float]] = defaultdict(list)
-    with ForkSandbox(1) as one, ForkSandbox(2) as two:
+    loops = with_loops()
+    with backend(1) as one, backend(2) as two:
         print(one.capabilities().summary())
         run_side_by_side(two, programs[:20])
-        few = programs[: NUM_PROGRAMS // 3]
-        for _ in range(NUM_ROUNDS):
-            rates["sandbox"].append(rate(len(programs), lambda: run_sandbox(one, programs, 1)))
-            rates["fresh"].append(rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH])))
-            rates["short"].append(rate(len(short), lambda: run_sandbox(one, short, 1)))
-            rates["fresh short"].append(rate(NUM_FRESH, lambda: run_fresh(short[:NUM_FRESH])))
-            zygotes = one.worker_pids()
-            rates["sandbox CPU"].append(
-                cpu_rate(len(programs), lambda: run_sandbox(one, programs, 1), zygotes)
-            )
-            rates["fresh CPU"].append(cpu_rate(NUM_FRESH, lambda: run_fresh(programs[:NUM_FRESH]), []))
-            rates["sixteen"].append(rate(len(few) * NUM_INPUTS, lambda: run_sandbox(one, few, NUM_INPUTS)))
-            rates["one zygote"].append(rate(len(programs), lambda: run_side_by_side(one, programs)))
-            rates["two zygotes"].append(rate(len(programs), lambda: run_side_by_side(two, programs)))
-        rates["loops"].append(rate(NUM_WITH_LOOPS, lambda: run_side_by_side(one, with_loops())))
-    rates["worker"].append(rate(NUM_WITH_LOOPS, lambda: run_reused_worker(with_loops())))
-    median = {name: statistics.median(values) for name, values in rates.items()}
-    rows = [
-        ("one input a program, against a fresh interpreter", "sandbox", "fresh", 8.0),
-        ("the same, on one-line functions", "short", "fresh short", 8.0),
-        ("the first, by CPU time (holds on a busy machine too)", "sandbox CPU", "fresh CPU", 8.0),
-        ("16 inputs a program, against one input", "sixteen", "sandbox", 12.0),
-        ("two zygotes, against one", "two zygotes", "one zygote", 1.6),
-        (f"{NUM_LOOPS} of {NUM_WITH_LOOPS} loop, against one reused worker", "loops", "worker", 8.0),
-    ]
-    for text, fast, slow, target in rows:
-        ratio = median[fast] / median[slow]
-        print(f"{text:53s}{median[fast]:9.1f}/s {median[slow]:9.1f}/s {ratio:6.1f}x (target {target:g}x)")
+        actions: dict[str, Callable[[], int]] = {
+            "sandbox": partial(run_sandbox, one, programs),
+            "fresh": partial(run_fresh, programs[:NUM_FRESH]),
+            "short": partial(run_sandbox, one, short),
+            "fresh short": partial(run_fresh, short[:NUM_FRESH]),
+            "sixteen": partial(run_sandbox, one, programs[: NUM_PROGRAMS // 3], NUM_INPUTS),
+            "one slot": partial(run_side_by_side, one, programs),
+            "two slots": partial(run_side_by_side, two, programs),
+        }
+        rounds = [{name: rate(do, [one, two]) for name, do in actions.items()} for _ in range(NUM_ROUNDS)]
+        rates = {}
+        for name in actions:
+            walls, cpus = zip(*(each[name] for each in rounds), strict=True)
+            rates[name] = Rate(statistics.median(walls), statistics.median(cpus))
+        rates["loops"] = rate(partial(run_side_by_side, one, loops), [one, two])
+    rates["worker"] = rate(partial(run_reused_worker, loops), [])
+    return rates
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Measure how fast the sandbox is.")
     parser.add_argument("--wasm", action="store_true", help="measure the backend wasm instead of fork")
+    backend = WasmSandbox if parser.parse_args().wasm else ForkSandbox
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
-    if parser.parse_args().wasm:
-        measure_wasm()
-    else:
-        measure_fork()
+    rates = measure(backend)
+    for text, fast, slow, target in ROWS:
+        ours, theirs = rates[fast], rates[slow]
+        by_wall = f"{ours.wall:9.1f}/s {theirs.wall:9.1f}/s {ours.wall / theirs.wall:6.1f}x"
+        by_cpu = f"{ours.cpu:.1f}/s {theirs.cpu:.1f}/s {ours.cpu / theirs.cpu:.1f}x"
+        print(f"{text:50s}{by_wall} (fork should have {target:g}x), by CPU time {by_cpu}")
 
 
 if __name__ == "__main__":
