@@ -14,7 +14,6 @@ import functools
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -27,8 +26,8 @@ from vllm.sampling_params import RequestOutputKind
 from recipe.engine.claims import actor_name
 from recipe.engine.replay_buffer import report_pack_error
 from recipe.selfplay.plan import StepPlan
-from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, sample_accuracy, solve_once
-from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response
+from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, solve
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, share_correct
 from rewards.bonus import BUFFER_FEATURES
 from tasks.contract import Message, Outcome, TaskPack
 from tasks.guard import GuardedPack, ThreadWatch
@@ -49,16 +48,6 @@ SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
 CLOCK = CheckClock()
 """One a process: it is about all sessions together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """One response as token ids."""
-
-    prompt_ids: list[int]
-    response_ids: list[int]  # with its end token
-    log_probs: list[float] | None  # of each response token when it was sampled; None if not asked for
-    extra_fields: dict[str, Any]  # what verl's rollout server tells of the weights that it sampled from
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,8 +104,16 @@ class SelfPlayLoop(AgentLoopBase):
                 logger.warning("a generation request came back empty (%s)", output.stop_reason)
                 continue
             response_ids = output.token_ids[: self.rollout_config.response_length]
-            log_probs = output.log_probs[: len(response_ids)] if output.log_probs else None
-            tokens = Tokens(prompt_ids, response_ids, log_probs, output.extra_fields)
+            tokens = AgentLoopOutput(
+                prompt_ids=prompt_ids,
+                response_ids=response_ids,  # with its end token
+                response_mask=[1] * len(response_ids),
+                response_logprobs=output.log_probs[: len(response_ids)] if output.log_probs else None,
+                reward_score=UNPRICED,
+                num_turns=2,
+                metrics=AgentLoopMetrics(),
+                extra_fields=output.extra_fields,  # what the server tells of the weights that it sampled from
+            )
             return Response(self.tokenizer.decode(response_ids, skip_special_tokens=True), tokens)
         return None
 
@@ -146,7 +143,7 @@ class SolveLoop(SelfPlayLoop):
         """Run the request in `kwargs["request"]`."""
         request = Request.from_json(kwargs["request"])
         generate = functools.partial(self.generate, sampling_params)
-        attempt = await solve_once(self.pack, request, generate, self.clock)
+        (attempt,) = await solve(self.pack, request, generate, clock=self.clock)
         return _to_output(attempt.response, request.index, 0, attempt, self.clock.take())
 
 
@@ -159,12 +156,12 @@ class HeldOutLoop(SelfPlayLoop):
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
         request = Request.from_json(kwargs["request"])
-        attempt = await solve_once(self.pack, request, functools.partial(self.generate, sampling_params))
+        (attempt,) = await solve(self.pack, request, functools.partial(self.generate, sampling_params))
         num_samples = self.config.azr.held_out_samples
         sampled = {}
         if num_samples:
             generate = functools.partial(self.generate, sampling_params | SAMPLED)
-            sampled["sampled"] = await sample_accuracy(self.pack, request, generate, num_samples)
+            sampled["sampled"] = share_correct(await solve(self.pack, request, generate, num_samples))
         output = _to_output(attempt.response, request.index, 0, None)
         correct = float(attempt.outcome is Outcome.CORRECT)
         well_formed = float(attempt.outcome is not Outcome.MALFORMED)
@@ -176,9 +173,9 @@ class HeldOutLoop(SelfPlayLoop):
 def _to_output(
     response: Response, index: int, attempt: int, facts: Proposal | Attempt | None, waited_s: float = 0.0
 ) -> AgentLoopOutput:
-    tokens: Tokens = response.tokens
+    output: AgentLoopOutput = response.tokens
     # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.
-    place: dict[str, Any] = {
+    output.extra_fields |= {
         "azr_index": index,
         "azr_attempt": attempt,
         "azr_facts": "" if facts is None else facts.to_json(),
@@ -186,13 +183,4 @@ def _to_output(
         # verl copies this from the last output of a session to the others, and expects it to be there.
         "reward_extra_info": {},
     }
-    return AgentLoopOutput(
-        prompt_ids=tokens.prompt_ids,
-        response_ids=tokens.response_ids,
-        response_mask=[1] * len(tokens.response_ids),
-        response_logprobs=tokens.log_probs,
-        reward_score=UNPRICED,
-        num_turns=2,
-        metrics=AgentLoopMetrics(),
-        extra_fields=tokens.extra_fields | place,
-    )
+    return output

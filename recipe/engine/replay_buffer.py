@@ -49,12 +49,5 @@ class AzrReplayBuffer(ReplayBuffer):
             self._sync_metadata_from_transfer_queue()
             terminal = self.finished_keys[partition_id] | self.failure_keys[partition_id]
             if wanted <= terminal:
-                return self._rows_of(wanted, partition_id)
+                return [key for key in self.partitions[partition_id] if key.split("_")[0] in wanted]
             time.sleep(self.poll_interval)
-
-    def discard(self, uids: Collection[str], partition_id: str) -> None:
-        """Take prompts that were waited for, and their rows, out of the store."""
-        tq.kv_clear(keys=[*uids, *self._rows_of(set(uids), partition_id)], partition_id=partition_id)
-
-    def _rows_of(self, uids: Collection[str], partition_id: str) -> list[str]:
-        return [key for key in self.partitions[partition_id] if key.split("_")[0] in uids]

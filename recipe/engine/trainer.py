@@ -106,7 +106,7 @@ class AzrTrainer(PPOTrainerSync):
 
     def discard(self, uids: Sequence[str]) -> None:
         """Take these requests and their rows out of verl's storage."""
-        self.replay_buffer.discard(uids, "train")
+        self.replay_buffer._clear_groups("train", set(uids))
 
     def reset_claims(self, keys: Sequence[str]) -> None:
         """Make `keys` the only tasks that are taken."""
@@ -191,11 +191,10 @@ class AzrTrainer(PPOTrainerSync):
         batch: KVBatchMeta,
         metrics_of_step: dict[str, float],
         timing_raw: Mapping[str, float],
-        global_steps: int,
-        epoch: int,
+        **at: int,
     ) -> None:
         """verl's metrics of the step, then ours."""
-        super()._compute_metrics(batch, metrics_of_step, timing_raw, global_steps=global_steps, epoch=epoch)
+        super()._compute_metrics(batch, metrics_of_step, timing_raw, **at)
         metrics_of_step |= self.driver.metrics()
         metrics_of_step |= metrics.time_metrics(timing_raw, self._waited_s)
         metrics_of_step.update(self._batch_metrics(batch))
@@ -219,18 +218,11 @@ class AzrTrainer(PPOTrainerSync):
         )
 
     def _val_metrics_update(
-        self,
-        data_sources: list[str],
-        sample_uids: list[str],
-        reward_extra_infos_dict: dict[str, list[Any]],
-        sample_turns: list[int],
-        expected_acc_counts: dict[tuple[str, str], int] | None = None,
+        self, data_sources: list[str], uids: list[str], infos: dict[str, list[Any]], *args: Any, **kwargs: Any
     ) -> dict[str, float]:
         """verl's validation metrics, and accuracy with its interval by group."""
-        result: dict[str, float] = super()._val_metrics_update(
-            data_sources, sample_uids, reward_extra_infos_dict, sample_turns, expected_acc_counts
-        )
-        num_asked = sum((expected_acc_counts or {}).values())
+        result: dict[str, float] = super()._val_metrics_update(data_sources, uids, infos, *args, **kwargs)
+        num_asked = sum(kwargs["expected_acc_counts"].values())
         num_failed = num_asked - len(data_sources)
         if num_failed > self.azr.failures.max_share * num_asked:
             raise SelfPlayError(
@@ -239,10 +231,10 @@ class AzrTrainer(PPOTrainerSync):
             )
         return result | metrics.held_out_metrics(
             data_sources,
-            reward_extra_infos_dict["acc"],
-            reward_extra_infos_dict["format"],
+            infos["acc"],
+            infos["format"],
             num_failed,
-            reward_extra_infos_dict.get("sampled", []),
+            infos.get("sampled", []),
             self.azr.held_out_samples,
         )
 

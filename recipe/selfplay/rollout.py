@@ -1,6 +1,6 @@
 """Self-play of one request: plain asyncio over a `Generate` callable, without verl, Ray or torch.
 
-An agent loop (`recipe/engine/agent_loop.py`) runs `propose_once` and `solve_once` with vLLM behind
+An agent loop (`recipe/engine/agent_loop.py`) runs `propose_once` and `solve` with vLLM behind
 `Generate`; a unit test runs them with a scripted model.
 """
 
@@ -177,31 +177,18 @@ async def propose_once(
     return Proposal(response, Outcome.CORRECT, "", record, key, messages, attempts, num_failed, measured)
 
 
-async def solve_once(
-    pack: TaskPack, request: Request, generate: Generate, clock: CheckClock | None = None
-) -> Attempt:
-    """Ask for one attempt at the request's record; GenerationFailedError if there is no response."""
-    attempts = await _attempt_request(pack, request, generate, 1, clock or CheckClock())
-    return attempts[0]
-
-
-async def sample_accuracy(pack: TaskPack, request: Request, generate: Generate, count: int) -> float:
-    """Share of correct attempts, in [0, 1], of `count` at the request's record, failed ones left out.
-
-    GenerationFailedError if all failed.
-    """
-    attempts = await _attempt_request(pack, request, generate, count, CheckClock())
-    return sum(attempt.outcome is Outcome.CORRECT for attempt in attempts) / len(attempts)
-
-
-async def _attempt_request(
-    pack: TaskPack, request: Request, generate: Generate, count: int, clock: CheckClock
+async def solve(
+    pack: TaskPack, request: Request, generate: Generate, count: int = 1, clock: CheckClock | None = None
 ) -> tuple[Attempt, ...]:
-    """The attempts that came back, at least one."""
+    """Ask for `count` attempts at the request's record; those that came back, at least one.
+
+    Raises:
+        GenerationFailedError: None came back.
+    """
     if request.record is None:
         raise ValueError(f"request {request.index} has no record to solve")
     responses = await generate(request.messages, num_responses=count)
-    attempts = await judge_responses(pack, request.record, responses, clock)
+    attempts = await judge_responses(pack, request.record, responses, clock or CheckClock())
     if not attempts:
         raise GenerationFailedError(f"no attempt for request {request.index} ({request.kind})")
     return attempts

@@ -6,9 +6,10 @@ Requests and results cross processes as JSON. Tokens stay behind; verl carries t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from statistics import fmean
 from typing import Any, NamedTuple, Self, TypeVar
 
 from tasks.contract import Message, Outcome, Rejected, Role, TaskRecord
@@ -110,9 +111,12 @@ class Proposal(JsonValue):
     @property
     def solve_rate(self) -> float | None:
         """Share of correct attempts among those that got a response; None when there were none."""
-        if not self.attempts:
-            return None
-        return sum(attempt.outcome is Outcome.CORRECT for attempt in self.attempts) / len(self.attempts)
+        return share_correct(self.attempts) if self.attempts else None
+
+
+def share_correct(attempts: Sequence[Attempt]) -> float:
+    """Share of correct ones among some attempts, in [0, 1]."""
+    return fmean(attempt.outcome is Outcome.CORRECT for attempt in attempts)
 
 
 Results = Mapping[int, Proposal | Attempt]

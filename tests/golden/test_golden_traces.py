@@ -32,7 +32,7 @@ from recipe.run.files import RunFiles
 from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay
-from recipe.selfplay.rollout import GenerationFailedError, PromptTooLongError, propose_once, solve_once
+from recipe.selfplay.rollout import GenerationFailedError, PromptTooLongError, propose_once, solve
 from recipe.selfplay.types import Attempt, Proposal, Request, Response, Settlement
 from rewards.bonus import BUFFER_FEATURES
 from rewards.profile import load_profile
@@ -321,7 +321,7 @@ class Trace:
         generate = partial(self.model.respond, step, request)
         try:
             if request.role is Role.SOLVE:
-                return await solve_once(self.pack, request, generate)
+                return (await solve(self.pack, request, generate))[0]
             return await propose_once(self.pack, request, generate, self.claims.claim, self.features)
         except GenerationFailedError:
             return None

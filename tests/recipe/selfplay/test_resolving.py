@@ -10,7 +10,7 @@ import pytest
 
 from recipe.selfplay.config import AzrConfig, KeepTasks, SeedingConfig, SolveOn
 from recipe.selfplay.curriculum import SelfPlay
-from recipe.selfplay.rollout import CheckClock, GenerationFailedError, propose_once, solve_once
+from recipe.selfplay.rollout import GenerationFailedError, propose_once, solve
 from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
@@ -58,7 +58,7 @@ class Play:
         async def one(request: Request) -> Proposal | Attempt:
             request = Request.from_json(request.to_json())
             if request.role is Role.SOLVE:
-                return await solve_once(self.pack, request, self.model, CheckClock())
+                return (await solve(self.pack, request, self.model))[0]
             proposal = await propose_once(self.pack, request, self.model, claim)
             return Proposal.from_json(proposal.to_json())
 

@@ -27,7 +27,7 @@ from recipe.run.files import RunFiles
 from recipe.selfplay.config import AzrConfig, FailureConfig, SeedingConfig, SolveOn
 from recipe.selfplay.credit import Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay
-from recipe.selfplay.rollout import GenerationFailedError, propose_once, solve_once
+from recipe.selfplay.rollout import GenerationFailedError, propose_once, solve
 from recipe.selfplay.types import Attempt, Place, Proposal, Refusal, Request, Response
 from rewards.profile import load_profile
 from tasks.arithmetic import ArithmeticPack
@@ -221,7 +221,7 @@ class Run:
         generate = partial(self.model.respond, self.step)
         try:
             if request.role is Role.SOLVE:
-                return await solve_once(self.pack, request, generate)
+                return (await solve(self.pack, request, generate))[0]
             return await propose_once(self.pack, request, generate, self.claims.claim)
         except GenerationFailedError:
             return None

@@ -15,10 +15,9 @@ from recipe.selfplay.rollout import (
     GenerationFailedError,
     PromptTooLongError,
     propose_once,
-    sample_accuracy,
-    solve_once,
+    solve,
 )
-from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response
+from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response, share_correct
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import CheckBrokenError, Message, Outcome, Role, TaskRecord, Verdict
 
@@ -247,7 +246,7 @@ def test_proposal_that_never_came_is_an_error_and_no_outcome(arithmetic: Arithme
 
 def test_attempt_that_never_came_is_an_error_and_no_outcome(arithmetic: ArithmeticPack) -> None:
     with pytest.raises(GenerationFailedError, match=r"request 5 \(deduction\)"):
-        asyncio.run(solve_once(arithmetic, SOLVE, Script([None])))
+        asyncio.run(solve(arithmetic, SOLVE, Script([None])))
 
 
 def test_broken_check_is_an_error_and_no_outcome() -> None:
@@ -256,7 +255,7 @@ def test_broken_check_is_an_error_and_no_outcome() -> None:
             raise OSError("the sandbox is gone")
 
     with pytest.raises(OSError, match="the sandbox is gone"):
-        asyncio.run(solve_once(Broken(), SOLVE, Script(["71"])))
+        asyncio.run(solve(Broken(), SOLVE, Script(["71"])))
 
 
 def test_attempt_that_cannot_be_checked_is_left_out() -> None:
@@ -270,21 +269,22 @@ def test_attempt_that_cannot_be_checked_is_left_out() -> None:
     assert [attempt.response.text for attempt in proposal.attempts] == ["2", "5"]
     assert (proposal.solve_rate, proposal.num_failed) == (1 / 2, 2)
     with pytest.raises(GenerationFailedError):
-        asyncio.run(solve_once(BreaksAtOne(), SOLVE, Script(["3"])))
+        asyncio.run(solve(BreaksAtOne(), SOLVE, Script(["3"])))
 
 
 def test_accuracy_of_samples_is_over_those_that_came_back(arithmetic: ArithmeticPack) -> None:
     # 2 of the 3 that came back are right.
     model = Script(["71", "71", "70", None])
-    assert asyncio.run(sample_accuracy(arithmetic, SOLVE, model, 4)) == pytest.approx(2 / 3)
+    attempts = asyncio.run(solve(arithmetic, SOLVE, model, 4))
+    assert share_correct(attempts) == pytest.approx(2 / 3)
     assert model.calls == [("Solve it.", 4)]
     with pytest.raises(GenerationFailedError, match="no attempt for request 5"):
-        asyncio.run(sample_accuracy(arithmetic, SOLVE, Script([None, None]), 2))
+        asyncio.run(solve(arithmetic, SOLVE, Script([None, None]), 2))
 
 
 def test_solve_request_without_a_record_is_refused(arithmetic: ArithmeticPack) -> None:
     with pytest.raises(ValueError, match="request 3 has no record"):
-        asyncio.run(solve_once(arithmetic, PROPOSE, Script(["71"])))
+        asyncio.run(solve(arithmetic, PROPOSE, Script(["71"])))
 
 
 # ------------------------------ attempts ------------------------------
@@ -302,7 +302,7 @@ def test_attempt_is_judged_and_measured(
     arithmetic: ArithmeticPack, text: str, outcome: Outcome, reason: str, measures: dict[str, float]
 ) -> None:
     model = Script([text])
-    found = asyncio.run(solve_once(arithmetic, SOLVE, model))
+    (found,) = asyncio.run(solve(arithmetic, SOLVE, model))
     assert found == Attempt(Response(text), outcome, reason, measures)
     assert model.calls == [("Solve it.", 1)]
 
