@@ -77,10 +77,10 @@ class SandboxConfig:
 
 
 def _is_address(url: str) -> bool:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # a port or an IPv6 address that is none
         return False
 
 

@@ -128,14 +128,12 @@ def _run_request() -> None:
 def _wait(pid: int, wall_s: float) -> tuple[int, bool, int]:
     """Wait for a child, and kill it when its time is over: wait status, whether it was, CPU ms."""
     deadline = time.monotonic() + wall_s
-    timed_out = False
     while True:
-        left = deadline - time.monotonic()
         # A pending signal may be that of an earlier child; then there is nothing to collect yet.
-        signal.sigtimedwait({signal.SIGCHLD}, max(left, 0.0))
+        signal.sigtimedwait({signal.SIGCHLD}, max(deadline - time.monotonic(), 0.0))
         done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done == 0 and time.monotonic() >= deadline:
-            timed_out = True
+        timed_out = done == 0 and time.monotonic() >= deadline
+        if timed_out:
             os.kill(pid, signal.SIGKILL)
             done, status, usage = os.wait4(pid, 0)
         if done:

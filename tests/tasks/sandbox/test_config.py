@@ -24,6 +24,7 @@ URL = "http://127.0.0.1:8080/run_code"
         {"allow_unsafe": "false"},
         {"backend": "http", "http_url": URL, "num_zygotes": 2},
         {"backend": "http", "http_url": "http://host:port/run_code"},
+        {"backend": "http", "http_url": "http://[::1/run_code"},
         {"backend": "http"},
         {"backend": "http", "http_url": ""},
         {"backend": "http", "http_url": "ftp://host/run_code"},
