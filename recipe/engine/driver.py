@@ -143,6 +143,6 @@ class Driver:
         return manifest.step
 
     def _write(self, settlement: Settlement) -> None:
-        self._files.append_ledger(line.to_json() for line in settlement.ledger)
+        self._files.ledger.append(line.to_json() for line in settlement.ledger)
         # Between waves of different steps: what is taken is what the buffer holds.
         self._engine.reset_claims(self.selfplay.buffer.keys())

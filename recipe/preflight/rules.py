@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -107,8 +107,7 @@ BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
 GROUP_ESTIMATORS = ("reinforce_plus_plus_baseline", "rloo", "grpo_vectorized", "opo", "gpg")
 
 
-@dataclass(frozen=True, slots=True)
-class Must:
+class Must(NamedTuple):
     """What one key has to be: in words, and as a test. A key that is not there, or null, is not tested."""
 
     be: str
@@ -142,7 +141,7 @@ SIZES = {
     "cpu.threads": at_least(1),
     "cpu.kv_cache_gib": at_least(1),
     f"{FSDP}.fsdp_size": Must(
-        "the workers that share one copy of the model, or -1 for all", lambda size: size != 0
+        "the workers that share one copy of the model, or -1 for all", lambda n: n != 0
     ),
 }
 """Keys that memory and slots are worked out from."""
@@ -167,8 +166,7 @@ VALUES = {
     "azr.failures.max_share": Must("in [0, 1)", lambda share: 0 <= share < 1),
     "azr.pack_deadline_s": Must("positive", lambda seconds: seconds > 0),
     "trainer.max_actor_ckpt_to_keep": Must(
-        "null or at least 2: verl removes the old checkpoint before the new one counts",
-        lambda keep: keep >= 2,
+        "null or at least 2: verl removes the old checkpoint before the new one counts", lambda num: num >= 2
     ),
     "trainer.use_v1": exactly(True, "the recipe is built on verl's V1 trainer"),
     "trainer.v1.trainer_mode": exactly("sync", "the recipe extends that one"),
@@ -222,15 +220,10 @@ def counts(setup: Setup) -> Iterator[str]:
     azr, target = setup.config.azr, setup.config.azr.seeding.target
     if azr.oversample < 1 or (azr.oversample > 1 and not azr.propose):
         yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
-    draws_anyway = {
-        f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS,
-        "propose=false": not azr.propose,
-    }
-    for setting in (name for name, draws in draws_anyway.items() if draws and azr.replay_per_kind):
-        yield (
-            f"azr.replay_per_kind must be 0 with azr.{setting}, which draws from the buffer anyway; "
-            f"got {azr.replay_per_kind}"
-        )
+    draws = {f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS, "propose=false": not azr.propose}
+    for setting in (name for name, holds in draws.items() if holds and azr.replay_per_kind):
+        reason = f"with azr.{setting}, which draws from the buffer anyway"
+        yield f"azr.replay_per_kind must be 0 {reason}; got {azr.replay_per_kind}"
     if target > azr.buffer_capacity:
         yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
     # The first step draws so many records of a kind, to replay or in place of fresh ones.
@@ -290,14 +283,13 @@ def model_files(setup: Setup) -> Iterator[str]:
     missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
     if missing is not None:
         yield f"{folder / missing} must exist: without it the weights are not whole"
-    has_template = (folder / "chat_template.jinja").exists() or (
-        tokenizer.exists() and "chat_template" in read_json(tokenizer)
-    )
-    if not has_template and setup.config.actor_rollout_ref.model.custom_chat_template is None:
-        yield (
-            f"{folder} must have a chat template, and its tokenizer has none. Use an instruct model, or add "
-            "chat_template.jinja to the directory."
-        )
+    if not (
+        (folder / "chat_template.jinja").exists()
+        or (tokenizer.exists() and "chat_template" in read_json(tokenizer))
+        or setup.config.actor_rollout_ref.model.custom_chat_template is not None
+    ):
+        remedy = "Use an instruct model, or add chat_template.jinja to the directory."
+        yield f"{folder} must have a chat template, and its tokenizer has none. {remedy}"
 
 
 @rule()
@@ -327,16 +319,12 @@ def parallelism(setup: Setup) -> Iterator[str]:
     tensor = reference.rollout.tensor_model_parallel_size
     sequence = slots.sequence_parallel_size(setup.config)
     if per_node % tensor:
-        yield (
-            f"trainer.n_gpus_per_node must be a multiple of {TENSOR_PARALLEL}={tensor}, the GPUs of one vLLM "
-            f"replica; got {per_node}"
-        )
+        replica = f"{TENSOR_PARALLEL}={tensor}, the GPUs of one vLLM replica"
+        yield f"trainer.n_gpus_per_node must be a multiple of {replica}; got {per_node}"
     workers = slots.num_workers(setup.config)
     if workers % sequence:
-        yield (
-            f"{SEQUENCE_PARALLEL} must divide the number of workers, trainer.nnodes * "
-            f"trainer.n_gpus_per_node = {workers}; got {sequence}"
-        )
+        number = f"the number of workers, trainer.nnodes * trainer.n_gpus_per_node = {workers}"
+        yield f"{SEQUENCE_PARALLEL} must divide {number}; got {sequence}"
     attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
     if sequence > 1 and attention != "flash_attention_2":
         yield (
@@ -447,10 +435,8 @@ def reward_profile(setup: Setup) -> Iterator[str]:
 def bonus_terms(setup: Setup) -> Iterator[str]:
     """Extra rewards are for what the pack, or the buffer, measures of a proposal."""
     pack = setup.pack
-    known = list(pack.feature_names)
-    for name, key in buffer_keys(pack).items():
-        if all(key(seed) is not None for seed in pack.seeds()):
-            known.append(name)
+    of_seeds = {name: [key(seed) for seed in pack.seeds()] for name, key in buffer_keys(pack).items()}
+    known = [*pack.feature_names, *(name for name, found in of_seeds.items() if None not in found)]
     for name in setup.config.azr.bonus.terms:
         if name not in known:
             has = ", ".join(known) or "none"
@@ -534,10 +520,8 @@ def packages(setup: Setup) -> Iterator[str]:
     # Not among the locked packages
     attention = setup.config.actor_rollout_ref.model.override_config.get("attn_implementation", "")
     if attention.startswith("flash_attention") and machine.installed_version("flash-attn") is None:
-        yield (
-            f"attn_implementation={attention} needs the package flash-attn, which is not installed; install "
-            f"one built for this torch, or leave {ATTENTION}=sdpa"
-        )
+        needs = f"attn_implementation={attention} needs the package flash-attn, which is not installed"
+        yield f"{needs}; install one built for this torch, or leave {ATTENTION}=sdpa"
 
 
 @rule(applies=lambda config: not machine.on_cpu(config), refuses=False)
@@ -569,15 +553,13 @@ def shape_to_estimate(setup: Setup) -> ModelShape | None:
 @rule(refuses=False)
 def memory_here(setup: Setup) -> Iterator[str]:
     """This machine has the memory of a node."""
-    shape = shape_to_estimate(setup)
-    if shape is None:
+    if (shape := shape_to_estimate(setup)) is None:
         return
     needed, available = memory.estimate_host(setup.config, shape).peak_gib, machine.available_gib()[0]
     if needed > available:
-        yield (
-            f"the run will take about {needed:.1f} GiB of this machine's memory, and {available:.1f} are "
-            "available; stop other programs, or ask for fewer workers or a smaller model"
-        )
+        remedy = "stop other programs, or ask for fewer workers or a smaller model"
+        memories = f"about {needed:.1f} GiB of this machine's memory, and {available:.1f} are available"
+        yield f"the run will take {memories}; {remedy}"
 
 
 @rule(refuses=False)
@@ -594,22 +576,19 @@ def shared_memory(setup: Setup) -> Iterator[str]:
 @rule(refuses=False)
 def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
     """There is room for as many checkpoints as the run will hold."""
-    shape = shape_to_estimate(setup)
-    if shape is None:
+    if (shape := shape_to_estimate(setup)) is None:
         return
     trainer = setup.config.trainer
-    folder, count = Path(trainer.default_local_dir), 0
-    if trainer.save_freq > 0:
-        # The last step is saved whatever its number; the oldest is removed before a new one is written.
-        count = math.ceil(trainer.total_training_steps / trainer.save_freq)
-        count = max(min(count, trainer.max_actor_ckpt_to_keep or count) - len(checkpoint.finished(folder)), 0)
+    folder = Path(trainer.default_local_dir)
+    # The last step is saved whatever its number; the oldest is removed before a new one is written.
+    saved = math.ceil(trainer.total_training_steps / trainer.save_freq) if trainer.save_freq > 0 else 0
+    held = min(saved, trainer.max_actor_ckpt_to_keep or saved)
+    count = max(held - len(checkpoint.finished(folder)), 0)
     needed = count * memory.checkpoint_gib(setup.config, shape)
     free = machine.free_gib(folder)
     if free < needed:
-        yield (
-            f"{folder} must have {needed:.1f} GiB free for {count} checkpoints of weights and optimizer; it "
-            f"has {free:.1f}. Make room, or give another run.dir"
-        )
+        room = f"{needed:.1f} GiB free for {count} checkpoints of weights and optimizer"
+        yield f"{folder} must have {room}; it has {free:.1f}. Make room, or give another run.dir"
 
 
 @rule(refuses=False)
@@ -636,17 +615,11 @@ def memory_of_a_gpu(setup: Setup) -> Iterator[str]:
     if shape is None or card is None:
         return
     gpu, usable = memory.estimate_gpu(config, shape, card), card * (1 - FRAGMENTATION)
+    fewer = f"lower {TOKENS}, train adapters (actor_rollout_ref.model.lora_rank), or use more GPUs"
+    smaller = f"lower {ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true"
     for what, phase, remedy in (
-        (
-            "an update",
-            Phase.UPDATING,
-            f"lower {TOKENS}, train adapters (actor_rollout_ref.model.lora_rank), or use more GPUs",
-        ),
-        (
-            "generation",
-            Phase.GENERATING,
-            f"lower {ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true",
-        ),
+        ("an update", Phase.UPDATING, fewer),
+        ("generation", Phase.GENERATING, smaller),
     ):
         if (gib := gpu.gib_while(phase)) > usable:
             yield f"{what} will take about {gib:.1f} GiB of {usable:.1f} on each GPU; {remedy}"

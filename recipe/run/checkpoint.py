@@ -14,12 +14,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 FORMAT = 4
-"""Version of the manifest and the state. A checkpoint of another version is refused.
-
-1 had no running means of rewards, 2 had them without their weights, 3 had them beside self-play's state."""
+"""Version of the manifest and the state. A checkpoint of another version is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,7 @@ def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:
             f"{folder}/azr/state.json must have the digest that its manifest names; it was changed. "
             "Remove the folder to resume from an earlier checkpoint."
         )
-    state: dict[str, Any] = json.loads(content)
-    return state
+    return cast(dict[str, Any], json.loads(content))
 
 
 def is_finished(folder: Path) -> bool:
@@ -137,11 +134,7 @@ def step_of(folder: Path) -> int:
 
 
 def check_pack(folder: Path, manifest: Manifest, pack: str) -> None:
-    """Refuse to resume one pack's run from another pack's checkpoint.
-
-    Raises:
-        CheckpointError: It is of another pack.
-    """
+    """Refuse, by a `CheckpointError`, to resume one pack's run from another pack's checkpoint."""
     if manifest.pack != pack:
         raise CheckpointError(
             f"pack must be {manifest.pack!r} to resume from {folder}; got {pack!r}. "

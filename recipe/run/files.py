@@ -87,17 +87,13 @@ class RunFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._ledger = JsonLinesFile(folder / LEDGER)
+        self.ledger = JsonLinesFile(folder / LEDGER)
         self._metrics = JsonLinesFile(folder / METRICS)
         self._unfinished: tuple[Path, checkpoint.Manifest] | None = None
 
-    def append_ledger(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Append a step's lines, as JSON values, to the ledger."""
-        self._ledger.append(lines)
-
     def truncate(self, ledger_bytes: int, metrics_bytes: int) -> None:
         """Drop what was written after the checkpoint that the run resumes from."""
-        self._ledger.truncate(ledger_bytes)
+        self.ledger.truncate(ledger_bytes)
         self._metrics.truncate(metrics_bytes)
 
     def finish_checkpoint_with_metrics(self, folder: Path, pack: str, step: int, state_sha256: str) -> None:
@@ -114,14 +110,14 @@ class RunFiles:
         self._metrics.append([{"step": step, "time": time.time(), **values}])
         if self._unfinished is not None:
             folder, manifest = self._unfinished
-            ledger_bytes, metrics_bytes = self._ledger.sync(), self._metrics.sync()
+            ledger_bytes, metrics_bytes = self.ledger.sync(), self._metrics.sync()
             whole = replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
             checkpoint.write_manifest(folder, whole)
             self._unfinished = None
 
     def finish(self) -> None:
         """Close the files."""
-        self._ledger.close()
+        self.ledger.close()
         self._metrics.close()
 
 

@@ -185,7 +185,7 @@ def test_line_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
 def test_checkpoint_is_finished_by_the_metrics_of_its_step(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     folder = tmp_path / "checkpoints" / "global_step_2"
-    files.append_ledger([LINE])
+    files.ledger.append([LINE])
     files.finish_checkpoint_with_metrics(folder, "arithmetic", 2, "digest")
     assert checkpoint.read_manifest(folder) is None
     files.log({"a": 1}, step=2)
@@ -204,20 +204,20 @@ def test_later_steps_leave_a_finished_checkpoint_alone(tmp_path: Path) -> None:
     files.finish_checkpoint_with_metrics(tmp_path / "global_step_2", "arithmetic", 2, "digest")
     files.log({"a": 1}, step=2)
     before = checkpoint.read_manifest(tmp_path / "global_step_2")
-    files.append_ledger([LINE])
+    files.ledger.append([LINE])
     files.log({"a": 1}, step=3)
     assert checkpoint.read_manifest(tmp_path / "global_step_2") == before
 
 
 def test_files_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     first = RunFiles(tmp_path)
-    first.append_ledger([LINE])
+    first.ledger.append([LINE])
     first.finish_checkpoint_with_metrics(tmp_path / "global_step_1", "arithmetic", 1, "digest")
     first.log({"a": 1}, step=1)
     manifest = checkpoint.read_manifest(tmp_path / "global_step_1")
     assert manifest is not None
     kept = (tmp_path / outputs.LEDGER).read_bytes(), (tmp_path / outputs.METRICS).read_bytes()
-    first.append_ledger([LINE, LINE])
+    first.ledger.append([LINE, LINE])
     first.log({"a": 1}, step=2)
     first.finish()
     RunFiles(tmp_path).truncate(manifest.ledger_bytes, manifest.metrics_bytes)
@@ -226,7 +226,7 @@ def test_files_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
 
 def test_ledger_holds_the_lines(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
-    files.append_ledger([LINE, LINE])
+    files.ledger.append([LINE, LINE])
     lines = (tmp_path / outputs.LEDGER).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [LINE] * 2
 
