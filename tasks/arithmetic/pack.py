@@ -103,10 +103,9 @@ class ArithmeticKnobs(Knobs):
         """Check that deduction has room between its bounds."""
         minimum = self.deduction_min
         check_count("deduction_min", minimum, 0, LARGEST_MAXIMUM - SMALLEST_SPAN)
-        bounds = {"deduction_product_max": self.deduction_product_max} if "*" in self.operations else {}
-        if set(self.operations) != {"*"}:
-            bounds["deduction_max"] = self.deduction_max
-        for knob, bound in bounds.items():
+        for op in sorted(self.operations):
+            knob = "deduction_product_max" if op == "*" else "deduction_max"
+            bound = getattr(self, knob)
             if bound - minimum < SMALLEST_SPAN:
                 raise ValueError(
                     f"pack.{knob} must be {SMALLEST_SPAN} or more above pack.deduction_min={minimum}; "

@@ -154,8 +154,7 @@ class KindsPack(FilePack):
         return self._logic(record.kind).gold(record.payload)
 
     def worked_response(self, record: TaskRecord) -> str:
-        worked = self._logic(record.kind).worked(record.payload)
-        return self.gold_response(record) if worked is None else worked
+        return self._logic(record.kind).worked(record.payload) or self.gold_response(record)
 
     def gold_proposal(self, record: TaskRecord) -> str:
         return self._logic(record.kind).statement(record.payload)

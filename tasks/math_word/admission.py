@@ -47,15 +47,13 @@ def admit_program(question: str, solution: str, runner: Runner) -> TaskRecord | 
     program = check_program(_as_program(solution), _RULES)
     if isinstance(program, Rejected):
         return program
-    reason = constant_fault(program, question)
-    if reason:
+    if reason := constant_fault(program, question):
         return Rejected.wrong(reason)
     calls = runner.run(program, [""])
     (call,) = calls
     if call.status is CallStatus.UNSUPPORTED_RESULT:
         return Rejected.wrong("answer-not-a-number")
-    reason = fault(call) or runner.repeat_fault(program, [""], calls)
-    if reason:
+    if reason := fault(call) or runner.repeat_fault(program, [""], calls):
         return Rejected.wrong(reason)
     value = parse_literal(call.literal or "")
     if not isinstance(value, int | float) or isinstance(value, bool):

@@ -98,12 +98,10 @@ class MathWordPack(FormPack[Draft]):
     def __init__(self, knobs: MathWordKnobs) -> None:
         terse_set = str(self.terse_held_out_path) if knobs.terse else None
         super().__init__(terse_set if knobs.held_out_path is None else knobs.held_out_path)
+        self._knobs = knobs
         self._verify = Verify(knobs.verify)
         warn_of(self._verify)
         self.resolves = self._verify is Verify.MAJORITY
-        self._num_references = min(knobs.num_references, TERSE_REFERENCES if knobs.terse else 64)
-        self._terse = knobs.terse
-        self._reads_tags = knobs.extraction == Extraction.TAGS
         extraction, seconds = Extraction(knobs.extraction), knobs.time_limit_s
         tagged = TaggedForm(Tags(knobs.tags), extraction, self._verify, seconds)
         self._form = TerseForm(self._verify) if knobs.terse else tagged
@@ -117,10 +115,12 @@ class MathWordPack(FormPack[Draft]):
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
-        return (KindSpec(PROBLEM, (PROBLEM,), self._num_references),)
+        count = self._knobs.num_references
+        shown = min(count, TERSE_REFERENCES) if self._knobs.terse else count
+        return (KindSpec(PROBLEM, (PROBLEM,), shown),)
 
     def seeds(self) -> Sequence[TaskRecord]:
-        return [self._as_proposed(record) for record in seed_problems(self._terse)]
+        return [self._as_proposed(record) for record in seed_problems(self._knobs.terse)]
 
     async def admit(
         self, kind: str, draft: Draft, references: Sequence[TaskRecord], step: int
@@ -160,7 +160,7 @@ class MathWordPack(FormPack[Draft]):
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         """A problem of any story, the stories evenly."""
         self.spec(kind)
-        return self._as_proposed(draw_story(rng.choice(list(STORIES)), self._terse, rng))
+        return self._as_proposed(draw_story(rng.choice(list(STORIES)), self._knobs.terse, rng))
 
     def held_out(self) -> Sequence[TaskRecord]:
         """The file's problems.
@@ -169,7 +169,8 @@ class MathWordPack(FormPack[Draft]):
             ValueError: They are shown behind solved ones, whose answers have another form than is asked for.
         """
         records = super().held_out()
-        if (self._terse or self._reads_tags) and any(SHOTS in record.payload for record in records):
+        has_other_form = self._knobs.terse or self._knobs.extraction == Extraction.TAGS
+        if has_other_form and any(SHOTS in record.payload for record in records):
             raise ValueError(
                 f"pack.extraction must be {Extraction.STRICT} or {Extraction.FLEXIBLE}, and pack.terse "
                 f"false, with the solved problems of {self.held_out_path}"
@@ -179,7 +180,8 @@ class MathWordPack(FormPack[Draft]):
     def held_out_strata(self) -> Sequence[Stratum]:
         """One stratum a story."""
         return [
-            Stratum(story, HELD_OUT_PER_STORY, partial(draw_story, story, self._terse)) for story in STORIES
+            Stratum(story, HELD_OUT_PER_STORY, partial(draw_story, story, self._knobs.terse))
+            for story in STORIES
         ]
 
     def task_key(self, record: TaskRecord) -> str:

@@ -41,16 +41,12 @@ class Congruence:
     p: int | str
 
 
-def read_congruences(response: str) -> list[Congruence] | None:
-    """Read the proposed congruences, separated by commas; None if any part is none."""
-    congruences = []
-    for part in _content(response).split(","):
-        found = CONGRUENCE.fullmatch(part)
-        if found is None:
-            return None
-        x, y, p = found[1], found[2], found[3] or found[4]
-        congruences.append(Congruence(_slot(x), _slot(y), _slot(p)))
-    return congruences
+def read_congruences(response: str) -> list[Congruence]:
+    """Read the proposed congruences, separated by commas; none of them if any part is none."""
+    found = [CONGRUENCE.fullmatch(part) for part in _content(response).split(",")]
+    # Of the two ways to write a modulus only one has a group.
+    congruences = [Congruence(*(_slot(text) for text in each.groups() if text)) for each in found if each]
+    return congruences if len(congruences) == len(found) else []
 
 
 def read_answer(response: str, letter: str) -> int | None:

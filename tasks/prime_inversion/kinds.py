@@ -103,7 +103,7 @@ class Inverse(Unknown):
 
     def parse(self, response: str) -> Payload | Rejected:
         found = read_congruences(response)
-        if found is None or len(found) != 1:
+        if len(found) != 1:
             return Rejected.malformed("no-task")
         (task,) = found
         unknown, number = (task.x, task.y) if self.letter == "x" else (task.y, task.x)
@@ -179,7 +179,7 @@ class Modulus(Unknown):
 
     def parse(self, response: str) -> Payload | Rejected:
         found = read_congruences(response)
-        if found is None:
+        if not found:
             return Rejected.malformed("no-task")
         if len(found) != self._num_pairs:
             return Rejected.malformed("number-of-pairs")
