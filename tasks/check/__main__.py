@@ -6,9 +6,9 @@ Runs every check of `tasks/check/conformance.py`, says what is wrong, and prints
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from tasks.check.conformance import CHECKS, Build, ConformanceError, Examined
+from tasks.check.conformance import CHECKS, ConformanceError, Examined
 from tasks.check.gallery import sample_texts
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack
 from tasks.guard import BAD_SETTING, PackError
@@ -34,7 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PackError as error:
         print(f"FAULT {error}")
         return 1
-    faults = sum(not _passes(check.__name__, check, build) for check in CHECKS)
+    faults = 0
+    for check in CHECKS:
+        words = (check.__doc__ or check.__name__).splitlines()[0]
+        try:
+            check(build)
+        except (ConformanceError, PackError, CheckBrokenError, *BAD_SETTING) as error:
+            print(f"FAULT {words}\n      {error}")
+            faults += 1
+        else:
+            print(f"ok    {words}")
     print()
     if faults:
         print(f"{options.pack}: {faults} of {len(CHECKS)} checks failed")
@@ -44,18 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"--- {kind}: {title}\n{text}\n")
     print(f"{options.pack}: {len(CHECKS)} checks passed")
     return 0
-
-
-def _passes(name: str, check: Callable[[Build], None], build: Build) -> bool:
-    """Run one check and print its line."""
-    words = (check.__doc__ or name).splitlines()[0]
-    try:
-        check(build)
-    except (ConformanceError, PackError, CheckBrokenError, *BAD_SETTING) as error:
-        print(f"FAULT {words}\n      {error}")
-        return False
-    print(f"ok    {words}")
-    return True
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The python_code pack: tasks about programs, checked by running them in a sandbox.
 
-A form writes prompts and reads responses, `validation.py` makes records of proposals, `grading.py` compares
-answers; `grammar.py` and `rules.py` draw tasks. `docs/python_code.md` has grammar and reasons.
+A form writes prompts and reads responses, `checks.py` makes records of proposals and compares answers,
+`grammar.py` and `rules.py` draw tasks. `docs/python_code.md` has grammar and reasons.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import check_limits, check_sandbox, takes_knobs
 from tasks.kit.program import canonical_program, is_same_program
 from tasks.python_code import grammar, rules
+from tasks.python_code.checks import SHARE, grade_by_running, grade_error, grade_output, validate
 from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES
-from tasks.python_code.grading import SHARE, grade_by_running, grade_error, grade_output
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Task
 from tasks.python_code.seeds import built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
-from tasks.python_code.validation import validate
 
 HELD_OUT_PER_STRATUM = 45
 TERSE_HELD_OUT_PER_STRATUM = 80
@@ -50,6 +49,7 @@ class PythonCodePack(FormPack[Draft]):
         super().__init__(terse_set if knobs.held_out_path is None else knobs.held_out_path)
         self._knobs = knobs
         self._enabled = tuple(kind for kind in KINDS if kind in knobs.kinds)
+        self._domains = rules.DOMAINS if knobs.terse else grammar.DOMAINS
         self._form: TaggedForm | TerseForm = TerseForm() if knobs.terse else TaggedForm(knobs)
         limits = check_limits(knobs.time_limit_s, knobs.memory_mb, RESULT_BYTES)
         self._runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
@@ -160,10 +160,6 @@ class PythonCodePack(FormPack[Draft]):
             programs = tuple(each for each in self._enabled if each in (DEDUCTION, ABDUCTION))
             return KindSpec(kind, programs or (INDUCTION,), 1)
         return KindSpec(kind, (kind,), self._knobs.num_references)
-
-    @property
-    def _domains(self) -> Sequence[str]:
-        return rules.DOMAINS if self._knobs.terse else grammar.DOMAINS
 
     def _draw(self, kind: str, domain: str, rng: random.Random) -> TaskRecord:
         if self._knobs.terse:

@@ -148,9 +148,7 @@ class Rearrangement(Rule):
 
     def stages(self, value: Any) -> list[Any]:
         front, back = _item(self.front), _item(self.back)
-        if type(value) not in (str, list) or any(
-            end and type(end) is not type(value) for end in (front, back)
-        ):
+        if {type(value), *(type(end) for end in (front, back) if end)} not in ({str}, {list}):
             return []
         stages = [value]
         if self.is_sorted:

@@ -21,7 +21,7 @@ from tasks.kit.parsing import last_line
 from tasks.kit.program import parse_program
 from tasks.python_code import records
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, Draft, Task
-from tasks.python_code.rules import TERSE_INPUTS, TERSE_MESSAGE, Rule, compact, parse_rule, to_program
+from tasks.python_code.rules import TERSE_INPUTS, TERSE_MESSAGE, compact, parse_rule, to_program
 from tasks.sandbox.literals import equal, parse_arguments, parse_literal
 
 HEAD = "f(x)="
@@ -78,38 +78,30 @@ class TerseForm(Form[Draft]):
 
     def answer(self, record: TaskRecord) -> str:
         """A right response; of the inputs of a rule always the same one, not the one that was drawn."""
-        return terse_answer(_answer(Task.read(record)))
+        return terse_answer(_work_out(Task.read(record))[0])
 
     def worked_answer(self, record: TaskRecord) -> str:
         """A right response with its steps, which only rules have."""
-        task = Task.read(record)
-        return terse_answer(_answer(task), " ".join(_steps(task)))
+        answer, steps = _work_out(Task.read(record))
+        return terse_answer(answer, " ".join(steps))
 
 
-def _answer(task: Task) -> str:
-    if task.kind == INDUCTION:
-        return _one_line(task).removeprefix(HEAD)
+def _work_out(task: Task) -> tuple[str, list[str]]:
+    """A right answer, and the steps to it that the program's rule gives; none where it follows no rule."""
     if task.kind == ERROR:
-        return task.output
-    if task.kind == DEDUCTION:
-        return _value(task.output)
-    rule = _rule(task)
-    found = None if rule is None else rule.invert(parse_literal(task.output))
-    return _arguments(task.input) if found is None else compact(found)
-
-
-def _steps(task: Task) -> list[str]:
-    """The steps to an answer that follow from the program's rule; none where it has none."""
-    rule = _rule(task)
-    if rule is None or task.kind == ERROR:
-        return []
-    pairs = [(_only(each.input), parse_literal(each.output)) for each in task.shown]
-    value, output = pairs[0]
+        return task.output, []
+    line = _one_line(task).removeprefix(HEAD)
+    rule, output = parse_rule(line), parse_literal(task.output)
     if task.kind == ABDUCTION:
-        return rule.steps_back(output) if rule.invert(output) is not None else []
-    if not all(equal(rule.apply(x), y, strict=True) for x, y in pairs):
-        return []
-    return rule.steps(value) if task.kind == DEDUCTION else rule.steps_from(pairs)
+        found = None if rule is None else rule.invert(output)
+        if rule is None or found is None:
+            return _arguments(task.input), []
+        return compact(found), rule.steps_back(output)
+    answer = line if task.kind == INDUCTION else compact(output)
+    pairs = [(_only(each.input), parse_literal(each.output)) for each in task.shown]
+    if rule is None or not all(equal(rule.apply(x), y, strict=True) for x, y in pairs):
+        return answer, []
+    return answer, rule.steps_from(pairs) if task.kind == INDUCTION else rule.steps(pairs[0][0])
 
 
 def _input(kind: str, text: str, statement: ast.stmt) -> str | None:
@@ -127,10 +119,6 @@ def _one_line(task: Task) -> str:
     """The program in one line if it is `def f(x): return <expression>`; any other as it is."""
     expression = task.program.removeprefix(to_program(""))
     return task.program if expression == task.program or "\n" in expression else HEAD + expression
-
-
-def _rule(task: Task) -> Rule | None:
-    return parse_rule(_one_line(task).removeprefix(HEAD))
 
 
 def _only(arguments: str) -> object:

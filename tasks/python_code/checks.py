@@ -1,7 +1,9 @@
-"""Decide whether a draft is a task, and work out what its solver is to find.
+"""Check what a model wrote: whether a draft is a task, and whether an answer to one is right.
 
 A program makes a task if it keeps the rules of `tasks/kit/program.py` and gives equal values in two processes
-with different hash seeds, within half of the time that an attempt will have.
+with different hash seeds, within half of the time that an attempt will have. Answers are compared by value,
+and where a program has to run, by its results outside the sandbox: no expected value ever enters it, so no
+program can look it up or compare itself right.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from tasks.contract import Rejected, TaskRecord
-from tasks.execution import BUILT_IN_ERRORS, Runner, error_class, fault
+from tasks.contract import Rejected, TaskRecord, Verdict
+from tasks.execution import BUILT_IN_ERRORS, NOT_DETERMINISTIC, Runner, error_class, fault
 from tasks.kit.program import Rules, bound_names, check_program
 from tasks.python_code.composite import compose
-from tasks.python_code.knobs import PythonCodeKnobs
-from tasks.python_code.records import ERROR, INDUCTION, Draft, Example, to_record
+from tasks.python_code.knobs import MAX_LITERAL_CHARS, MAX_PROGRAM_CHARS, PythonCodeKnobs
+from tasks.python_code.records import ABDUCTION, ERROR, INDUCTION, Draft, Example, Task, to_record
 from tasks.sandbox import Call, CallStatus
-from tasks.sandbox.literals import LiteralError, equal, parse_arguments, render_arguments
+from tasks.sandbox.literals import LiteralError, equal, parse_arguments, parse_literal, render_arguments
 
 MAX_MESSAGE_CHARS = 2_000
-_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")  # how a message would tell the program itself
 MACHINE_ERRORS = frozenset({"MemoryError", "RecursionError"})  # about the machine, not about the program
+CORRECT = Verdict.correct()
+SHARE = "share"  # of the hidden examples that hold, in [0, 1]: a measure of an induction program that ran
+_DEFINITION = re.compile(r"\bdef\s+f\b|\bf\s*=\s*lambda\b")  # how a message would tell the program itself
+# Sizes are the largest that any knob allows, so that a task of another run keeps its right answers.
+_ANSWER_RULES = Rules(MAX_PROGRAM_CHARS, keep_comments=True, keep_globals=True)
 
 
 def validate(
@@ -43,7 +49,7 @@ def validate(
         return Rejected.wrong("error-redefined")
     inputs = []
     for text in draft.inputs:
-        arguments = read_input(text, knobs.max_literal_chars)
+        arguments = _read_input(text, knobs.max_literal_chars)
         if isinstance(arguments, Rejected):
             return arguments
         inputs.append(arguments)
@@ -65,7 +71,52 @@ def validate(
     return to_record(kind, program, list(map(Example, inputs, outputs)), message)
 
 
-def read_input(text: str, max_chars: int) -> str | Rejected:
+def grade_error(task: Task, answer: str) -> Verdict:
+    """Compare the name of an exception class with the one that the task's program raises."""
+    name = answer.strip()
+    if name not in BUILT_IN_ERRORS:
+        return Verdict.malformed("answer-not-an-error")
+    is_right = BUILT_IN_ERRORS[name] is BUILT_IN_ERRORS.get(task.output)
+    return CORRECT if is_right else Verdict.wrong("wrong-error")
+
+
+def grade_output(task: Task, answer: str, strict: bool) -> Verdict:
+    """Compare a value with what the task's program returns; `strict` tells `1`, `1.0` and `True` apart."""
+    if len(answer) > MAX_LITERAL_CHARS:
+        return Verdict.malformed("answer-too-big")
+    try:
+        value = parse_literal(answer)
+    except LiteralError:
+        return Verdict.malformed("answer-not-a-literal")
+    is_right = equal(value, parse_literal(task.output), strict)
+    return CORRECT if is_right else Verdict.wrong("wrong-output")
+
+
+def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> Verdict:
+    """Run the task's program on the answered input, or the answered program on the hidden inputs, and wait.
+
+    What is right is run a second time: a result that changes from run to run would let a proposer choose how
+    often its task is solved. What is wrong would only be wrong again, at twice the price.
+    """
+    is_input = task.kind == ABDUCTION
+    found = _read_input(answer, MAX_LITERAL_CHARS) if is_input else check_program(answer, _ANSWER_RULES)
+    if isinstance(found, Rejected):
+        return Verdict(found.outcome, found.reason)
+    if is_input:
+        program, examples, wrong = task.program, [Example(found, task.output)], "wrong-input"
+    else:
+        program, examples, wrong = found, list(task.hidden), "wrong-program"
+    inputs = [example.input for example in examples]
+    calls = runner.run(program, inputs)
+    faults = [_answer_fault(*each, wrong, strict) for each in zip(calls, examples, strict=True)]
+    if not any(faults):
+        faults = ["" if same else NOT_DETERMINISTIC for same in runner.repeated(program, inputs, calls)]
+    measures = {} if is_input else {SHARE: faults.count("") / len(faults)}
+    reason = next(filter(None, faults), "")
+    return Verdict.wrong(reason, measures) if reason else Verdict.correct(measures)
+
+
+def _read_input(text: str, max_chars: int) -> str | Rejected:
     """Return an argument list in canonical form, or why it is none; nothing in it is evaluated."""
     if len(text) > max_chars:
         return Rejected.malformed("input-too-big")
@@ -101,3 +152,10 @@ def _call_fault(kind: str, call: Call, max_chars: int) -> str:
     if call.status is not CallStatus.RAISED or error in MACHINE_ERRORS:
         return fault(call)
     return "" if error in BUILT_IN_ERRORS else "error-not-built-in"
+
+
+def _answer_fault(call: Call, example: Example, wrong: str, strict: bool) -> str:
+    """What is wrong with a call that should return the example's output; "" if it does."""
+    if call.literal is None:
+        return fault(call)
+    return "" if equal(parse_literal(call.literal), parse_literal(example.output), strict) else wrong
