@@ -57,7 +57,9 @@ def render() -> str:
             parts.append(f"\n## `{name}`{wording}\n")
             for kind, texts in sample_texts(load_pack({"_target_": name, **knobs})).items():
                 parts.append(f"\n### {kind}\n")
-                parts += [_section(title, text) for title, text in texts.items()]
+                # Tildes, since a text may have fences of backticks inside.
+                for title, text in texts.items():
+                    parts.append(f"\n{title[0].upper()}{title[1:]}:\n\n~~~~\n{text}\n~~~~\n")
     return "".join(parts)
 
 
@@ -83,11 +85,6 @@ def _text(messages: list[Message]) -> str:
         message["content"] if message["role"] == "user" else f"[{message['role']}]\n{message['content']}"
         for message in messages
     )
-
-
-def _section(title: str, text: str) -> str:
-    """A text under its title, as a block of its own, whatever fences it has inside."""
-    return f"\n{title[0].upper()}{title[1:]}:\n\n~~~~\n{text}\n~~~~\n"
 
 
 if __name__ == "__main__":

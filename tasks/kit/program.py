@@ -63,6 +63,7 @@ _FILENAME = "<proposal>"
 warnings.filterwarnings("ignore", module=_FILENAME)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = Function | ast.ClassDef | ast.Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def check_program(text: str, rules: Rules) -> str | Rejected:
 
 
 def parse_program(text: str) -> ast.Module | str:
-    """Parse a program; the reason if it is none, or is too deep to be handled."""
+    """Parse a program; the reason if it is none, or has more than `MAX_DEPTH` levels."""
     if "\0" in text:
         return "nul-character"
     try:
@@ -118,7 +119,13 @@ def parse_program(text: str) -> ast.Module | str:
         return "program-too-deep"
     except (SyntaxError, ValueError):
         return "syntax-error"
-    return "program-too-deep" if _is_too_deep(tree) else tree
+    # Not by recursion, which is what a deep tree would break.
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    return "program-too-deep"
 
 
 def canonical_program(program: str) -> str:
@@ -151,27 +158,14 @@ def bound_names(program: str) -> set[str]:
     }
 
 
-def _is_too_deep(tree: ast.AST) -> bool:
-    """Whether a tree has more than `MAX_DEPTH` levels, found without recursion."""
-    level = [tree]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-        if not level:
-            return False
-    return True
-
-
 def _entry_fault(tree: ast.Module) -> str:
     """Why a program has not one module-level `def f`; "" if it has."""
     entries = [node for node in tree.body if isinstance(node, Function) and node.name == ENTRY]
     if not entries:
         return "no-entry-function"
-    bindings = [name for node in tree.body for name in _bound_names(node)]
-    if bindings.count(ENTRY) > 1:
+    if [name for node in tree.body for name in _bound_names(node)].count(ENTRY) > 1:
         return "entry-function-twice"
-    if isinstance(entries[0], ast.AsyncFunctionDef):
-        return "entry-function-async"
-    return ""
+    return "entry-function-async" if isinstance(entries[0], ast.AsyncFunctionDef) else ""
 
 
 def _bound_names(statement: ast.stmt) -> Iterator[str]:
@@ -253,9 +247,8 @@ def _is_dunder(name: str) -> bool:
 
 
 def _drop_docstrings(tree: ast.Module) -> None:
-    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, Documented) and ast.get_docstring(node, clean=False) is not None:
             # Only a module's body may be empty.
             node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
 
