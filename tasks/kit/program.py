@@ -63,7 +63,7 @@ _FILENAME = "<proposal>"
 warnings.filterwarnings("ignore", module=_FILENAME)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Documented = Function | ast.ClassDef | ast.Module
+Documented = Function | ast.ClassDef | ast.Module  # what a docstring can stand in
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ DOMAINS = ("numbers", "strings", "lists")  # what rules are drawn about
 TERSE_INPUTS = 6  # inputs of a terse induction task; the first three are shown
 TERSE_MESSAGE = "a rule"
 LETTERS = "abc"
-PARTS = ("", "[::-1]", "[1:]", "[:-1]")
+PARTS = {"": slice(None), "[::-1]": slice(None, None, -1), "[1:]": slice(1, None), "[:-1]": slice(None, -1)}
 MAX_DIGIT = 4  # largest number in a list
 # What a rearrangement puts in front or behind, by domain.
 ITEMS = {"strings": [f"'{c}'" for c in LETTERS], "lists": [f"[{n}]" for n in range(MAX_DIGIT + 1)]}
@@ -156,8 +156,7 @@ class Rearrangement(Rule):
                 return []
             stages.append(sorted(value))
         if self.part:
-            x = stages[-1]
-            stages.append({"[::-1]": x[::-1], "[1:]": x[1:], "[:-1]": x[:-1]}[self.part])
+            stages.append(stages[-1][PARTS[self.part]])
         if front:
             stages.append(front + stages[-1])
         if back:
@@ -269,7 +268,7 @@ def _draw_rule(domain: str, rng: random.Random) -> Rule:
     while True:
         item = rng.choice(ITEMS[domain])
         front, back = rng.choice([("", ""), (item, ""), ("", item)])
-        rule = Rearrangement(False, rng.choice(PARTS), front, back)
+        rule = Rearrangement(False, rng.choice(list(PARTS)), front, back)
         if rule.text != "x":
             return rule
 

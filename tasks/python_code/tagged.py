@@ -32,14 +32,18 @@ class TaggedForm(Form[Draft]):
         if kind == INDUCTION:
             program = block(PROGRAM, Task.read(references[0]).program)
             inputs = [block(INPUT, "<arguments>")] * self.num_inputs
-            task = prompts.INDUCTION_REQUEST.format(num_inputs=self.num_inputs, program=program)
+            request = prompts.INDUCTION_REQUEST.format(num_inputs=self.num_inputs, program=program)
             reply = self._reply("\n".join([*inputs, block(MESSAGE, "<message>")]))
-            return f"{task}\n\n{reply}"
+            return f"{request}\n\n{reply}"
         parts = [prompts.REQUESTS[kind], self._rules]
         if given:
             parts.append(prompts.COMPOSITE.format(given=block(PROGRAM, given)))
         if references:
-            examples = [_example(*numbered) for numbered in enumerate(references, start=1)]
+            examples = []
+            for number, task in enumerate(map(Task.read, references), start=1):
+                result = block(output_label(task.kind), task.output)
+                shown = [f"Example {number}", block(PROGRAM, task.program), block(INPUT, task.input), result]
+                examples.append("\n".join(shown))
             parts.append(prompts.EXAMPLES.format(examples="\n\n".join(examples)))
         parts.append(self._reply(f"{block(PROGRAM, prompts.PROGRAM_SKETCH)}\n{block(INPUT, '<arguments>')}"))
         return "\n\n".join(parts)
@@ -98,13 +102,6 @@ class TaggedForm(Form[Draft]):
 
     def _reply(self, answer: str) -> str:
         return f"{prompts.REPLY}\n{wrap(answer, self._tags, prompts.THOUGHT)}"
-
-
-def _example(number: int, record: TaskRecord) -> str:
-    """An earlier program as it is shown to a proposer, with what is known about it."""
-    task = Task.read(record)
-    result = block(output_label(task.kind), task.output)
-    return "\n".join([f"Example {number}", block(PROGRAM, task.program), block(INPUT, task.input), result])
 
 
 def _texts(blocks: Sequence[Block], label: str) -> list[str]:
