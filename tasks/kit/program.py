@@ -10,12 +10,11 @@ from __future__ import annotations
 import ast
 import re
 import symtable
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.contract import Rejected
-from tasks.kit.syntax import parse
+from tasks.kit.syntax import FILENAME, parse
 
 Refusal = Rejected  # what packs by others call it
 
@@ -57,11 +56,6 @@ REFUSED_NAMES = frozenset({
 
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})  # `super().__init__()`, and the guard of a main part
 
-_FILENAME = "<proposal>"
-# The parser warns on our stderr of `"\\d"` and the like in a model's text. `catch_warnings` around each call
-# would not do: it is not thread-safe.
-warnings.filterwarnings("ignore", module=_FILENAME)
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module  # what a docstring can stand in
 
@@ -89,7 +83,7 @@ def check_program(text: str, rules: Rules) -> str | Rejected:
     if reason := _entry_fault(tree):
         return Rejected.malformed(reason)
     try:
-        scopes = symtable.symtable(text, _FILENAME, "exec")
+        scopes = symtable.symtable(text, FILENAME, "exec")
     except SyntaxError:
         # The parser does not look at scopes: `nonlocal x` in a module, a parameter that is also global.
         return Rejected.malformed("syntax-error")
@@ -112,7 +106,7 @@ def parse_program(text: str) -> ast.Module | str:
     if "\0" in text:
         return "nul-character"
     try:
-        tree = parse(text, _FILENAME)
+        tree = parse(text)
     except UnicodeEncodeError:
         return "not-unicode"
     except (MemoryError, RecursionError):
@@ -152,7 +146,7 @@ def bound_names(program: str) -> set[str]:
     """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports."""
     return {
         symbol.get_name()
-        for scope in _scopes(symtable.symtable(program, _FILENAME, "exec"))
+        for scope in _scopes(symtable.symtable(program, FILENAME, "exec"))
         for symbol in scope.get_symbols()
         if symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()
     }

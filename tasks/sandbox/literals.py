@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import cmath
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -24,11 +23,6 @@ MAX_INTEGER_BITS = 14_000
 # bytes, integers of more than 4,300 digits. MemoryError: the parser's own stack. TypeError: unhashable keys.
 # OverflowError: an integer too large to be a part of a complex number.
 _HOSTILE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError, OverflowError)
-
-_FILENAME = "<literal>"
-# The parser warns of `"\d"` and the like, on our stderr, about a model's text. `catch_warnings` around each
-# call would not do: it is not thread-safe.
-warnings.filterwarnings("ignore", module=_FILENAME)
 
 Value = TypeVar("Value")
 
@@ -105,7 +99,7 @@ def _read(text: str, source: str, max_bytes: int, rebuild: Callable[[ast.expr], 
     if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise LiteralError(f"longer than {max_bytes} bytes")
     try:
-        return rebuild(parse_expression(source, _FILENAME))
+        return rebuild(parse_expression(source))
     except LiteralError:
         raise
     except _HOSTILE as error:
