@@ -38,12 +38,6 @@ from tasks.contract import (
     is_number,
 )
 
-DEADLINE_S = 3600.0
-"""Seconds that one call may take, if nobody says otherwise: checks may wait in a queue for a sandbox."""
-
-REPEAT_EVERY = 64
-"""Of so many calls of a method, one is made twice."""
-
 Watch = Callable[[Callable[[], "PackError"]], AbstractContextManager[None]]
 """Keeps an eye on code that may never come back; its argument makes the error to report then."""
 
@@ -206,7 +200,7 @@ class GuardedPack(TaskPack):
 
     Args:
         pack: The pack.
-        deadline_s: Seconds that a call may take.
+        deadline_s: Seconds that a call may take; it may wait in a queue for a sandbox.
         report: Called with every error before it is raised, where raising alone stops nothing.
         watch: Put around everything that runs without giving way to the event loop.
         repeat_every: Of so many calls of a method, one is made twice and has to give the same.
@@ -218,10 +212,10 @@ class GuardedPack(TaskPack):
     def __init__(
         self,
         pack: TaskPack,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = 3600.0,
         report: Callable[[PackError], None] | None = None,
         watch: Watch | None = None,
-        repeat_every: int = REPEAT_EVERY,
+        repeat_every: int = 64,
     ) -> None:
         self._pack = pack
         self._deadline_s = deadline_s
