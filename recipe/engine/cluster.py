@@ -104,53 +104,47 @@ def watch_nodes() -> Iterator[None]:
     verl has workers, rollout servers or agent loops on every node and waits for their answers without asking
     whether the node is still there. Watched is the cluster that Ray is connected to; until it is, nothing.
     """
-    watch = _Watch()
-    # Ray's waits heed a KeyboardInterrupt alone. Not by SIGINT: a shell's background commands ignore that.
-    before = signal.signal(signal.SIGUSR2, signal.default_int_handler)
-    watch.start()
-    try:
-        yield
-    except (RayError, KeyboardInterrupt) as error:
-        # A worker misses its peer before Ray misses the node, so the nodes are asked themselves.
-        lost = watch.lost or _unreachable(watch.nodes)
-        if lost:
-            raise NodeLostError(
-                f"the run lost the node {', '.join(sorted(lost))}; with that node or another in its place "
-                "the same command goes on from its last checkpoint"
-            ) from error
-        raise
-    finally:
-        watch.stop()
-        signal.signal(signal.SIGUSR2, before)
+    nodes: Nodes = {}
+    lost: list[str] = []
+    ended = threading.Event()
 
-
-class _Watch(threading.Thread):
-    """Asks Ray for its nodes, and interrupts the main thread once one is missing."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.nodes: Nodes = {}
-        self.lost: list[str] = []
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Look every `POLL_INTERVAL_S` until a node is missing or `stop` is called."""
-        while not self._ended.wait(POLL_INTERVAL_S):
+    def watch() -> None:
+        while not ended.wait(POLL_INTERVAL_S):
             if not ray.is_initialized():
                 continue
             try:
                 alive = alive_nodes()
             except RayError:  # not now: Ray is stopping, or its head does not answer
                 continue
-            self.nodes = self.nodes or alive
-            self.lost = [_address(node) for node_id, node in self.nodes.items() if node_id not in alive]
-            if self.lost and not self._ended.is_set():
+            nodes.update({} if nodes else alive)
+            lost.extend(_address(node) for node_id, node in nodes.items() if node_id not in alive)
+            if lost and not ended.is_set():
                 os.kill(os.getpid(), signal.SIGUSR2)
                 return
 
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
+    thread = threading.Thread(target=watch, daemon=True)
+    # Ray's waits heed a KeyboardInterrupt alone. Not by SIGINT: a shell's background commands ignore that.
+    before = signal.signal(signal.SIGUSR2, signal.default_int_handler)
+    thread.start()
+    try:
+        yield
+    except (RayError, KeyboardInterrupt) as error:
+        # A worker misses its peer before Ray misses the node, so the nodes are asked themselves.
+        gone = lost or [
+            _address(node)
+            for node in nodes.values()
+            if not _listens(node["NodeManagerAddress"], node["NodeManagerPort"])
+        ]
+        if gone:
+            raise NodeLostError(
+                f"the run lost the node {', '.join(sorted(gone))}; with that node or another in its place "
+                "the same command goes on from its last checkpoint"
+            ) from error
+        raise
+    finally:
+        ended.set()
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
 
 
 def alive_nodes() -> Nodes:
@@ -160,15 +154,6 @@ def alive_nodes() -> Nodes:
 
 def _address(node: Mapping[str, Any]) -> str:
     return str(node["NodeManagerAddress"])
-
-
-def _unreachable(nodes: Nodes) -> list[str]:
-    """Addresses of nodes whose Ray process does not answer."""
-    return [
-        _address(node)
-        for node in nodes.values()
-        if not _listens(node["NodeManagerAddress"], node["NodeManagerPort"])
-    ]
 
 
 def _listens(host: str, port: int) -> bool:

@@ -25,6 +25,7 @@ import ray
 import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf
+from torch.nn.functional import pad
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
@@ -155,27 +156,26 @@ class AzrTrainer(PPOTrainerSync):
         num_workers: int = self.config.actor_rollout_ref.rollout.agent.num_workers
         self._waited_s = sum(extra["azr_waited_s"] for extra in extra_fields) / num_workers
 
-        keys, tags, rewards, uids, dropped = [], [], [], [], []
-        for key, tag, extra in zip(batch.keys, batch.tags, extra_fields, strict=True):
-            priced = settlement.priced.get(Place(extra["azr_index"], extra["azr_attempt"]))
-            if priced is None:
-                dropped.append(key)
-                continue
-            reward = torch.zeros(tag["response_len"])
-            reward[-1] = priced.reward
-            keys.append(key)
-            tags.append(tag)
-            rewards.append(reward)
-            uids.append(priced.uid)
-        if dropped:
+        places = [Place(extra["azr_index"], extra["azr_attempt"]) for extra in extra_fields]
+        rows = list(zip(batch.keys, batch.tags, places, strict=True))
+        if dropped := [key for key, _, place in rows if place not in settlement.priced]:
             tq.kv_clear(keys=dropped, partition_id=batch.partition_id)
-        if not keys:
+        kept = [
+            (key, tag, settlement.priced[place]) for key, tag, place in rows if place in settlement.priced
+        ]
+        if not kept:
             raise SelfPlayError(f"step {self.global_steps}: no response can be trained on; see the ledger")
+        keys, tags, priced = (list(column) for column in zip(*kept, strict=True))
+        # A response's reward stands at its last token.
+        rewards = [
+            pad(torch.tensor([one.reward]).float(), (tag["response_len"] - 1, 0)) for _, tag, one in kept
+        ]
         rm_scores = torch.nested.as_nested_tensor(rewards, layout=torch.jagged)
+        uids = _objects([one.uid for one in priced])
         tq.kv_batch_put(
             keys=keys,
             partition_id=batch.partition_id,
-            fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": _objects(uids)}),
+            fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": uids}),
         )
         return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
 

@@ -95,26 +95,24 @@ async def judge_responses(
     pack: TaskPack, record: TaskRecord, responses: Sequence[Response], clock: CheckClock
 ) -> tuple[Attempt, ...]:
     """The attempts at `record` that these responses are, but for those that cannot be judged."""
+
+    async def judge(text: str) -> Verdict | None:
+        try:
+            return await pack.judge(record, text)
+        except CheckBrokenError as error:  # of what it checks with: it says nothing about the response
+            logger.warning("an attempt is left out: %s", error)
+            return None
+
     # A pack gives the same verdict for the same text, and attempts at one record often agree.
     texts = list(dict.fromkeys(response.text for response in responses))
     with clock.checking():
-        judged = await asyncio.gather(*(_judge(pack, record, text) for text in texts))
+        judged = await asyncio.gather(*map(judge, texts))
     verdicts = dict(zip(texts, judged, strict=True))
-    attempts = []
-    for response in responses:
-        verdict = verdicts[response.text]
-        if verdict is not None:
-            attempts.append(Attempt(response, verdict.outcome, verdict.reason, verdict.measures))
-    return tuple(attempts)
-
-
-async def _judge(pack: TaskPack, record: TaskRecord, response: str) -> Verdict | None:
-    """The pack's verdict; None if what it checks with broke, which says nothing about the response."""
-    try:
-        return await pack.judge(record, response)
-    except CheckBrokenError as error:
-        logger.warning("an attempt is left out: %s", error)
-        return None
+    return tuple(
+        Attempt(response, verdict.outcome, verdict.reason, verdict.measures)
+        for response in responses
+        if (verdict := verdicts[response.text]) is not None
+    )
 
 
 async def propose_once(

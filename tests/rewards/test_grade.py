@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.grade import ByShare, BySteps, price_grade
-from rewards.profile import PriceTable, price_attempt
+from rewards.profile import ByShare, BySteps, PriceTable, price_attempt, price_grade
 from tasks.contract import Outcome
 
 STEPS = BySteps(measure="distance", steps=((1, 0.7), (2, 0.4), (5, 0.1), (10, -0.2)), beyond=-0.5)

@@ -20,8 +20,7 @@ from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
 from rewards.bonus import Term
-from rewards.grade import ByShare
-from rewards.profile import ByLearnability, PriceTable, load_profile
+from rewards.profile import ByLearnability, ByShare, PriceTable, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
 from tasks.python_code import PythonCodePack
