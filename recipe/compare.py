@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +32,7 @@ class Measured(NamedTuple):
         return f"{self.correct / self.total:.1%} [{100 * low:.1f}, {100 * high:.1f}] n={self.total}"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a run's summary says: evaluations by kind and for `ALL_KINDS`, empty if there was none."""
 
     steps: int

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -61,9 +61,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
     started = time.monotonic()
     metrics = run_dir / outputs.METRICS
     # As it was asked for: what is filled in below would differ between two runs of one command
-    asked = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    assert isinstance(asked, DictConfig)
-    changes = _changes(run_dir / outputs.CONFIG, asked)
+    asked = OmegaConf.to_yaml(config, resolve=True)
+    changes = _changes(run_dir / outputs.CONFIG, config)
     if _finished(config):
         done = f"{run_dir} has its {config.trainer.total_training_steps} steps already"
         if changes:
@@ -91,7 +90,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 config.actor_rollout_ref.model.path = str(model)
             for change in changes:
                 print(f"changed since this run was last started: {change}", file=terminal)
-            checkpoint.write_atomically(run_dir / outputs.CONFIG, OmegaConf.to_yaml(asked))
+            checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             with progress_bar(metrics, config.trainer.total_training_steps, terminal, status):
                 _run(config)
@@ -114,14 +113,14 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         _report(run_dir, terminal)
 
 
-def _changes(saved: Path, asked: DictConfig) -> list[str]:
+def _changes(saved: Path, config: DictConfig) -> list[str]:
     """What a run goes on with that it was not begun with: its numbers would be of two settings."""
     if not saved.exists():
         return []
-    before, now = (cast(dict[str, Any], OmegaConf.to_container(c)) for c in (OmegaConf.load(saved), asked))
-    for side in (before, now):
+    both: Any = [OmegaConf.to_container(side, resolve=True) for side in (OmegaConf.load(saved), config)]
+    for side in both:
         side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
-    return outputs.changed_settings(before, now)
+    return outputs.changed_settings(*both)
 
 
 def _run(config: DictConfig) -> None:
@@ -202,9 +201,8 @@ def _finished(config: DictConfig) -> bool:
     """Whether the run's newest checkpoint is its last step, and its summary stands."""
     if config.trainer.resume_mode != "auto" or config.trainer.val_only:
         return False
-    folder = checkpoint.latest_checkpoint(Path(config.trainer.default_local_dir))
-    manifest = checkpoint.read_manifest(folder) if folder else None
-    done = manifest is not None and manifest.step >= config.trainer.total_training_steps
+    newest = max(checkpoint.finished(Path(config.trainer.default_local_dir)), default=-1)
+    done = newest >= config.trainer.total_training_steps
     return done and (Path(config.run.dir) / outputs.SUMMARY).exists()
 
 
@@ -215,10 +213,8 @@ def _disk_fault(config: DictConfig) -> str | None:
         try:
             check_writable(folder)
         except OSError as error:
-            whole = checkpoint.latest_checkpoint(checkpoints)
-            start = (
-                f"step {checkpoint.step_of(whole)}" if whole else "the beginning, for want of a checkpoint"
-            )
+            steps = checkpoint.finished(checkpoints)
+            start = f"step {max(steps)}" if steps else "the beginning, for want of a checkpoint"
             return (
                 f"{folder} cannot be written to: {error.strerror}. Make room or mend it, and give the same "
                 f"command again: it goes on from {start}."

@@ -17,8 +17,7 @@ from recipe.preflight.memory import GIB
 DISTRIBUTION = "azr-verl"
 MEMINFO = Path("/proc/meminfo")
 SHARED_MEMORY = Path("/dev/shm")
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-"""Of this process, where it is in a container."""
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # of this process, where it is in a container
 
 
 def on_cpu(config: DictConfig) -> bool:
@@ -35,7 +34,7 @@ def requirements(config: DictConfig) -> list[Requirement]:
     """The packages that the run needs, with what setup.py pins of them.
 
     Raises:
-        PreflightError: It is not installed.
+        PreflightError: The recipe is not installed as a distribution.
     """
     try:
         lines = importlib.metadata.requires(DISTRIBUTION) or []

@@ -331,8 +331,7 @@ def parallelism(setup: Setup) -> Iterator[str]:
             f"{SEQUENCE_PARALLEL}={sequence} needs {ATTENTION}=flash_attention_2, the only one that verl "
             f"spreads over workers, and the package flash-attn; got {attention}"
         )
-    counts = head_counts(setup.model_config or {})
-    if counts is None:
+    if (counts := head_counts(setup.model_config or {})) is None:
         return
     heads, kv_heads = counts
     for key, size in ((TENSOR_PARALLEL, tensor), (SEQUENCE_PARALLEL, sequence)):
@@ -393,11 +392,9 @@ def pack(setup: Setup) -> Iterator[str]:
     """Its seeds differ from each other and from what is held out; a vote takes two; it knows difficulty."""
     pack = setup.pack
     seeds = [pack.task_key(record) for record in pack.seeds()]
-    twice = len(seeds) - len(set(seeds))
-    if twice:
+    if twice := len(seeds) - len(set(seeds)):
         yield f"the seeds of the pack {pack.name} must differ from each other; {twice} do not"
-    shared = {pack.task_key(record) for record in pack.held_out()}.intersection(seeds)
-    if shared:
+    if shared := {pack.task_key(record) for record in pack.held_out()}.intersection(seeds):
         yield f"the pack {pack.name} must hold out no seed; {len(shared)} are, such as {shared}"[:300]
 
     attempts = setup.config.azr.attempts_per_record
@@ -461,21 +458,17 @@ def local_slots(setup: Setup) -> Iterator[str]:
 def cluster_slots(setup: Setup) -> Iterator[str]:
     """A cluster has the slots, in sum and node by node; verl would wait for ever for those that it lacks."""
     nodes, trainer = setup.cluster.nodes, setup.config.trainer
-    gpus, cpus = slots.num_workers(setup.config), slots.needed_cpus(setup.config)
-    few = False
-    for name, needed, found in (
-        ("CPU", cpus, sum(node.cpus for node in nodes)),
-        ("GPU", gpus, sum(node.gpus for node in nodes)),
-    ):
-        if found < needed:
-            few = True
-            yield (
-                f"the Ray cluster must have {needed} {name} slots for trainer.nnodes={trainer.nnodes} and "
-                f"trainer.n_gpus_per_node={trainer.n_gpus_per_node}; it has {found}. Add nodes, start them "
-                f"with more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
-            )
     per_node = trainer.n_gpus_per_node
-    if few or per_node < 1:
+    needed = {"CPU": slots.needed_cpus(setup.config), "GPU": slots.num_workers(setup.config)}
+    found = {"CPU": sum(node.cpus for node in nodes), "GPU": sum(node.gpus for node in nodes)}
+    lacking = [name for name in needed if found[name] < needed[name]]
+    for name in lacking:
+        yield (
+            f"the Ray cluster must have {needed[name]} {name} slots for trainer.nnodes={trainer.nnodes} and "
+            f"trainer.n_gpus_per_node={per_node}; it has {found[name]}. Add nodes, start them with "
+            f"more slots (ray start --num-{name.lower()}s), or ask for fewer workers."
+        )
+    if lacking or per_node < 1:
         return
     cpus = slots.CPUS_PER_WORKER * per_node
     # A node with several times the slots counts as several.
@@ -492,8 +485,7 @@ def cluster_slots(setup: Setup) -> Iterator[str]:
 def shared_folders(setup: Setup) -> Iterator[str]:
     """Every node sees what the run reads and writes."""
     for key, path in setup.cluster.marks.items():
-        blind = [node.address for node in setup.cluster.nodes if path in node.unseen]
-        if blind:
+        if blind := [node.address for node in setup.cluster.nodes if path in node.unseen]:
             yield (
                 f"{key} must be on a file system that every node sees; {', '.join(sorted(blind))} does not "
                 f"see {path}, which this node has. Give a directory that is mounted on all of them."

@@ -45,8 +45,7 @@ class Cluster:
 Survey = Callable[[str, Sequence[Path]], tuple[Node, ...]]
 """Asks the cluster at an address for its nodes and, where there are several, each of them for these files.
 
-It raises `PreflightError` where no cluster answers, or none that lets us in. `recipe/engine/cluster.py` has
-the one that asks Ray, which nothing here imports."""
+`PreflightError` if none lets us in. `recipe/engine/cluster.py` has the one that asks Ray."""
 
 
 @dataclass

@@ -6,8 +6,7 @@ import os
 
 from omegaconf import DictConfig, open_dict
 
-CPUS_PER_WORKER = 3
-"""CPUs of the bundle that it reserves for each worker slot."""
+CPUS_PER_WORKER = 3  # of the bundle that it reserves for each worker slot
 
 OTHER_CPUS = 3
 """The task runner's, that of TransferQueue's controller, and one that must be free when an agent-loop, reward
