@@ -70,14 +70,14 @@ def build(pack: FilePack) -> list[TaskRecord]:
     for stratum in pack.held_out_strata():
         wanted = len(records) + stratum.count
         for _ in range(stratum.count * DRAWS_PER_RECORD):
-            if len(records) == wanted:
-                break
             record = stratum.draw(rng)
             key = pack.task_key(record)
             if key not in taken:
                 taken.add(key)
                 records.append(record)
-        if len(records) < wanted:
+            if len(records) == wanted:
+                break
+        else:
             raise ValueError(f"stratum {stratum.name} must have {stratum.count} distinct tasks; ran out")
     return records
 

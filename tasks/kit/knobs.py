@@ -122,10 +122,9 @@ def check_sandbox(keys: Mapping[str, object]) -> SandboxConfig:
 def check_limits(time_limit_s: float, memory_mb: int, result_bytes: int) -> Limits:
     """Return what a run may use: CPU seconds, MiB of memory, and bytes of a result."""
     check_count("memory_mb", memory_mb, 96, 16_384)
-    if isinstance(time_limit_s, bool) or not isinstance(time_limit_s, int | float):
-        raise ValueError(f"pack.time_limit_s must be a number; got {time_limit_s!r}")
-    if not 0.05 <= time_limit_s <= 60:
-        raise ValueError(f"pack.time_limit_s must be from 0.05 to 60; got {time_limit_s!r}")
+    is_number = isinstance(time_limit_s, int | float) and not isinstance(time_limit_s, bool)
+    if not is_number or not 0.05 <= time_limit_s <= 60:
+        raise ValueError(f"pack.time_limit_s must be a number from 0.05 to 60; got {time_limit_s!r}")
     return Limits(
         cpu_s=float(time_limit_s),
         # The clock only stops what sleeps: a busy machine must not turn a right answer into a slow one.

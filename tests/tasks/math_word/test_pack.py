@@ -214,7 +214,7 @@ def test_references_are_as_many_as_asked_for() -> None:
         ({"tags": "xml"}, "pack.tags must be one of think_answer, answer, none"),
         ({"terse": 1}, "pack.terse must be true or false"),
         ({"num_references": -1}, "pack.num_references must be an integer from 0 to 64"),
-        ({"time_limit_s": 0}, "pack.time_limit_s must be from 0.05 to 60"),
+        ({"time_limit_s": 0}, "pack.time_limit_s must be a number from 0.05 to 60"),
         ({"memory_mb": 1}, "pack.memory_mb must be an integer from 96"),
         ({"sandbox": {"colour": 1}}, "pack.sandbox.colour is no key"),
     ],
