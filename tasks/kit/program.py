@@ -143,7 +143,10 @@ def is_same_program(text: str, program: str) -> bool:
 
 
 def bound_names(program: str) -> set[str]:
-    """Names that a program binds in any of its scopes: variables, parameters, functions, classes, imports."""
+    """Names that a program binds in any scope: variables, parameters, functions, classes, imports.
+
+    Raises SyntaxError for a text that is no program; `check_program` returns none of those.
+    """
     return {
         symbol.get_name()
         for scope in _scopes(symtable.symtable(program, FILENAME, "exec"))

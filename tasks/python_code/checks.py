@@ -35,7 +35,8 @@ def validate(
 ) -> TaskRecord | Rejected:
     """Return the task that a draft makes, or why it makes none; waits while `runner` runs its program.
 
-    The program has to call the programs `given`, as `g_0`, `g_1` and so on.
+    The program has to call the programs `given`, as `g_0`, `g_1` and so on. Raises SandboxBroken where the
+    sandbox itself fails.
     """
     # A terse program is one expression: it has neither comments nor globals, and stays as it is written.
     kept = (knobs.keep_comments or knobs.terse, knobs.keep_globals or knobs.terse)
@@ -96,7 +97,8 @@ def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> V
     """Run the task's program on the answered input, or the answered program on the hidden inputs, and wait.
 
     What is right is run a second time: a result that changes from run to run would let a proposer choose how
-    often its task is solved. What is wrong would only be wrong again, at twice the price.
+    often its task is solved. What is wrong would only be wrong again, at twice the price. Raises
+    SandboxBroken where the sandbox itself fails.
     """
     is_input = task.kind == ABDUCTION
     found = _read_input(answer, MAX_LITERAL_CHARS) if is_input else check_program(answer, _ANSWER_RULES)

@@ -121,7 +121,7 @@ MIN_DISTINCT_OUTPUTS = 3  # among the examples of a drawn induction task
 
 
 def draw_record(kind: str, domain: str, num_inputs: int, rng: random.Random, runner: Runner) -> TaskRecord:
-    """Draw one task about a program whose parameter is of type `domain`; waits while `runner` runs it."""
+    """Draw a task about a program with a parameter of type `domain`; raises SandboxBroken if none can run."""
     while True:
         draft = draw_draft(kind, domain, num_inputs, rng)
         if len(set(draft.inputs)) < len(draft.inputs):

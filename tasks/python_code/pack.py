@@ -124,7 +124,7 @@ class PythonCodePack(FormPack[Draft]):
         return await self._runner.in_thread(grade_by_running, task, answer, strict, self._runner)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
-        """Draw a task; its outputs come from the sandbox, and those of a terse one from its rule."""
+        """Draw a task; raises SandboxBroken where its outputs, unless it is a terse one, cannot be had."""
         self.spec(kind)
         return self._draw(kind, rng.choice(self._domains), rng)
 

@@ -39,7 +39,8 @@ def read_seeds(
 ) -> list[TaskRecord]:
     """Read a seed file; all of it or nothing. Lines about kinds that are off are checked for form only.
 
-    Raises ValueError where a line is no task; the message has the file, the line's number and the reason.
+    Raises FileNotFoundError where there is no such file, and ValueError where a line is no task; the message
+    has the file, the line's number and the reason.
     """
     if not path.is_file():
         raise FileNotFoundError(f"pack.seed_path must name a JSONL file of tasks; {path} is missing")
