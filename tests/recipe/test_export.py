@@ -1,6 +1,6 @@
 """`python -m recipe.export`: what it refuses, and what the model card says.
 
-That the exported model is the trained policy is tested where there is one: tests/e2e/test_real_stack.py.
+That the exported model is the trained policy is tested by tests/e2e/test_killed_and_resumed.py.
 """
 
 from __future__ import annotations
