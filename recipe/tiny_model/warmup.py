@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig
+from recipe.tiny_model.muon import muon
 from recipe.tiny_model.tokenizer import TURN_END
 from recipe.tiny_model.transcripts import Transcript
 
@@ -200,7 +201,7 @@ def build_optimizers(model: Qwen2ForCausalLM, config: TinyModelConfig) -> list[t
         inside = parameter.ndim == 2 and "embed" not in name
         (matrices if inside else others).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=0.01),
+        muon(matrices, lr=config.matrix_learning_rate, weight_decay=0.01),
         torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

@@ -21,13 +21,14 @@ def stack() -> None:
     global torch, AutoModelForCausalLM, AutoTokenizer, TinyModelConfig, cache, ensure_tiny_model, main, SMALL
     global MANIFEST, model_path, build_tokenizer, Transcript, stream_transcripts, stream_warmup
     global IGNORED, MICROBATCH_TOKENS, Example, average_gradients, build_model, collate, deterministic_torch
-    global encode, learning_rate_scale, microbatches, summed_loss, warm_up
+    global encode, learning_rate_scale, microbatches, summed_loss, warm_up, muon, orthogonalize
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from recipe.tiny_model import TinyModelConfig, cache, ensure_tiny_model
     from recipe.tiny_model.__main__ import main
     from recipe.tiny_model.cache import MANIFEST, model_path
+    from recipe.tiny_model.muon import muon, orthogonalize
     from recipe.tiny_model.tokenizer import build_tokenizer
     from recipe.tiny_model.transcripts import Transcript, stream_transcripts, stream_warmup
     from recipe.tiny_model.warmup import (
@@ -251,6 +252,33 @@ def test_same_configuration_gives_the_same_bits(pack: TaskPack, tmp_path: Path) 
     second = ensure_tiny_model(pack, SMALL, tmp_path / "b")
     assert first.name == second.name
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+def test_a_matrix_is_made_orthogonal_by_five_rounds() -> None:
+    """One number x has the singular value x / |x| = 1, and p(s) = 3.4445 s - 4.775 s^3 + 2.0315 s^5:
+
+    p(1) = 0.701; p(0.701) = 2.4146 - 1.6449 + 0.3439 = 1.1136; p(1.1136) = 0.7208; p(0.7208) = 1.0899;
+    p(1.0899) = 3.7542 - 6.1820 + 3.1243 = 0.6965.
+    """
+    assert orthogonalize(torch.tensor([[-2.0]])).item() == pytest.approx(-0.6965, abs=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8)])
+def test_muon_in_fp32_goes_where_that_of_torch_goes(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.full(shape, 0.5)) for _ in range(2))
+    options = {"lr": 0.02, "weight_decay": 0.01}
+    optimizers = muon([ours], **options), torch.optim.Muon([theirs], **options)
+    for _ in range(4):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    moved = (theirs - 0.5).norm()
+    assert (ours - theirs).norm() < 0.02 * moved  # bfloat16 keeps eight bits
+    spectrum = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
+    assert spectrum.min() > 0.6
+    assert spectrum.max() < 1.3
 
 
 @pytest.mark.slow
