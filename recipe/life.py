@@ -117,10 +117,11 @@ def _changes(saved: Path, config: DictConfig) -> list[str]:
     """What a run goes on with that it was not begun with: its numbers would be of two settings."""
     if not saved.exists():
         return []
-    both: Any = [OmegaConf.to_container(side, resolve=True) for side in (OmegaConf.load(saved), config)]
-    for side in both:
+    before: Any = OmegaConf.to_container(OmegaConf.load(saved))
+    now: Any = OmegaConf.to_container(config, resolve=True)
+    for side in (before, now):
         side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
-    return outputs.changed_settings(*both)
+    return outputs.changed_settings(before, now)
 
 
 def _run(config: DictConfig) -> None:

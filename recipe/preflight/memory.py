@@ -22,12 +22,6 @@ GIB = 2**30
 BYTES = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
 """Bytes of a number, by the names that verl has for its type."""
 
-LOGIT_COPIES = 3
-"""Logits, the saved log-softmax and the gradient: `logprobs_from_logits_v2`, without flash-attn's kernel."""
-
-ENTROPY_COPIES = 2
-"""softmax and its product with the logits (`entropy_from_logits`), if the loss has an entropy term."""
-
 VLLM_CACHE = "key-value cache, graphs and activations of vLLM"
 
 CUDA_CONTEXT_GIB = 1.2
@@ -234,10 +228,12 @@ def _training_gib(config: DictConfig, shape: ModelShape) -> dict[str, float]:
     if model.override_config.get("attn_implementation") == "sdpa":
         activations += tokens * tokens * (1 + compute)
 
-    # T * V numbers, several times; verl divides by a temperature out of place.
-    copies = LOGIT_COPIES + (config.actor_rollout_ref.rollout.temperature != 1)
+    # T * V numbers each: logits, the saved log-softmax and the gradient (`logprobs_from_logits_v2`, without
+    # flash-attn's kernel), a copy where verl divides by a temperature, and for the entropy softmax and its
+    # product with the logits (`entropy_from_logits`).
+    copies = 3 + (config.actor_rollout_ref.rollout.temperature != 1)
     if actor.entropy_coeff or actor.calculate_entropy:
-        copies += ENTROPY_COPIES
+        copies += 2
     sizes = {
         "weights": unit * (shape.num_parameters + adapters),
         "gradients": gradients,

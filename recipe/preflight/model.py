@@ -20,8 +20,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
-PUBLISHED = CONF / "published_models.yaml"
-
 ModelConfig = dict[str, Any]  # what a model's config.json holds
 
 
@@ -77,7 +75,8 @@ def find_config(path: str) -> ModelConfig | None:
 @cache
 def published() -> dict[str, ModelConfig]:
     """What models of the hub say of their sizes, for a plan before any of them is downloaded."""
-    return cast(dict[str, ModelConfig], OmegaConf.to_container(OmegaConf.load(PUBLISHED)))
+    found = OmegaConf.to_container(OmegaConf.load(CONF / "published_models.yaml"))
+    return cast(dict[str, ModelConfig], found)
 
 
 def head_counts(config: ModelConfig) -> tuple[int, int] | None:
