@@ -44,10 +44,9 @@ def read_number(text: str) -> str:
     Raises:
         NumberError: `answer-too-big`, `no-number`, `not-a-number` or `several-numbers`.
     """
-    text = text.strip()
+    text = text.strip().replace("\N{MINUS SIGN}", "-")
     if len(text) > MAX_ANSWER_CHARS:
         raise NumberError("answer-too-big")
-    text = _with_ascii_minus(text)
     # A digit of any script, or a number by itself as one half is; not a letter.
     if any(unicodedata.category(char) in ("Nd", "No") for char in _NUMBER.sub("", text)):
         raise NumberError("not-a-number")
@@ -63,11 +62,10 @@ def read_last_number(text: str) -> str:
     Raises:
         NumberError: `no-number`; or `not-a-number` if it is too long, or means another one (`1 million`).
     """
-    seen = tail(text)
+    seen = tail(text).replace("\N{MINUS SIGN}", "-")
     if len(seen) < len(text):
         # The first word may be the end of a longer one.
         seen = re.sub(r"^\S+", "", seen)
-    seen = _with_ascii_minus(seen)
     found = list(_NUMBER.finditer(seen))
     if not found:
         raise NumberError("no-number")
@@ -98,7 +96,3 @@ def _means_another(text: str, found: re.Match[str]) -> bool:
         or bool(_SCALE.match(text, found.end()))
         or (bool(behind) and unicodedata.category(behind) == "No")
     )
-
-
-def _with_ascii_minus(text: str) -> str:
-    return text.replace("\N{MINUS SIGN}", "-")

@@ -10,7 +10,6 @@ import operator
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from tasks.contract import TaskRecord
 from tasks.math_word.records import from_expression, problem, read_expression
@@ -107,11 +106,11 @@ STORIES: Mapping[str, Story] = {
 }
 """Every story by its name."""
 
-_OPERATIONS: dict[type[ast.operator], tuple[str, Callable[[Fraction, Fraction], Fraction]]] = {
+_OPERATIONS: dict[type[ast.operator], tuple[str, Callable[[int, int], int]]] = {
     ast.Add: ("+", operator.add),
     ast.Sub: ("-", operator.sub),
     ast.Mult: ("*", operator.mul),
-    ast.Div: ("/", operator.truediv),
+    ast.Div: ("/", operator.floordiv),
 }
 
 _SEEDS = {
@@ -166,10 +165,8 @@ def _work_out(node: ast.expr | None, steps: list[tuple[str, int]]) -> int | None
         return None
     left, right = _work_out(node.left, steps), _work_out(node.right, steps)
     sign, apply = _OPERATIONS[type(node.op)]
-    if left is None or right is None or (sign == "/" and right == 0):
+    if left is None or right is None or (sign == "/" and (right == 0 or left % right)):
         return None
-    value = apply(Fraction(left), Fraction(right))
-    if value.denominator != 1:
-        return None
-    steps.append((f"{left} {sign} {right}", int(value)))
-    return int(value)
+    value = apply(left, right)
+    steps.append((f"{left} {sign} {right}", value))
+    return value
