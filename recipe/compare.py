@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from recipe.run.files import SUMMARY
 from recipe.selfplay.intervals import newcombe, wilson
-from recipe.selfplay.metrics import by_kind
+from recipe.selfplay.metrics import ALL_KINDS
 
 NOT_MEASURED = "-"
 
@@ -65,7 +65,7 @@ def read_result(run: Path) -> Result:
 
 def measured_by_kind(numbers: Mapping[str, Any] | None) -> dict[str, Measured]:
     """An evaluation as `held_out_of` gives it, whose accuracy is a number of correct answers over n."""
-    found = {} if numbers is None else by_kind(numbers)
+    found = {} if numbers is None else {ALL_KINDS: numbers, **numbers["by_kind"]}
     return {kind: Measured(round(of["accuracy"] * of["n"]), of["n"]) for kind, of in found.items()}
 
 

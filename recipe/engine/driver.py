@@ -116,15 +116,13 @@ class Driver:
     def resume(
         self, checkpoints: Path, folder: Path | None, load_weights: Callable[[Path | None], None]
     ) -> int:
-        """Go on from a checkpoint, and drop what the run wrote after it.
+        """Go on from a checkpoint, and drop what the run wrote after it; the last step that it holds.
+
+        Without a `folder`, or with one that was never finished, begin anew; that is step 0.
 
         Args:
             checkpoints: The run's folder of checkpoints.
-            folder: The one to resume from; None to begin anew, as with one that was never finished.
             load_weights: Loads the policy from that folder; None makes it begin anew.
-
-        Returns:
-            The last step that the checkpoint holds; 0 without one.
 
         Raises:
             CheckpointError: The checkpoint is of another format or another pack, or was changed.

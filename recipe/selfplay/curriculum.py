@@ -150,9 +150,8 @@ class SelfPlay:
         # All of a step's proposals are priced beside the same records, whatever their order.
         counts = {
             (name, kind): Counter(key(record) for record in self.buffer.records(kind))
-            for name, key in self._buffer_keys.items()
+            for name, key in (self._buffer_keys.items() if step else ())
             for kind in self.kinds
-            if step
         }
         for request in requests:
             match results.get(request.index):
@@ -161,11 +160,11 @@ class SelfPlay:
                 case Attempt() as attempt:
                     uid = make_uid(Role.SOLVE, request.kind, self._difficulty(request.record))
                     self._settle_attempt(step, request, 0, attempt, uid, settlement)
-        if self._running_means is None:
-            return settlement
-        priced = settlement.priced.values()
-        baselines = self._running_means.advance([one.uid for one in priced], [one.reward for one in priced])
-        return replace(settlement, baselines=baselines)
+        if self._running_means is not None:
+            priced = settlement.priced.values()
+            uids, rewards = [one.uid for one in priced], [one.reward for one in priced]
+            settlement.baselines.update(self._running_means.advance(uids, rewards))
+        return settlement
 
     def _settle_proposal(
         self, step: int, request: Request, proposal: Proposal, counts: BufferCounts, into: Settlement

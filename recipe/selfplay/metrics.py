@@ -183,11 +183,6 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
 
 
-def by_kind(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """An evaluation as `held_out_of` gives it, by kind and for `ALL_KINDS`."""
-    return {ALL_KINDS: found, **found["by_kind"]}
-
-
 def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The numbers beside the bar: held-out accuracy, and the acceptance rate of the last step."""
     shown: dict[str, str] = {}

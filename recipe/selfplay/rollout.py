@@ -125,10 +125,7 @@ async def propose_once(
 ) -> Proposal:
     """Ask for one task, check it, and have it attempted at once if it is accepted.
 
-    Args:
-        claim: Claims an accepted task for this proposal.
-        features: What to measure of an accepted task; names of `pack.feature_names`.
-        clock: Times every check.
+    `features` are what to measure of an accepted task, names of `pack.feature_names`.
 
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt, or too few attempts to
