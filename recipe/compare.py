@@ -55,10 +55,8 @@ def read_result(run: Path) -> Result:
         raise SummaryError(f"{path} must exist: a run writes it when it ends. Name directories of such runs.")
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        held_out = summary["held_out"]
-        return Result(
-            summary["steps"], measured_by_kind(held_out["before"]), measured_by_kind(held_out["after"])
-        )
+        before, after = (measured_by_kind(summary["held_out"][name]) for name in ("before", "after"))
+        return Result(summary["steps"], before, after)
     except (ValueError, TypeError, KeyError) as error:
         raise SummaryError(f"{path} must be the summary of a run; {type(error).__name__}: {error}") from error
 

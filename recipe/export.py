@@ -63,8 +63,6 @@ It was trained on the pack's prompts, through the chat template that is here. Th
 type that it was sampled and measured in.
 """
 
-TABLE = ("| kind | before | after |", "|---|---|---|")
-
 
 class ExportError(ValueError):
     """Nothing can be exported; the message is one line that says why, and what there is instead."""
@@ -165,7 +163,8 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     summary = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     lines = outputs.read_metrics(run / outputs.METRICS)
     found = [_evaluated(lines, 0), _evaluated(lines, step)]
-    rows = [
+    table = ["| kind | before | after |", "|---|---|---|"]
+    table += [
         f"| {kind} | {' | '.join(str(of.get(kind, NOT_MEASURED)) for of in found)} |"
         for kind in dict.fromkeys(kind for of in found for kind in of)
     ]
@@ -179,7 +178,7 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
         pack=pack,
         estimator=config.algorithm.adv_estimator,
         dtype=dtype,
-        held_out="\n".join([*TABLE, *rows] if rows else ["It was not evaluated."]),
+        held_out="\n".join(table) if any(found) else "It was not evaluated.",
         facts="\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]),
     )
 

@@ -223,9 +223,6 @@ def _disk_fault(config: DictConfig) -> str | None:
     return None
 
 
-# ------------------------------ the end ------------------------------
-
-
 def make_summary(
     lines: Sequence[Mapping[str, Any]],
     seconds: float,

@@ -43,9 +43,8 @@ def requirements(config: DictConfig) -> list[Requirement]:
             f"{DISTRIBUTION} is not installed, so nobody finds its plugins; run {install_command(config)}"
         ) from error
     extra = {"extra": "cpu" if on_cpu(config) else "gpu"}
-    return [
-        asked for asked in map(Requirement, lines) if asked.marker is None or asked.marker.evaluate(extra)
-    ]
+    found = map(Requirement, lines)
+    return [needed for needed in found if needed.marker is None or needed.marker.evaluate(extra)]
 
 
 def installed_version(name: str) -> str | None:

@@ -63,8 +63,7 @@ def find_config(path: str) -> ModelConfig | None:
         from recipe.tiny_model.warmup import architecture
 
         tiny = TinyModelConfig()
-        config: ModelConfig = architecture(tiny, build_tokenizer(tiny.max_positions)).to_dict()
-        return config
+        return cast(ModelConfig, architecture(tiny, build_tokenizer(tiny.max_positions)).to_dict())
     folder = Path(path).expanduser()
     found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
     if found is not None and found.exists():
@@ -156,8 +155,7 @@ def missing_weights(find: Callable[[str], Path | None]) -> str | None:
     for name in WEIGHTS:
         if find(name) is not None:
             return None
-        index = find(f"{name}.index.json")
-        if index is not None:
+        if (index := find(f"{name}.index.json")) is not None:
             shards = sorted(set(read_json(index).get("weight_map", {}).values()))
             return next((shard for shard in shards if find(shard) is None), None)
     return WEIGHTS[0]

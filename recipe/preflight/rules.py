@@ -144,7 +144,6 @@ SIZES = {
         "the workers that share one copy of the model, or -1 for all", lambda n: n != 0
     ),
 }
-"""Keys that memory and slots are worked out from."""
 
 VALUES = {
     "azr.solve_on": one_of(SolveOn),
@@ -178,7 +177,6 @@ VALUES = {
     "algorithm.gamma": exactly(1.0, "a response is one action"),
     "actor_rollout_ref.actor.checkpoint.async_save": exactly(False, "a checkpoint counts once it is written"),
 }
-"""Other keys that can be wrong by themselves."""
 
 
 @rule()
@@ -199,7 +197,7 @@ def _wrong(config: DictConfig, keys: Mapping[str, Must]) -> Iterator[str]:
 
 @rule()
 def sizes(setup: Setup) -> Iterator[str]:
-    """What memory and slots are worked out from."""
+    """Keys that memory and slots are worked out from."""
     yield from _wrong(setup.config, SIZES)
     if slots.sequence_parallel_size(setup.config) < 1:
         yield f"{SEQUENCE_PARALLEL} must be at least 1; got {slots.sequence_parallel_size(setup.config)}"
@@ -207,7 +205,7 @@ def sizes(setup: Setup) -> Iterator[str]:
 
 @rule()
 def values(setup: Setup) -> Iterator[str]:
-    """What other keys alone are wrong with."""
+    """Other keys that can be wrong by themselves."""
     yield from _wrong(setup.config, VALUES)
 
 
@@ -274,12 +272,10 @@ def model_files(setup: Setup) -> Iterator[str]:
             yield f"{MODEL} must be a model directory or a name on the hub; {got}"
         return
     tokenizer = folder / "tokenizer_config.json"
-    for file, reason in (
-        (folder / "config.json", "a model directory holds one"),
-        (tokenizer, "the tokenizer is needed for the chat template"),
-    ):
-        if not file.exists():
-            yield f"{file} must exist: {reason}"
+    if not (folder / "config.json").exists():
+        yield f"{folder / 'config.json'} must exist: a model directory holds one"
+    if not tokenizer.exists():
+        yield f"{tokenizer} must exist: the tokenizer is needed for the chat template"
     missing = missing_weights(lambda name: folder / name if (folder / name).exists() else None)
     if missing is not None:
         yield f"{folder / missing} must exist: without it the weights are not whole"
@@ -327,19 +323,15 @@ def parallelism(setup: Setup) -> Iterator[str]:
         yield f"{SEQUENCE_PARALLEL} must divide {number}; got {sequence}"
     attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
     if sequence > 1 and attention != "flash_attention_2":
-        yield (
-            f"{SEQUENCE_PARALLEL}={sequence} needs {ATTENTION}=flash_attention_2, the only one that verl "
-            f"spreads over workers, and the package flash-attn; got {attention}"
-        )
+        only = f"{ATTENTION}=flash_attention_2, the only one that verl spreads over workers"
+        yield f"{SEQUENCE_PARALLEL}={sequence} needs {only}, and the package flash-attn; got {attention}"
     if (counts := head_counts(setup.model_config or {})) is None:
         return
     heads, kv_heads = counts
     for key, size in ((TENSOR_PARALLEL, tensor), (SEQUENCE_PARALLEL, sequence)):
         if heads % size or (kv_heads % size and size % kv_heads):
-            yield (
-                f"{key} must divide the model's {heads} attention heads, and divide its {kv_heads} key-value "
-                f"heads or be a multiple of them; got {size}"
-            )
+            of_keys = f"divide its {kv_heads} key-value heads or be a multiple of them"
+            yield f"{key} must divide the model's {heads} attention heads, and {of_keys}; got {size}"
 
 
 # ------------------------------ the run's folders ------------------------------
@@ -399,10 +391,8 @@ def pack(setup: Setup) -> Iterator[str]:
 
     attempts = setup.config.azr.attempts_per_record
     if attempts < 2 and pack.resolves:
-        yield (
-            f"azr.attempts_per_record must be at least 2 with the pack {pack.name}, whose tasks the attempts "
-            f"at them resolve; got {attempts}"
-        )
+        reason = f"with the pack {pack.name}, whose tasks the attempts at them resolve"
+        yield f"azr.attempts_per_record must be at least 2 {reason}; got {attempts}"
     given, kinds = setup.config.data.train_batch_size, len(pack.kinds)
     prompts = setup.plan.prompts * kinds
     if given not in (None, prompts):
@@ -609,10 +599,8 @@ def memory_of_a_gpu(setup: Setup) -> Iterator[str]:
     gpu, usable = memory.estimate_gpu(config, shape, card), card * (1 - FRAGMENTATION)
     fewer = f"lower {TOKENS}, train adapters (actor_rollout_ref.model.lora_rank), or use more GPUs"
     smaller = f"lower {ROLLOUT}.gpu_memory_utilization, or set {FSDP}.optimizer_offload=true"
-    for what, phase, remedy in (
-        ("an update", Phase.UPDATING, fewer),
-        ("generation", Phase.GENERATING, smaller),
-    ):
+    phases = ("an update", Phase.UPDATING, fewer), ("generation", Phase.GENERATING, smaller)
+    for what, phase, remedy in phases:
         if (gib := gpu.gib_while(phase)) > usable:
             yield f"{what} will take about {gib:.1f} GiB of {usable:.1f} on each GPU; {remedy}"
     tokens = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
