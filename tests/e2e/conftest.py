@@ -190,7 +190,7 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def build(pack: str, steps: int = 60, **knobs: object) -> Path:
         from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
 
-        # Where a CPU has no bfloat16, a step takes 0.9 s at the tiny model's width and 0.15 s at half of it.
+        # A step takes a quarter of the tiny model's time. One process: another takes seconds to import torch.
         size = {"hidden_size": 64, "intermediate_size": 192, "num_layers": 2}
         config = TinyModelConfig(steps=steps, batch_size=32, num_processes=1, **size)
         return ensure_tiny_model(load_pack({"_target_": pack, **knobs}), config, cache)
