@@ -276,10 +276,11 @@ def test_the_tiers_leave_no_test_out():
     """Fast, four starts, the rest, Slurm: together every test that needs no GPU, and none twice."""
     fast = '-n 2 --dist worksteal -m "not e2e and not slow and not gpu"'
     assert pytest_arguments("test-fast") == [fast]
-    assert pytest_arguments("test") == [fast, '-m "e2e and not slow" tests/e2e']
+    assert pytest_arguments("test") == [fast, '-n 2 --dist loadfile -m "e2e and not slow" tests/e2e']
     assert pytest_arguments("test-all") == [
         '-n 2 --dist worksteal -m "slow and not gpu and not slurm" --ignore tests/e2e',
-        "-m slow tests/e2e",
+        "-n 2 --dist loadfile -m slow tests/e2e --ignore tests/e2e/test_two_nodes.py",
+        "-m slow tests/e2e/test_two_nodes.py",
     ]
     assert pytest_arguments("test-slurm") == ["-m slurm tests/launch"]
     marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "mark.e2e" in path.read_text()}
