@@ -32,14 +32,14 @@ FAST := -n 2 --dist worksteal
 STARTS := -n 2 --dist loadfile
 
 test: env  ## Run the fast tests, then four starts of the real stack
-	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
+	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow"
 	$(PYTHON) -m pytest $(STARTS) -m "e2e and not slow" tests/e2e
 
 test-fast: env  ## Run the tests that start neither Ray nor vLLM
-	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow and not gpu"
+	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow"
 
 test-all: env  ## Run the rest, but for Slurm
-	$(PYTHON) -m pytest $(FAST) -m "slow and not gpu and not slurm" --ignore tests/e2e
+	$(PYTHON) -m pytest $(FAST) -m "slow and not slurm" --ignore tests/e2e
 	$(PYTHON) -m pytest $(STARTS) -m slow tests/e2e --ignore tests/e2e/test_two_nodes.py
 	$(PYTHON) -m pytest -m slow tests/e2e/test_two_nodes.py
 

@@ -36,7 +36,7 @@ def diagnose(setup: Setup) -> int:
     """Print what is there, what the run will need, and what will fail; the exit status."""
     describe(setup)
     problems = find_problems(setup)
-    print(f"\n{len(problems)} problems" if problems else "\nall is well")
+    print(f"\nproblems: {len(problems)}" if problems else "\nall is well")
     for problem in problems:
         print(f"- {problem}")
     return 1 if problems else 0

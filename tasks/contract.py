@@ -2,7 +2,7 @@
 
 A pack states facts: how to ask for a task, whether a proposal is a task, what a solver is asked, and
 whether an answer is right. It never sees a reward, a tokenizer, a tensor or a configuration tree.
-Rewards are in `rewards/`, credit is in `recipe/engine/estimator.py`.
+Rewards are in `rewards/`, advantages in `recipe/engine/estimator.py`.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class TaskPack(ABC):
     """
 
     name: ClassVar[str]
-    """The pack's name: lower case letters, digits and underscores; its folder under `tasks/`."""
+    """Lower case letters, digits and underscores; of a pack in this repository, its folder under `tasks/`."""
 
     held_out_version: ClassVar[int]
     """Version of the held-out set that this code was written for."""

@@ -5,7 +5,7 @@ comes back, turns whatever a method raises into one `PackError` that names the p
 arguments, sets a deadline, and asks some calls twice. So a fault of a pack stops the run and is never priced.
 
 Limits: a method that holds Python's global lock for ever, as one hopeless regular expression does, stops its
-process without a word. `python -m tasks.check` finds that beforehand, if a check of it comes that far.
+process without a word. `python -m tasks.check` finds that beforehand, if one of its inputs brings it about.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _guarded(
     """
     signature, is_async = inspect.signature(method), inspect.iscoroutinefunction(method)
 
-    @wraps(method, updated=())  # what it is abstract by stays behind
+    @wraps(method, updated=())  # without the mark that makes a method abstract
     def guarded(self: GuardedPack, *arguments: Any, **options: Any) -> Any:
         bound = signature.bind(self, *arguments, **options)
         bound.apply_defaults()
@@ -406,7 +406,7 @@ def _is_being_cancelled() -> bool:
 def _step_by_step(
     coroutine: Coroutine[Any, Any, Any], watch: Callable[[], AbstractContextManager[None]]
 ) -> Generator[Any, Any, Any]:
-    """Await a coroutine, with `watch` around each stretch in which the event loop is not its own master.
+    """Await a coroutine, with `watch` around each stretch in which it does not yield to the event loop.
 
     A watch around the whole would blame every call that waits while one of them blocks.
     """

@@ -273,12 +273,12 @@ def pytest_arguments(target: str) -> list[str]:
 
 
 def test_the_tiers_leave_no_test_out():
-    """Fast, four starts, the rest, Slurm: together every test that needs no GPU, and none twice."""
-    fast = '-n 2 --dist worksteal -m "not e2e and not slow and not gpu"'
+    """Fast, four starts, the rest, Slurm: together every test, and none twice."""
+    fast = '-n 2 --dist worksteal -m "not e2e and not slow"'
     assert pytest_arguments("test-fast") == [fast]
     assert pytest_arguments("test") == [fast, '-n 2 --dist loadfile -m "e2e and not slow" tests/e2e']
     assert pytest_arguments("test-all") == [
-        '-n 2 --dist worksteal -m "slow and not gpu and not slurm" --ignore tests/e2e',
+        '-n 2 --dist worksteal -m "slow and not slurm" --ignore tests/e2e',
         "-n 2 --dist loadfile -m slow tests/e2e --ignore tests/e2e/test_two_nodes.py",
         "-m slow tests/e2e/test_two_nodes.py",
     ]

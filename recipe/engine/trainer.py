@@ -140,7 +140,7 @@ class AzrTrainer(PPOTrainerSync):
         return batch
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
-        """Rows that verl pads the batch to: every worker gets as many as the others."""
+        """What verl pads the number of rows to a multiple of: every worker gets as many as the others."""
         return dp_size
 
     def _settle(self, batch: KVBatchMeta) -> KVBatchMeta:

@@ -1,9 +1,10 @@
 """Every rule that is looked at before Ray or a model is started, and the one collector of what is broken.
 
 `recipe.doctor` asks for all of it (`find_problems`); a run stops at the first rule that refuses (`check`). To
-add a rule, write one function with the decorator `rule`: it yields a line for everything that is wrong, which
-names the key, what it got, and what to do. Rules are asked in the order in which they stand here, cheap ones
-first. They read a `Setup`; none needs verl, and none imports Ray.
+add a rule about one key, add a row to `VALUES` or `SIZES`; for any other, write one function with the
+decorator `rule`: it yields a line for everything that is wrong, which names the key, what it got, and what to
+do. Rules are asked in the order in which they stand here. They read a `Setup`; none needs verl, and none
+imports Ray.
 """
 
 from __future__ import annotations
@@ -393,16 +394,19 @@ def pack(setup: Setup) -> Iterator[str]:
     if attempts < 2 and pack.resolves:
         reason = f"with the pack {pack.name}, whose tasks the attempts at them resolve"
         yield f"azr.attempts_per_record must be at least 2 {reason}; got {attempts}"
-    given, kinds = setup.config.data.train_batch_size, len(pack.kinds)
-    prompts = setup.plan.prompts * kinds
-    if given not in (None, prompts):
-        yield (
-            f"data.train_batch_size must be left alone: {kinds} kinds and azr.proposals_per_kind="
-            f"{setup.config.azr.proposals_per_kind} make {prompts} prompts a step; got {given}"
-        )
     cells = setup.config.algorithm.trr.cells
     if cells == Cells.ROLE_DIFFICULTY and not all(pack.difficulty(seed) for seed in pack.seeds()):
         yield f"algorithm.trr.cells={cells} needs a pack that says how hard tasks are; {pack.name} does not"
+
+
+@rule()
+def batch_size(setup: Setup) -> Iterator[str]:
+    """What a step asks follows from `azr.*` and the number of kinds."""
+    given, kinds = setup.config.data.train_batch_size, len(setup.pack.kinds)
+    prompts = setup.plan.prompts * kinds
+    if given not in (None, prompts):
+        follows = f"azr.* and the pack's {kinds} kinds make {prompts} prompts a step"
+        yield f"data.train_batch_size must be left alone: {follows}; got {given}"
 
 
 @rule()

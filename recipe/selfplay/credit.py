@@ -120,7 +120,7 @@ class RunningMeans:
     With R the mean of the cell's rewards in a step, m = w = 0 before the first step that has any, and b the
     baseline:
 
-        b = m / w,  m <- 0.95 * m + 0.05 * R,  w <- 0.95 * w + 0.05
+        b = m / w,  m <- DECAY * m + (1 - DECAY) * R,  w <- DECAY * w + (1 - DECAY)
 
     A step is scored with b as the steps before left it, so no response is part of its own baseline, but for a
     cell's first step, which is scored with its own mean. This is the role-conditioned advantage estimation of
@@ -128,7 +128,7 @@ class RunningMeans:
     start: there it is one update a game, which in a batch of many responses would forget all but the last
     few, and which has left zero behind after some dozens of them.
 
-    Cells are not by record: no record comes twice.
+    Cells are not by record: a group of attempts at one is of one step.
     """
 
     def __init__(self, cells: Cells) -> None:

@@ -40,7 +40,7 @@ WORK_PHASES = (
 def step_metrics(lines: Sequence[LedgerLine], kinds: Sequence[str], num_attempts: int) -> dict[str, float]:
     """What a step's ledger says, by role and kind; nothing of a kind of `kinds` without a response.
 
-    The histogram of solve rates has `num_attempts` steps, the attempts per record.
+    The histogram of solve rates has a bin for each of 0 to `num_attempts` right attempts at a record.
     """
     metrics: dict[str, float] = {}
     for kind in kinds:
@@ -75,7 +75,7 @@ def _proposal_metrics(lines: Sequence[LedgerLine], num_attempts: int) -> dict[st
     metrics["duplicate_rate"] = fmean(line.reason == Refusal.DUPLICATE for line in lines)
     if rates := [line.solve_rate for line in lines if line.solve_rate is not None]:
         metrics["solve_rate"] = fmean(rates)
-        # Share of records by the number of n attempts that were right, 0 to n.
+        # Where attempts failed, the rate of those that came stands for n.
         right = Counter(round(rate * num_attempts) for rate in rates)
         for count in range(num_attempts + 1):
             metrics[f"solve_rate_histogram/{count}_of_{num_attempts}"] = right[count] / len(rates)

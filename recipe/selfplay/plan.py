@@ -15,7 +15,10 @@ from recipe.selfplay.config import AzrConfig, SolveOn
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step. Counts are of one kind of task unless they say otherwise."""
+    """One step. Counts are of one kind of task unless they say otherwise.
+
+    Solve requests are for tasks of the buffer, but for those that a flag below puts first.
+    """
 
     num_kinds: int  # of the pack
     asked: int  # proposals that are asked for; 0 in a run without proposals
@@ -23,9 +26,8 @@ class StepPlan:
     attempts: int  # at a proposal that is accepted
     solve_tasks: int  # that solve requests are sent for, beside the attempts at proposals
     requests_per_task: int  # solve requests for each of these tasks
-    # The tasks of solve requests come from the buffer, but first they are
-    solves_step_before: bool  # those that the buffer took in the step before, or
-    has_second_wave: bool  # those accepted in this step, so that its solve requests wait for its proposals
+    solves_step_before: bool  # first come the tasks that the buffer took in the step before
+    has_second_wave: bool  # first come those accepted in this step, so solve requests wait for its proposals
     trains_proposals: bool
     trains_attempts: bool  # whether attempts at proposals are trained on, as one group a record
 

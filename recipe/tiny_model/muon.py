@@ -1,4 +1,4 @@
-"""Muon in fp32. That of torch multiplies in bfloat16, which takes six times as long on a CPU without it.
+"""Muon in fp32. That of torch multiplies in bfloat16, which a CPU may not have: docs/tiny_model.md has times.
 
 Algorithm and constants: Keller Jordan, https://kellerjordan.github.io/posts/muon/
 """
@@ -18,7 +18,7 @@ MOMENTUM = 0.95
 def muon(matrices: Sequence[torch.nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """Make an optimizer that does what `torch.optim.Muon` does with its defaults, in another precision.
 
-    It is SGD that is given, in place of each gradient, its Nesterov momentum made orthogonal.
+    SGD takes the steps. Before each, a hook makes every gradient its Nesterov momentum, orthogonalized.
     """
     optimizer = torch.optim.SGD(matrices, lr=lr, weight_decay=weight_decay)
     momenta = [torch.zeros_like(matrix) for matrix in matrices]

@@ -92,13 +92,15 @@ class Run:
             root = psutil.Process(process.pid)  # a zombie until it is waited for, so it is there
             family = root.children(recursive=True)
             self.titles |= {title for child in family if (title := title_of(child))}
+            began = time.monotonic()
             self.peak_gib = max(self.peak_gib, memory.total(memory.sample(root)) / memory.GIB)
+            took_s = time.monotonic() - began
             if len(self.metrics) > num_lines:
                 for engine in [child for child in family if "EngineCore" in title_of(child)]:
                     now = cpu_s(engine)
                     worked = now - first.setdefault(engine.pid, now)
                     self.engine_cpu_s[engine.pid] = max(worked, self.engine_cpu_s.get(engine.pid, 0.0))
-            time.sleep(2.0)
+            time.sleep(max(1.0, 10 * took_s))  # a tenth of a core: the run needs both
         return self.finish(process, timeout_s=1.0 if process.poll() is None else TIMEOUT_S)
 
     def log(self) -> str:

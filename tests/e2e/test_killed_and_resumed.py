@@ -60,7 +60,7 @@ def killed(make_run: Any, elsewhere: Any, tmp_path_factory: pytest.TempPathFacto
         deadline = time.monotonic() + TIMEOUT_S
         while not any(line["step"] == 3 for line in run.ledger):
             assert process.poll() is None and time.monotonic() < deadline, run.log()
-            time.sleep(0.02)
+            time.sleep(0.1)
         agents, others = [], []
         for child in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):

@@ -67,7 +67,7 @@ def test_every_missing_thing_is_told_in_a_line(
         "torch sees 0 of the 4 GPUs",
     ):
         assert any(told in line for line in problems), told
-    assert f"\n{len(problems)} problems\n" in said
+    assert f"\nproblems: {len(problems)}\n" in said
     # A model that is not here is no problem: the run downloads it.
     assert "not whole in the hub's cache of this machine, which lacks model.safetensors" in said
     # The sizes of the model are known, and with them what it takes.

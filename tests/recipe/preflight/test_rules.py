@@ -264,8 +264,8 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"data.train_batch_size": 47},
-        "data.train_batch_size must be left alone: 3 kinds and azr.proposals_per_kind=16 make 48 prompts a "
-        "step; got 47",
+        "data.train_batch_size must be left alone: azr.* and the pack's 3 kinds make 48 prompts a step; got "
+        "47",
     ),
     ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),

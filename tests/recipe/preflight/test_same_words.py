@@ -1,4 +1,4 @@
-"""Twenty mistakes, given to `recipe.doctor` and to a run: both say the same line, and neither a traceback."""
+"""Mistakes, each given to `recipe.doctor` and to a run: both say the same line, without a traceback."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ MISTAKES = {
         "ray_kwargs.ray_init.num_cpus=6",
         "ray_kwargs.ray_init.num_cpus must be at least 7, which verl ",
     ),
-    "prompts": ("data.train_batch_size=47", "data.train_batch_size must be left alone: 3 kinds and "),
+    "prompts": ("data.train_batch_size=47", "data.train_batch_size must be left alone: azr.* and "),
     "no model": (
         f"{MODEL}=/no/such/model",
         f"{MODEL} must be a model directory or a name on the hub; /no/such",
