@@ -211,7 +211,7 @@ def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "available_gib", lambda: (6.0, 8.0))
     (problem,) = told(rules.memory_here, config)
     assert problem.startswith(
-        "the run will take about 6.8 GiB of this machine's memory, and 6.0 are available"
+        "the run will take about 6.4 GiB of this machine's memory, and 6.0 are available"
     )
     # A model of unknown sizes has no estimate.
     assert told(rules.memory_here, change(config, {MODEL: "somebody/model"})) == []
