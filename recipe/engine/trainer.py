@@ -7,6 +7,7 @@
     prepare_step        draw the step's requests and send them to the agent loops
     _balance_batch      the rollout is in: settle it, write rewards, leave out what was not priced
     _compute_metrics    add self-play's numbers to verl's
+    _val_metrics_update accuracy on held-out tasks, with its interval, by group
     _save_checkpoint    save self-play's state beside verl's; finished once the step's metrics are on disk
     _load_checkpoint    resume from the newest finished checkpoint
 
