@@ -1,5 +1,5 @@
-"""What a step does, and how much of it: the one reader of `azr.solve_on`, `propose`, `oversample` and
-`train_proposer`.
+"""What a step does, and how much of it: what follows from `azr.solve_on`, `propose`, `oversample` and
+`train_proposer`, which the rules before a start look at one by one.
 
 Whoever wants to know what follows from these keys asks a `StepPlan`: the curriculum, the agent loops, the
 checks before a start, and the estimates of memory.

@@ -1,4 +1,4 @@
-"""What the three kinds have in common: how answers look and are judged, and how hard a task is."""
+"""What the three kinds share: how answers are asked for and judged, and how hard a task is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic pack: three kinds, one wording each.
+"""The arithmetic pack: its knobs and its three kinds, each a module.
 
 The grammar is small on purpose: a model of a million parameters that reads bytes can learn it, so the whole
 of self-play runs in minutes on a laptop. `docs/packs.md` has the grammar and the prompts.
