@@ -315,7 +315,9 @@ def test_a_signal_to_the_script_alone_ends_training_and_ray(checkout: Checkout) 
     while not (training.exists() and training.read_text()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+    run = psutil.Process(int(training.read_text()))
     process.terminate()
     process.wait(timeout=20)
-    assert not psutil.pid_exists(int(training.read_text()))
+    _, left = psutil.wait_procs([run], timeout=5)  # it may be a moment until its new parent looks at it
+    assert left == []
     assert_no_ray_left(checkout)
