@@ -25,6 +25,11 @@ def cpu_environment(threads: int, kv_cache_gib: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         # TransferQueue asks for 8 threads around every transfer and warns each time of having fewer cores.
         "TQ_NUM_THREADS": "1",
+        # vLLM would otherwise refuse to run the model in the process that schedules: it binds threads to
+        # cores in a process of the model's own. Nothing is bound here.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # vLLM would otherwise compile one function of its sampler, with the system's C++ compiler.
+        "TORCHDYNAMO_DISABLE": "1",
         # Of vLLM's output, warnings and errors.
         "VLLM_LOGGING_LEVEL": "WARNING",
         # No report of machine and model to vLLM's authors.

@@ -44,6 +44,11 @@ REWARD_WORKER_GIB = 0.33
 STORAGE_UNIT_GIB = 0.28
 
 
+def runs_in_engine(rollout: DictConfig) -> bool:
+    """Whether vLLM runs the model in the process that schedules, and not in one of its own a GPU."""
+    return bool(rollout.engine_kwargs.vllm.get("distributed_executor_backend") == "uni")
+
+
 class Phase(StrEnum):
     """What a worker does. Updating and generating take turns (`actor_rollout_ref.hybrid_engine`)."""
 
@@ -120,13 +125,14 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
     adapters = config.actor_rollout_ref.model.lora_rank > 0
     replicas = max(1, workers // rollout.tensor_model_parallel_size)
     storage = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+    engine = 0.0 if runs_in_engine(rollout) else VLLM_ENGINE_GIB
     parts = [
         Part("driver, task runner and Ray", SINGLES_GIB),
         Part("agent-loop workers", rollout.agent.num_workers * AGENT_LOOP_WORKER_GIB),
         Part("reward workers", config.reward.num_workers * REWARD_WORKER_GIB),
         Part("storage units", storage * STORAGE_UNIT_GIB),
         Part("trainers", workers * TRAINER_GIB),
-        Part("vLLM", replicas * (VLLM_SERVER_GIB + VLLM_ENGINE_GIB) + workers * VLLM_WORKER_GIB),
+        Part("vLLM", replicas * (VLLM_SERVER_GIB + engine) + workers * VLLM_WORKER_GIB),
     ]
     whole = BYTES[actor.fsdp_config.model_dtype] * shape.num_parameters / GIB
     # A second model to diverge from; with adapters it is the first without them. verl keeps it in host

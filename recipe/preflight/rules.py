@@ -98,6 +98,7 @@ FSDP = "actor_rollout_ref.actor.fsdp_config"
 ROLLOUT = "actor_rollout_ref.rollout"
 SEQUENCE_PARALLEL = f"{FSDP}.ulysses_sequence_parallel_size"
 TENSOR_PARALLEL = f"{ROLLOUT}.tensor_model_parallel_size"
+EXECUTOR = f"{ROLLOUT}.engine_kwargs.vllm.distributed_executor_backend"
 
 # TRR++, and those of verl 0.9.1 that need neither a critic nor a greedy rollout.
 BATCH_ESTIMATORS = ("trr_plus_plus", "reinforce_plus_plus")
@@ -333,6 +334,15 @@ def parallelism(setup: Setup) -> Iterator[str]:
         if heads % size or (kv_heads % size and size % kv_heads):
             of_keys = f"divide its {kv_heads} key-value heads or be a multiple of them"
             yield f"{key} must divide the model's {heads} attention heads, and {of_keys}; got {size}"
+
+
+@rule()
+def executor(setup: Setup) -> Iterator[str]:
+    """vLLM waits for ever for the processes that `uni` does not start."""
+    rollout = setup.config.actor_rollout_ref.rollout
+    if memory.runs_in_engine(rollout) and rollout.tensor_model_parallel_size > 1:
+        tensor = f"{TENSOR_PARALLEL}={rollout.tensor_model_parallel_size}"
+        yield f"{EXECUTOR}=uni runs a model in one process; {tensor} needs mp"
 
 
 # ------------------------------ the run's folders ------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -88,19 +89,23 @@ class Run:
         deadline = time.monotonic() + TIMEOUT_S
         first: dict[int, float] = {}
         num_lines = len(self.metrics)  # of the run that this one goes on with
+        weighed = -math.inf  # when its memory was last looked at
+        took_s = 0.0
         while process.poll() is None and time.monotonic() < deadline:
             root = psutil.Process(process.pid)  # a zombie until it is waited for, so it is there
-            family = root.children(recursive=True)
-            self.titles |= {title for child in family if (title := title_of(child))}
-            began = time.monotonic()
-            self.peak_gib = max(self.peak_gib, memory.total(memory.sample(root)) / memory.GIB)
-            took_s = time.monotonic() - began
+            titles = {child: title_of(child) for child in root.children(recursive=True)}
+            self.titles |= set(filter(None, titles.values()))
             if len(self.metrics) > num_lines:
-                for engine in [child for child in family if "EngineCore" in title_of(child)]:
+                for engine in [child for child, title in titles.items() if "EngineCore" in title]:
                     now = cpu_s(engine)
                     worked = now - first.setdefault(engine.pid, now)
                     self.engine_cpu_s[engine.pid] = max(worked, self.engine_cpu_s.get(engine.pid, 0.0))
-            time.sleep(max(1.0, 10 * took_s))  # a tenth of a core: the run needs both
+            began = time.monotonic()
+            if began - weighed > 10 * took_s:  # a tenth of a core: the run needs both
+                self.peak_gib = max(self.peak_gib, memory.total(memory.sample(root)) / memory.GIB)
+                weighed = time.monotonic()
+                took_s = weighed - began
+            time.sleep(1.0)
         return self.finish(process, timeout_s=1.0 if process.poll() is None else TIMEOUT_S)
 
     def log(self) -> str:

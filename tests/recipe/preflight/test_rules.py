@@ -218,6 +218,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
         "trainer.n_gpus_per_node must be a multiple of .*tensor_model_parallel_size=2, .*; got 3",
     ),
+    (
+        {"trainer.n_gpus_per_node": 2, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+        "distributed_executor_backend=uni runs a model in one process; .*model_parallel_size=2 needs mp",
+    ),
     # The tiny model has 4 heads.
     (
         {"trainer.n_gpus_per_node": 3, "actor_rollout_ref.rollout.tensor_model_parallel_size": 3},
@@ -329,7 +333,11 @@ ALLOWED: list[dict[str, Any]] = [
     {"ray_kwargs.ray_init.num_cpus": 7},
     {"ray_kwargs.ray_init.num_cpus": None},
     {"actor_rollout_ref.rollout.dtype": "half"},
-    {"trainer.n_gpus_per_node": 4, "actor_rollout_ref.rollout.tensor_model_parallel_size": 2},
+    {
+        "trainer.n_gpus_per_node": 4,
+        "actor_rollout_ref.rollout.tensor_model_parallel_size": 2,
+        "actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend": "mp",
+    },
     {
         "trainer.nnodes": 2,
         "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
