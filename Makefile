@@ -31,7 +31,7 @@ demo: env  ## Run the demo: self-play of a tiny model on this machine's CPU
 FAST := -n 2 --dist worksteal
 STARTS := -n 2 --dist loadfile
 
-test: env  ## Run the fast tests, then four starts of the real stack
+test: env  ## Run the fast tests, then three starts of the real stack
 	$(PYTHON) -m pytest $(FAST) -m "not e2e and not slow"
 	$(PYTHON) -m pytest $(STARTS) -m "e2e and not slow" tests/e2e
 

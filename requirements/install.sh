@@ -63,16 +63,19 @@ requirements=()
 for lock in "${locks[@]}"; do requirements+=(-r "$lock"); done
 install "${requirements[@]}"
 
+install --no-build-isolation --editable .
+
 # Import once what a run imports in each of its many processes. This leaves byte code, without which those
 # would all compile the same files at the same time, and it finds an environment that cannot work.
 echo "make env: importing the stack once"
-stack='import ray, torch, transfer_queue, transformers.models.qwen2.modeling_qwen2
-import verl.trainer.ppo.ray_trainer, vllm.v1.engine.async_llm'
-if ! error=$(env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$stack" 2>&1); then
+stack='import hydra, ray.dashboard.agent, ray.dashboard.dashboard, torch.utils.tensorboard
+import recipe.engine.agent_loop, recipe.engine.trainer, recipe.export, recipe.tiny_model, verl.trainer.main_ppo
+import verl.workers.engine_workers, verl.workers.rollout.vllm_rollout.vllm_async_server
+import transformers.models.qwen2.modeling_qwen2, transformers.models.qwen2.tokenization_qwen2
+import vllm.model_executor.models.qwen2, vllm.v1.worker.cpu_worker'
+if ! error=$(env -u PYTHONDONTWRITEBYTECODE VERL_PLATFORM=cpu "$venv/bin/python" -c "$stack" 2>&1); then
   fail "the installed packages do not work together; delete $venv and run make env again. $error"
 fi
-# After the import above, which would load this project as a plugin.
-install --no-build-isolation --editable .
 
 rm "$venv/installing"
 touch "$venv/installed"

@@ -83,8 +83,8 @@ class Run:
         assert process.returncode == status, self.printed + self.log()
         return self
 
-    def watch(self) -> Run:
-        """Run it to its end and look at its processes."""
+    def watch(self, status: int = 0) -> Run:
+        """Run it to its end, which has to be `status`, and look at its processes."""
         process = self.start()
         deadline = time.monotonic() + TIMEOUT_S
         first: dict[int, float] = {}
@@ -106,7 +106,7 @@ class Run:
                 weighed = time.monotonic()
                 took_s = weighed - began
             time.sleep(1.0)
-        return self.finish(process, timeout_s=1.0 if process.poll() is None else TIMEOUT_S)
+        return self.finish(process, status, timeout_s=1.0 if process.poll() is None else TIMEOUT_S)
 
     def log(self) -> str:
         """The end of its log, for a failing test's message."""
