@@ -208,10 +208,10 @@ def test_flash_attention_has_to_be_installed_where_it_is_asked_for(config: DictC
 
 def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(rules.memory_here, config) == []
-    monkeypatch.setattr(machine, "available_gib", lambda: (6.0, 8.0))
+    monkeypatch.setattr(machine, "available_gib", lambda: (5.0, 8.0))
     (problem,) = told(rules.memory_here, config)
     assert problem.startswith(
-        "the run will take about 6.4 GiB of this machine's memory, and 6.0 are available"
+        "the run will take about 6.0 GiB of this machine's memory, and 5.0 are available"
     )
     # A model of unknown sizes has no estimate.
     assert told(rules.memory_here, change(config, {MODEL: "somebody/model"})) == []
