@@ -26,7 +26,7 @@ INSTALL_REQUIRES = [
     "numpy>=2.0.0",
     # Event files of a run, written through verl's Tracking.
     "tensorboard",
-    # Calls the CPU platform's patches of verl and vLLM when the patched module has been imported.
+    # Acts once a module is imported: TRR++ joins the estimators of verl, the CPU platform patches verl, vLLM.
     "wrapt>=1.16",
     # Compares installed versions with the ones above (`recipe.doctor`).
     "packaging",

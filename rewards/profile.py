@@ -127,6 +127,12 @@ def load_profile(name: str, shape: Shape | None = None) -> Profile:
     return replace(profile, proposal_correct=replace(profile.proposal_correct, shape=shape))
 
 
+def missing_measure(profile: Profile, measure_names: Sequence[str]) -> str:
+    """The measure that a profile grades wrong attempts by, where it is none of these; else ""."""
+    grade = profile.wrong_grade if isinstance(profile, PriceTable) else None
+    return "" if grade is None or grade.measure in measure_names else grade.measure
+
+
 def price_proposal(
     profile: Profile,
     outcome: Outcome,

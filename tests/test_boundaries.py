@@ -78,8 +78,14 @@ WALLS = [
     Wall("the recipe does not know a pack", ("recipe",), anywhere=PACKS),
     Wall(
         "rewards know the contract's outcomes only",
-        ("rewards",),
+        ("rewards", "~rewards.verl_reward"),
         anywhere=("", "~rewards", "~tasks.contract", *(f"~{name}" for name in sys.stdlib_module_names)),
+    ),
+    Wall(
+        "verl's reward function finds a pack by its configuration, and needs no verl",
+        ("rewards.verl_reward",),
+        anywhere=(*PACKS, *STACK, *CONFIGURATION, "recipe"),
+        loaded=(*STACK, *CONFIGURATION),
     ),
     Wall(
         "tasks know neither recipe, rewards nor the stack", ("tasks",), anywhere=("recipe", "rewards", *STACK)
@@ -262,6 +268,12 @@ PLANTED = {
         ("rewards.planted", "import numpy"),
         ("rewards.planted", "from tasks.registry import load_pack"),
         ("rewards.planted", "from recipe import buffer"),
+    ],
+    "verl's reward function finds a pack by its configuration, and needs no verl": [
+        ("rewards.verl_reward", "from tasks.arithmetic import ArithmeticPack"),
+        ("rewards.verl_reward", "def f():\n    import verl"),
+        ("rewards.verl_reward", "from recipe.selfplay import rollout"),
+        ("tasks.registry", "import hydra"),
     ],
     "tasks know neither recipe, rewards nor the stack": [
         ("tasks.registry", "import recipe.selfplay.buffer"),

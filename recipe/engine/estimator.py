@@ -2,11 +2,12 @@
 
 The baseline and the scale of an advantage are taken within a cell, by default all responses of one role and
 kind. Importing this module registers the estimator: then `algorithm.adv_estimator=trr_plus_plus` finds it.
-verl computes advantages in the trainer's process only, so that is where this import has to happen.
+`recipe.plugin` imports it wherever verl's own estimators are, so any trainer of verl can use it.
 
-The uid of a row spells where it comes from (`recipe/selfplay/credit.py`), and with it its cell. The estimator
-is a pure function: baselines that are carried from step to step, which self-play owns, reach it through its
-configuration.
+In self-play the uid of a row spells where it comes from (`recipe/selfplay/credit.py`), and with it its cell.
+A row of verl's own trainer has a random uid; its cell is what it has in a column of the data set
+(`recipe/engine/columns.py`). All else is a pure function: baselines that are carried from step to step, which
+self-play owns, reach it through its configuration.
 
 Suffixes of tensors: B responses, T tokens.
 """
@@ -23,9 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 from verl.utils.torch_functional import masked_whiten
 
-from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of
+from recipe.engine.columns import cells_by_columns
+from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of, is_uid
 
 ESTIMATOR_NAME = "trr_plus_plus"
+
+DEFAULT_COLUMNS = ("data_source",)
+"""The cells of rows of verl's own trainer: a column that every data set of verl has."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -37,6 +42,22 @@ def _read_choice(config: DictConfig, key: str, default: _Choice) -> _Choice:
     if value not in tuple(choices):
         raise ValueError(f"algorithm.{key} must be one of {', '.join(choices)}; got {value!r}")
     return choices(value)
+
+
+def _read_cells(uids: Sequence[str], config: DictConfig) -> list[str]:
+    """The cell of each of (B,) rows with these uids."""
+    given, columns = OmegaConf.select(config, "trr.cells"), OmegaConf.select(config, "trr.columns")
+    if given is not None and columns is not None:
+        raise ValueError(
+            "algorithm.trr.cells, which reads self-play's uids, and algorithm.trr.columns, which reads a "
+            f"data set, must not both be given; got {given} and {columns}"
+        )
+    cells = _read_choice(config, "trr.cells", Cells.ROLE_KIND)
+    if given is None and columns is None and not any(map(is_uid, uids)):
+        columns = DEFAULT_COLUMNS
+    if columns is not None:
+        return cells_by_columns(uids, [columns] if isinstance(columns, str) else columns)
+    return [cell_of(uid, cells) for uid in uids]
 
 
 def normalize(scores: torch.Tensor, counted: torch.Tensor, scale: Scale) -> torch.Tensor:
@@ -80,11 +101,13 @@ def trr_plus_plus(
     Args:
         token_level_rewards: (B, T) rewards of tokens.
         response_mask: (B, T) 1 at tokens of the response that are trained on, else 0.
-        index: (B,) uids from `make_uid`.
-        config: verl's `algorithm` node. Read are `trr.cells` (a `Cells`, default role-kind), `trr.baseline`
-            (a `Baseline`, default cell-mean), `trr.scale` (a `Scale`, default std), `trr.statistics` (a
-            `Statistics`, default sequence) and `gamma`, which must be 1; with baseline=running-mean also
-            `trr.running_means`, the baseline of every cell of the batch by its name.
+        index: (B,) uids: from `make_uid`, or verl's own.
+        config: verl's `algorithm` node. Read are `trr.cells` (a `Cells`, default role-kind) or, for uids of
+            verl's own, `trr.columns` (columns of the data set that make a cell, default data_source);
+            `trr.baseline` (a `Baseline`, default cell-mean), `trr.scale` (a `Scale`, default std),
+            `trr.statistics` (a `Statistics`, default sequence) and `gamma`, which must be 1; with
+            baseline=running-mean also `trr.running_means`, the baseline of every cell of the batch by its
+            name, which self-play's trainer gives.
         **_: What verl passes to other estimators, such as `reward_baselines`.
 
     Returns:
@@ -92,10 +115,10 @@ def trr_plus_plus(
         returns: (B, T), undiscounted returns to go, 0 at masked tokens.
 
     Raises:
-        ValueError: An unknown value in `config`, a gamma other than 1, a scale with a running mean, shapes
-            that do not fit each other, or a uid that is not from `make_uid` on a row with valid tokens.
+        ValueError: An unknown value in `config`, a gamma other than 1, a running mean with a scale or without
+            means, shapes that do not fit each other; on a row with valid tokens a uid that is not from
+            `make_uid`, if `trr.cells` is given, or else a column that is not there.
     """
-    cells = _read_choice(config, "trr.cells", Cells.ROLE_KIND)
     statistics = _read_choice(config, "trr.statistics", Statistics.SEQUENCE)
     scale = _read_choice(config, "trr.scale", Scale.STD)
     # The baselines that self-play carries over, by cell; None where the batch decides them.
@@ -103,7 +126,12 @@ def trr_plus_plus(
     if _read_choice(config, "trr.baseline", Baseline.CELL_MEAN) is Baseline.RUNNING_MEAN:
         if scale is not Scale.NONE:
             raise ValueError(f"algorithm.trr.scale must be none with baseline=running-mean; got {scale}")
-        running_means = config.trr.running_means
+        running_means = OmegaConf.select(config, "trr.running_means")
+        if running_means is None:
+            raise ValueError(
+                "algorithm.trr.baseline=running-mean needs means that are carried from step to step, as only "
+                "self-play's trainer does; give cell-mean"
+            )
     gamma = OmegaConf.select(config, "gamma", default=1.0)
     if gamma != 1.0:
         raise ValueError(f"algorithm.gamma must be 1 for {ESTIMATOR_NAME}; got {gamma!r}")
@@ -121,8 +149,9 @@ def trr_plus_plus(
         # Summed in double precision, so that the order of a row's rewards makes no two equal sums differ.
         scores, counted = valid_BT.double().sum(-1, keepdim=True), mask_BT.any(-1, keepdim=True)
     rows_by_cell: dict[str, list[int]] = defaultdict(list)
-    for row in mask_BT.any(-1).nonzero().flatten().tolist():
-        rows_by_cell[cell_of(index[row], cells)].append(row)
+    counting = mask_BT.any(-1).nonzero().flatten().tolist()
+    for row, cell in zip(counting, _read_cells([index[row] for row in counting], config), strict=True):
+        rows_by_cell[cell].append(row)
     advantages_BT = torch.zeros_like(token_level_rewards)
     for cell, rows in rows_by_cell.items():
         if running_means is None:

@@ -28,7 +28,7 @@ from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics
 from recipe.selfplay.curriculum import buffer_keys
 from rewards.bonus import Combine
-from rewards.profile import PriceTable, load_profile
+from rewards.profile import load_profile, missing_measure
 from rewards.propose import find_shape
 from tasks.contract import TaskPack
 
@@ -154,6 +154,7 @@ VALUES = {
     "azr.bonus.combine": one_of(Combine),
     "algorithm.adv_estimator": one_of(BATCH_ESTIMATORS + GROUP_ESTIMATORS),
     "algorithm.trr.cells": one_of(Cells),
+    "algorithm.trr.columns": Must("left out: cells follow from self-play's uids here", lambda _: False),
     "algorithm.trr.baseline": one_of(Baseline),
     "algorithm.trr.scale": one_of(Scale),
     "algorithm.trr.statistics": one_of(Statistics),
@@ -424,10 +425,9 @@ def reward_profile(setup: Setup) -> Iterator[str]:
     """There is such a profile, and the pack measures what it grades by."""
     config, pack = setup.config, setup.pack
     profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
-    grade = profile.wrong_grade if isinstance(profile, PriceTable) else None
-    if grade is not None and grade.measure not in pack.measure_names:
+    if measure := missing_measure(profile, pack.measure_names):
         yield (
-            f"reward_profile={config.reward_profile} grades wrong attempts by {grade.measure}, which the "
+            f"reward_profile={config.reward_profile} grades wrong attempts by {measure}, which the "
             f"pack {pack.name} does not measure (it has {', '.join(pack.measure_names) or 'none'})"
         )
 

@@ -66,6 +66,11 @@ def parse_uid(uid: str) -> Origin:
     return Origin(Role(match["role"]), match["kind"], match["difficulty"] or "")
 
 
+def is_uid(text: str) -> bool:
+    """Whether this is from `make_uid`."""
+    return _UID.fullmatch(text) is not None
+
+
 class Cells(StrEnum):
     """What `algorithm.trr.cells` selects: which rows share a baseline and a scale."""
 

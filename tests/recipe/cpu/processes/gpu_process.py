@@ -25,6 +25,13 @@ def test_nothing_of_the_cpu_room_is_loaded() -> None:
     assert importlib.metadata.version is version
 
 
+def test_trr_plus_plus_joins_verls_estimators_where_these_are_loaded() -> None:
+    assert not {"verl.trainer.ppo.core_algos", "recipe.engine.estimator"} & sys.modules.keys()
+    from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+
+    assert get_adv_estimator_fn("trr_plus_plus").__module__ == "recipe.engine.estimator"
+
+
 def test_the_vllm_plugin_patches_nothing() -> None:
     from recipe.cpu.vllm_plugin import register
 

@@ -18,6 +18,13 @@ import recipe
 from recipe.cpu.platform import CpuPlatform
 
 
+def test_the_estimator_may_be_what_brings_verls_own_in() -> None:
+    assert "verl.trainer.ppo.core_algos" not in sys.modules
+    from recipe.engine.estimator import trr_plus_plus
+
+    assert sys.modules["verl.trainer.ppo.core_algos"].get_adv_estimator_fn("trr_plus_plus") is trr_plus_plus
+
+
 def test_vllm_is_not_imported_for_the_patches() -> None:
     assert "vllm" not in sys.modules
 
