@@ -8,17 +8,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, answer_line, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
+from tasks.kit.notation import plain
+from tasks.kit.numbers import NumberError, read_numbers
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import Payload, read_int, read_pair, read_str
 
 PROPOSAL = re.compile(r"(?:Find:[ \t]*)?\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
-# Two ways to be apart, not one optional mark among blanks: that would take quadratic time on many blanks.
-APART = r"(?:[ \t]*([-+*,])[ \t]*|[ \t]+)"
-ANSWER = re.compile(rf"([0-9]{{1,6}}){APART}([0-9]{{1,6}})(?:[ \t]*=[ \t]*(-?[0-9]{{1,9}}))?")
+# As in `a = 10, b = 25` or `First number: 10, second number: 25`
+LABEL = re.compile(
+    r"(?<![^\s,;(*$])(?:[a-z?]|(?:first|second)(?: (?:number|integer|operand))?)[ ]?[=:]", re.IGNORECASE
+)
+OPERATOR = re.compile(r"(?<=[0-9])[ \t]*([-+*])[ \t]*(?=[0-9])")
+OPERAND = re.compile(r"[0-9]{1,6}")
+TOTAL = re.compile(r"=[ \t*$]*(-?[0-9]{1,9})(?=[^0-9]*\Z)(?![.,/][0-9])")
 
 
 class Abduction(ArithmeticKind):
@@ -65,15 +71,21 @@ class Abduction(ArithmeticKind):
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         """The answer is two integers, or the whole equation of this very task."""
-        line = last_line(response)
-        answer = line[line.rfind(":") + 1 :].strip().removesuffix(".")
-        found = ANSWER.fullmatch(answer)
-        if found is None:
-            return Verdict.malformed("no-answer")
         op, result, bound = _read(payload)
-        a, separator, b = int(found[1]), found[2], int(found[3])
-        if separator not in (None, ",", op) or int(found[4] or result) != result:
+        # The task itself, stated again, is no answer.
+        line = LABEL.sub("", PROPOSAL.sub("", plain(answer_line(response))))
+        line = line[line.rfind(":") + 1 :]
+        totals = list(map(int, TOTAL.findall(line)))
+        line = TOTAL.sub("", line)
+        try:
+            written = read_numbers(OPERATOR.sub(" , ", line), 2)
+        except NumberError:
+            return Verdict.malformed("no-answer")
+        if not all(map(OPERAND.fullmatch, written)):
+            return Verdict.malformed("no-answer")
+        if OPERATOR.findall(line) not in ([], [op]) or totals not in ([], [result]):
             return Verdict.malformed("other-task")
+        a, b = map(int, written)
         if max(a, b) > bound:
             return Verdict.malformed("operand-out-of-range")
         return Verdict.correct() if OPERATIONS[op](a, b) == result else Verdict.wrong("wrong-value")

@@ -25,9 +25,6 @@ OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""
 
-MARK = re.compile(r"\\boxed\{|\*\*")
-"""What an instruct model puts in front of the answer that it means, and behind it if it is bold."""
-
 DISPLAY_END = r"\]"
 """Ends a displayed formula, often on a line of its own."""
 
@@ -69,7 +66,7 @@ class IntegerKind(ArithmeticKind):
         return f"{task}\n{reply}" if self._style is Style.CHAT else task
 
     def judge(self, payload: Payload, response: str) -> Verdict:
-        answer = (_read_bare if self._style is Style.TERSE else _read_marked)(response)
+        answer = (_read_bare if self._style is Style.TERSE else _read_written)(response)
         if INTEGER.fullmatch(answer) is None:
             return Verdict.malformed("no-answer")
         distance = abs(int(answer) - self.result(payload))
@@ -92,25 +89,20 @@ def difficulty_of(largest: int, *, is_product: bool) -> str:
     return "medium" if largest <= (10 if is_product else 20) else "hard"
 
 
-def _read_marked(response: str) -> str:
-    """The integer of a response's last line, as an instruct model may write one; "" if there is none.
+def answer_line(response: str) -> str:
+    """The line that holds a response's answer: its last, without the end of a displayed formula."""
+    return last_line(response.rstrip().removesuffix(DISPLAY_END))
 
-    It is what stands behind the line's last `=` or `:`, or the whole line; of that, what the last box or bold
-    mark holds. Words may be around it, but no other number.
-    """
-    answer = _behind_sign(last_line(response.rstrip().removesuffix(DISPLAY_END)))
-    is_cut_off = answer.count("{") > answer.count("}")
-    marked = [part for part in MARK.split(answer) if any(map(str.isdigit, part))]
+
+def _read_written(response: str) -> str:
+    """The integer of a response's last line, however it is written; "" if there is none."""
     try:
-        return read_number("" if is_cut_off or not marked else marked[-1])
+        return read_number(answer_line(response))
     except NumberError:
         return ""
 
 
 def _read_bare(response: str) -> str:
     """The last line of a terse response: all of it, or what stands behind its last `=` or `:`."""
-    return _behind_sign(last_line(response)).strip().removesuffix(".")
-
-
-def _behind_sign(line: str) -> str:
-    return line[max(line.rfind("="), line.rfind(":")) + 1 :]
+    line = last_line(response)
+    return line[max(line.rfind("="), line.rfind(":")) + 1 :].strip().removesuffix(".")

@@ -1,35 +1,104 @@
-"""Read the number that an answer gives, by a grammar that is linear in the text."""
+r"""Read the numbers of an answer, by grammars that are linear in the text: the one reader of all packs.
+
+A number counts only as what stands around it lets it be: `- 5`, `1 million`, `\sqrt{16}` and an operand of
+`20-5` are none. In doubt there is no number: a wrong sign or size must not be rewarded.
+
+math-verify is not used for reading: it reads text by evaluating it, `10**10**10` included.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-from tasks.kit.parsing import tail
+from tasks.kit.notation import plain
+from tasks.kit.parsing import TAIL_CHARS, tail
 
 MAX_ANSWER_CHARS = 200
 MAX_NUMBER_CHARS = 40
+_WINDOW = 64  # characters on either side that can make another number of one
 
-# A number touches no letter and is no part of a longer one. A minus behind a digit is an operator. Digits are
-# ASCII: `\d` and `int` would take those of every script.
-_NUMBER = re.compile(
-    r"""
-    (?: (?<![\w.,/+-]) (?P<sign>[-+]?) (?:\\?[$\u20ac\u00a3])? | (?<=[0-9][-+]) )
-    (?: (?P<grouped>[0-9]{1,3}(?:,[0-9]{3})+) (?P<grouped_part>\.[0-9]+)?
-      | (?P<numerator>[0-9]+) / 0*(?P<denominator>[1-9][0-9]*)
-      | (?P<whole>[0-9]*) (?P<part>\.[0-9]+)
-      | (?P<integer>[0-9]+)
-    )
-    (?! \w | [/.,][0-9] )
-    (?P<percent>\s?\\?(?:%|per\s?cent\b))?
-    """,
-    re.VERBOSE,
+# Everything that belongs to one number, readable or not: digits with their points, commas and slashes, the
+# fraction behind a whole number, and what letters tie to it (`1e5`, `0x10`). Digits are ASCII.
+_CLUSTER = re.compile(
+    r"(?<![0-9.,/])(?:[0-9]+[ ](?=[0-9]+/[0-9]))?[0-9.,/]*[0-9](?:[A-Za-z_]+[0-9.,/]*[0-9])*"
+)
+_VALUE = re.compile(
+    r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]*)(?P<part>\.[0-9]+)?"
+    r"|(?:(?P<units>[0-9]+)[ ])?(?P<above>[0-9]+)/0*(?P<below>[1-9][0-9]*)"
+)
+_PERCENT = re.compile(r"[ ]?%|[ ]?per[ ]?cent\b")
+
+_CURRENCIES = "$\u00a3\u00a5\u20a9\u20ac\u20b9\u20bd"
+# What a number may touch on its left, the sign and the currency between.
+_SIGN = re.compile(
+    rf"(?:\A|[\s=:;~#(\[{{\"'`*{_CURRENCIES}\u2018\u201c\u2192]|[-=]>|</?[A-Za-z]\w{{0,20}}>)"
+    rf"(?P<sign>[-+]?[{_CURRENCIES}]?|[{_CURRENCIES}][-+])\Z"
 )
 
-# Around a number that means another one than its digits: `minus 5`, `- 5`, `-$ 5`, `1 million`.
-_MINUS_WORDS = ("minus", "negative")
-_BETWEEN = " \t\r\n\\$\u20ac\u00a3"
-_SCALE = re.compile(r"[\s-]*(?:hundred|thousand|million|billion|trillion)(?:s|ths?)?\b", re.IGNORECASE)
+_OPENING = rf"*`\"'(\[{{{_CURRENCIES}"  # between what makes an operand of a number, and the number
+_OPERAND_BEFORE = re.compile(
+    "(?:"
+    + "|".join(
+        [
+            # A sign apart, an operator, a command such as `\sqrt`, but no rule (`---`) above
+            rf"(?:(?<!-)-|[+/^\u221a\u00b1\u2213\u2260\u2264\u2265]|[<>!]=|\\[A-Z]+)[{_OPENING}\s]*",
+            rf"-[{_OPENING} \t]*",
+            rf"\b(?:minus|negative|neg\.?)[{_OPENING}\s]*",
+            rf"\b(?:plus|times|(?:divided|multiplied) by|(?:root|half) of|twice)[{_OPENING}\s]*",
+            # `2*5`, `2 * 5`, `x*5`, but neither bold type nor a bullet
+            rf"(?:[0-9)\]}}]\*+|\S[ \t]+\*+[ \t])[{_OPENING} \t]*",
+            rf"[A-Z]\*+[{_OPENING}]*",
+            # `f(5)`, `x_{5}`, `(2)(5)`
+            r"[\w)\]}][(\[{]+[ \t]*",
+            # `1,**234**`
+            r"[0-9][.,]\*+",
+        ]
+    )
+    + r")\Z",
+    re.IGNORECASE,
+)
+
+# What a number may touch on its right. Of units of one or two letters only those that name no variable.
+_EDGE_BEHIND = re.compile(
+    "|".join(
+        [
+            r"\Z",
+            rf"[\s.,;:?)\]}}\"'`%=~{_CURRENCIES}\u2019\u201d\u00a2\u00b0\u00ba\u2026\u2032\u2033]",
+            r"!(?![)\]}$=*/^])",  # else a factorial
+            r"\*++(?![\w(\\]|[.,$][0-9])",  # else a product
+            r"<[/|a-z]|-[A-Za-z]{2}|/[A-Za-z]",
+            r"(?:[ckm]?m|mi|in|ft|yd|ha|[mk]?g|lbs?|oz|t|[cdm]?l|m?L|pt|qt)(?![\w(^])",
+            r"(?:m?s|h|hrs?|d|wk|yr|[ap]m|[AP]M|[CF]|m?[VA]|k?[WJN]|Pa|Hz|[kMGT]B|st|nd|rd|th)(?![\w(^])",
+            r"(?!sqrt|log|sin|cos|tan|exp|mod|div|pow)[A-Za-z]{3,}(?![\w(^])",
+        ]
+    )
+)
+
+_OPERAND = r"(?:[0-9(\\\u221a]|[.$][0-9]|(?![aI]\b)[A-Za-z]\b)"
+# What makes another number, or an operand, of the one before; brackets and emphasis may close first.
+_ANOTHER_BEHIND = re.compile(
+    r"[)\]}*$`\"']*(?:"
+    + "|".join(
+        [
+            rf"[ \t]+[-+*/][ \t]*{_OPERAND}|[+*/]{_OPERAND}",
+            # A power, a command such as `\pi`, a factor
+            r"[\s-]*(?:\^|\\[A-Z]|[\u03c0\u221a\u2030\u2031]|x[ \t]?[0-9])",
+            r"[\s-]*(?:hundred|thousand|million|billion|trillion|dozen|ten)(?:s|ths?)?\b",
+            r"[\s-]*(?:half|halves|thirds?|fourths?|fifths?|sixths?|eighths?)\b",
+            r"[\s-]*(?:lakh|crore|grand|mi[lo]|ml[dn]|bln|mrd)\b",
+            r"[\s-]*(?-i:k|K|M|B|T|bn|mn|tn)\b",
+            r"\s*(?:squared|cubed|factorial|and (?:a|one) (?:half|third|quarter))\b",
+            r"[ \u00b0A-Z]{0,24}\bbelow zero\b",
+        ]
+    )
+    + ")",
+    re.IGNORECASE,
+)
+_MILLIONS_BEHIND = re.compile(r"[ ]?m\b")  # `$5m`; without a currency these are metres
+
+_RELATION = re.compile(r"=|(?<![0-9]):|:(?![0-9])")
+_BOLD = re.compile(r"(?<![0-9A-Za-z*])\*\*(?=\S)(?:[^*]|\*(?!\*))+(?<=\S)\*\*")
 
 
 class NumberError(ValueError):
@@ -39,60 +108,125 @@ class NumberError(ValueError):
 def read_number(text: str) -> str:
     """Return the one number that a text gives, among any words, in canonical form.
 
-    Canonical are `1234`, `-0.5`, `1/2` and `50%`: no thousands separators, currency signs or leading zeros.
+    Of the text counts what stands behind its last `=` or `:`; of that, the last bold part or box that holds
+    one number. Canonical are `1234`, `-0.5`, `1/2` and `50%`: no thousands separators, currencies, units or
+    leading zeros.
 
     Raises:
         NumberError: `answer-too-big`, `no-number`, `not-a-number` or `several-numbers`.
     """
-    text = text.strip().replace("\N{MINUS SIGN}", "-")
-    if len(text) > MAX_ANSWER_CHARS:
+    return read_numbers(text, 1)[0]
+
+
+def read_numbers(text: str, count: int) -> list[str]:
+    """Return the `count` numbers that a text gives, each as `read_number` reads one.
+
+    Where several are asked for, a comma between digits may part two numbers: `10,250` is one, or two.
+
+    Raises:
+        NumberError: `answer-too-big`, `no-number` (or fewer), `not-a-number` or `several-numbers` (more).
+    """
+    if len(text) > TAIL_CHARS:
         raise NumberError("answer-too-big")
-    # A digit of any script, or a number by itself as one half is; not a letter.
-    if any(unicodedata.category(char) in ("Nd", "No") for char in _NUMBER.sub("", text)):
+    text = plain(text).strip()
+    start = max((sign.end() for sign in _RELATION.finditer(text)), default=0)
+    if len(text) - start > MAX_ANSWER_CHARS:
+        raise NumberError("answer-too-big")
+    # A digit of any script, or a number by itself as a superscript is; not a letter.
+    if any(unicodedata.category(char) in ("Nd", "No") for char in text[start:] if not char.isascii()):
         raise NumberError("not-a-number")
-    found = list(_NUMBER.finditer(text))
-    if len(found) != 1:
-        raise NumberError("several-numbers" if found else "no-number")
-    return _canonical(found[0], text)
+    if text.count("{") > text.count("}"):
+        # Cut off in the middle of a box.
+        raise NumberError("not-a-number")
+    found = _clusters(text, start, count)
+    if len(found) < count and count > 1:
+        text = text.replace(",", " ")
+        found = _clusters(text, start, count)
+    if len(found) != count:
+        raise NumberError("several-numbers" if len(found) > count else "no-number")
+    return [_canonical(text, each) for each in found]
+
+
+def read_first_number(text: str) -> str:
+    """Return the number that a text begins with, whatever words or numbers follow, in canonical form.
+
+    Raises:
+        NumberError: `no-number`, or `not-a-number` if it cannot be read or means another one (`1 million`).
+    """
+    seen = plain(text[: 2 * MAX_ANSWER_CHARS])
+    found = _CLUSTER.match(seen, int(seen.startswith("-")))
+    if found is None:
+        raise NumberError("no-number")
+    # `1 234`, `1~234`, `12:30`
+    if re.match(r"[ ][0-9]{3}(?![0-9])|[^\s\w=]{1,4}[0-9]", seen[found.end() :]):
+        raise NumberError("not-a-number")
+    return _canonical(seen, found)
 
 
 def read_last_number(text: str) -> str:
     """Return the last number in the last 4,096 characters of a text, in canonical form.
 
     Raises:
-        NumberError: `no-number`; or `not-a-number` if it is too long, or means another one (`1 million`).
+        NumberError: `no-number`; or `not-a-number` if the last digits cannot be read, or mean another number.
     """
-    seen = tail(text).replace("\N{MINUS SIGN}", "-")
+    seen = tail(text)
     if len(seen) < len(text):
         # The first word may be the end of a longer one.
         seen = re.sub(r"^\S+", "", seen)
-    found = list(_NUMBER.finditer(seen))
-    if not found:
+    seen = plain(seen)
+    clusters = list(_CLUSTER.finditer(seen))
+    if not clusters:
         raise NumberError("no-number")
-    return _canonical(found[-1], seen)
-
-
-def _canonical(found: re.Match[str], text: str) -> str:
-    if len(found[0]) > MAX_NUMBER_CHARS or _means_another(text, found):
-        raise NumberError("not-a-number")
-    groups = found.groupdict(default="")
-    sign = "-" if groups["sign"] == "-" else ""
-    digits = groups["grouped"].replace(",", "") or groups["numerator"] or groups["whole"] or groups["integer"]
-    part = groups["grouped_part"] or groups["part"]
-    denominator = f"/{groups['denominator']}" if groups["denominator"] else ""
-    percent = "%" if groups["percent"] else ""
-    return f"{sign}{digits.lstrip('0') or '0'}{part}{denominator}{percent}"
-
-
-def _means_another(text: str, found: re.Match[str]) -> bool:
-    """Whether a sign in words or apart, or a word behind, makes another number of what was found."""
-    before = text[: found.start()]
-    stripped = before.rstrip(_BETWEEN)
-    is_apart = stripped.endswith("-") and stripped != before
-    behind = text[found.end() :].lstrip()[:1]
-    return (
-        is_apart
-        or stripped.lower().endswith(_MINUS_WORDS)
-        or bool(_SCALE.match(text, found.end()))
-        or (bool(behind) and unicodedata.category(behind) == "No")
+    found = clusters[-1]
+    before = seen[max(0, found.start() - _WINDOW) : found.start()]
+    is_group = re.match(r"[0-9]{3}(?![0-9])", found[0]) and re.search(
+        r"(?<![0-9])[0-9]{1,3}[ ,]{1,3}\Z", before
     )
+    if is_group or re.search(r"[0-9][^\s\w=>]{1,4}\Z", before):
+        raise NumberError("not-a-number")
+    return _canonical(seen, found)
+
+
+def _clusters(text: str, start: int, count: int) -> list[re.Match[str]]:
+    """The numbers of a text from `start` on; if its last bold part that holds `count` of them, those."""
+    found = list(_CLUSTER.finditer(text, start))
+    for bold in _BOLD.finditer(text):
+        inside = list(_CLUSTER.finditer(text, max(start, bold.start()), max(start, bold.end())))
+        if len(inside) == count:
+            found = inside
+    return found
+
+
+def _canonical(text: str, found: re.Match[str]) -> str:
+    """The number that a cluster of digits is, where nothing around it makes it another one.
+
+    Raises:
+        NumberError: `not-a-number`.
+    """
+    value = _VALUE.fullmatch(found[0])
+    before = text[max(0, found.start() - _WINDOW) : found.start()]
+    percent = _PERCENT.match(text, found.end())
+    end = percent.end() if percent else found.end()
+    behind = text[end : end + _WINDOW]
+    sign = _SIGN.search(before)
+    if value is None or sign is None or len(found[0]) > MAX_NUMBER_CHARS:
+        raise NumberError("not-a-number")
+    lead = before[: sign.start("sign")]
+    is_operand = _OPERAND_BEFORE.search(lead) or (sign["sign"] and re.search(r"[0-9)\]}%|]\s*\Z", lead))
+    is_another = _ANOTHER_BEHIND.match(behind) or not _EDGE_BEHIND.match(behind)
+    is_millions = set(sign["sign"]).intersection(_CURRENCIES) and _MILLIONS_BEHIND.match(behind)
+    if is_operand or is_another or is_millions:
+        raise NumberError("not-a-number")
+    return f"{'-' if '-' in sign['sign'] else ''}{_digits(value)}{'%' if percent else ''}"
+
+
+def _digits(value: re.Match[str]) -> str:
+    groups = value.groupdict(default="")
+    if not groups["below"]:
+        return f"{groups['whole'].replace(',', '').lstrip('0') or '0'}{groups['part']}"
+    above, below = int(groups["above"]), int(groups["below"])
+    if groups["units"]:
+        if above >= below:
+            raise NumberError("not-a-number")
+        above += int(groups["units"]) * below
+    return f"{above}/{below}"

@@ -6,11 +6,13 @@ format that is asked for, and a lenient reader would make the solve rate count a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_CHARS = 131_072  # longest response that is read; a model's longest is a few ten thousand
 FENCE = "```"
+PYTHON = re.compile(r"py(?:thon)?(?:3(?:\.[0-9]{1,2})?)?")  # what Markdown's highlighters call Python 3
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
 
@@ -30,7 +32,7 @@ class Tags(StrEnum):
 class Block:
     """A fenced block."""
 
-    label: str  # the word behind the opening fence, in lower case
+    label: str  # the language behind the opening fence: its first word, in lower case; of Python, `python`
     text: str  # the lines between the fences
 
 
@@ -54,15 +56,21 @@ def read_blocks(response: str, tags: Tags) -> list[Block] | Unread:
         stripped = line.strip()
         if label is None:
             if stripped.startswith(FENCE):
-                label, lines = stripped[len(FENCE) :].strip().lower(), []
+                label, lines = _language(stripped[len(FENCE) :]), []
         elif stripped.startswith(FENCE):
             if stripped != FENCE:
                 break
-            blocks.append(Block("python" if label == "py" else label, "\n".join(lines)))
+            blocks.append(Block(label, "\n".join(lines)))
             label = None
         else:
             lines.append(line)
     return blocks if label is None else Unread("unclosed-block")
+
+
+def _language(info: str) -> str:
+    """The language that the text behind an opening fence names; "" if it names none."""
+    word = "".join(info.lower().split()[:1])
+    return "python" if PYTHON.fullmatch(word) else word
 
 
 def cut_answer(response: str, tags: Tags) -> str | Unread:

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from tasks.contract import Rejected, TaskRecord
 from tasks.execution import Runner, fault
+from tasks.kit.notation import plain
 from tasks.kit.program import Rules, check_program, parse_program
 from tasks.math_word.records import from_expression, problem, read_expression
 from tasks.sandbox import CallStatus
@@ -84,6 +85,7 @@ def mentioned_numbers(question: str) -> frozenset[Fraction]:
     They are in digits, with or without thousands separators and decimals, or the words zero to twelve; `15%`
     and `15 percent` mention 0.15 too, `3/4` also 0.75.
     """
+    question = plain(question)
     found = set()
     for digits, percent in _NUMBER.findall(question):
         number = Fraction(digits.replace(",", ""))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
 
 from tasks.contract import Rejected, TaskRecord, Verdict
 from tasks.kit.form import TERSE_REQUEST, Form, read_terse_answer, terse_answer
-from tasks.kit.numbers import NumberError, read_last_number, read_number
+from tasks.kit.notation import DASHES
+from tasks.kit.numbers import NumberError, read_first_number, read_last_number, read_number
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import read_str
 from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
@@ -25,13 +27,16 @@ NAMES = {QUESTION: "question", PROGRAM: "program", CLAIM: "answer"}
 
 MARK = "####"
 
+STRICT_MARK = re.compile(rf"{MARK} (?=[-{DASHES}]?[0-9.,])")
+"""As in lm-evaluation-harness's filter `strict-match`; its first match counts. A dash is a minus here."""
+
 
 class Extraction(StrEnum):
     """Where a solver's number is looked for."""
 
     TAGS = "tags"  # Between the answer tags.
-    STRICT = "strict"  # Behind the last `####`, as in GSM8K's own answers.
-    FLEXIBLE = "flexible"  # The last number of the response, whatever stands around it.
+    STRICT = "strict"  # Behind the first `#### ` that a number follows, as in GSM8K's own answers.
+    FLEXIBLE = "flexible"  # The last number of the response.
 
 
 class ProblemForm(Form[Draft]):
@@ -125,10 +130,10 @@ class TaggedForm(ProblemForm):
         if self._extraction is Extraction.FLEXIBLE:
             return read_last_number(response)
         if self._extraction is Extraction.STRICT:
-            _, mark, behind = response[-MAX_CHARS:].rpartition(MARK)
-            if not mark:
+            mark = STRICT_MARK.search(response[:MAX_CHARS])
+            if mark is None:
                 raise NumberError("no-mark")
-            return read_number(behind.lstrip(" ").partition("\n")[0])
+            return read_first_number(response[mark.end() :])
         answer = cut_answer(response, self._tags)
         if isinstance(answer, Unread):
             raise NumberError(answer.reason)

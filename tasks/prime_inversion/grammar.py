@@ -1,8 +1,8 @@
 """Read congruences and answers out of a response.
 
-What counts is the last box; without a box, the last display formula if the response ends with one; without
-that, the last line that is not blank. The tables in tests/tasks/prime_inversion/test_grammar.py say what is
-read and what is not.
+What counts, behind any thinking, is the last box; without a box, the last display formula if the response
+ends with one; without that, the last line that is not blank. The tables in
+tests/tasks/prime_inversion/test_grammar.py say what is read and what is not.
 """
 
 from __future__ import annotations
@@ -10,26 +10,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.kit.notation import plain
+from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.parsing import last_line, tail
+from tasks.kit.response import THINK_END
 
 BOX = r"\boxed{"
 
+# All of these are for a text that `plain` has made plain.
 SPACE = r"[ \t\r\n]*"
 SLOT = r"([0-9]{1,6}|[a-z])"
-TIMES = r"(?:\*|\\times|\\cdot)"
-EQUALS = "(?:=|\N{IDENTICAL TO}|\\\\equiv)"
-MODULO = (
-    "(?:"
-    + (r"\(" + SPACE + "mod" + SPACE + SLOT + SPACE + r"\)")
-    + "|"
-    + (r"\\pmod" + SPACE + r"\{{1,2}" + SPACE + SLOT + SPACE + r"\}{1,2}")
-    + ")"
-)
-
-CONGRUENCE = re.compile(
-    SPACE + SLOT + SPACE + TIMES + SPACE + SLOT + SPACE + EQUALS + SPACE + "1" + SPACE + MODULO + SPACE
-)
-ANSWER = re.compile(rf"{SPACE}(?:([a-z]){SPACE}{EQUALS}{SPACE})?(-?[0-9]{{1,9}}){SPACE}")
+CONGRUENCE = re.compile(SPACE.join(["", SLOT, r"\*", SLOT, "=", "1", r"\(", "mod", SLOT, r"\)", ""]))
+STATED_MODULUS = re.compile(r"\(?\bmod(?:ulo)?[ ]{1,3}([0-9]{1,6}|[a-z])\b[ ]{0,3}\)?")
+# A letter by itself, not the last factor of a product.
+UNKNOWN = re.compile(r"(?<![-+/*] )(?<![0-9a-z)][-+/*])(?<![^ (,;:*$])([a-z])\Z")
+INTEGER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +38,30 @@ class Congruence:
 
 def read_congruences(response: str) -> list[Congruence]:
     """Read the proposed congruences, separated by commas; none of them if any part is none."""
-    found = [CONGRUENCE.fullmatch(part) for part in _content(response).split(",")]
-    # Of the two ways to write a modulus only one has a group.
-    congruences = [Congruence(*(_slot(text) for text in each.groups() if text)) for each in found if each]
+    found = [CONGRUENCE.fullmatch(part) for part in plain(_content(response)).split(",")]
+    congruences = [Congruence(*map(_slot, each.groups())) for each in found if each]
     return congruences if len(congruences) == len(found) else []
 
 
-def read_answer(response: str, letter: str) -> int | None:
-    """Read an answer such as `2` or `x=2`; None if there is none, or if it is for another letter."""
-    found = ANSWER.fullmatch(_content(response))
-    if found is None or found[1] not in (None, letter):
+def read_answer(response: str, letter: str, modulus: int | None) -> int | None:
+    """Read an answer such as `2`, `x=2` or `x = 2 (mod 7)`, among any words but no other number.
+
+    None if there is none, if it is for another letter, or if it is stated for another modulus.
+    """
+    text = plain(_content(response))
+    if any(stated != str(modulus) for stated in STATED_MODULUS.findall(text)):
         return None
-    return int(found[2])
+    text = STATED_MODULUS.sub("", text)
+    statement, sign, _ = text.rpartition("=")
+    # The congruence of the task itself has an equals sign too, and says nothing new.
+    unknown = UNKNOWN.search(" ".join(statement.split()))
+    if sign and (unknown is None or unknown[1] != letter):
+        return None
+    try:
+        number = read_number(text)
+    except NumberError:
+        return None
+    return int(number) if INTEGER.fullmatch(number) else None
 
 
 def _slot(text: str) -> int | str:
@@ -63,6 +70,7 @@ def _slot(text: str) -> int | str:
 
 def _content(response: str) -> str:
     """Return the part of a response that counts, or "" if its box is not closed."""
+    response = response.rpartition(THINK_END)[2]
     seen = tail(response).rstrip()
     start = seen.rfind(BOX)
     if start >= 0:

@@ -64,7 +64,8 @@ class Unknown(Kind):
         return f"Solve for {self.demand(payload)}: {task}\nAnswer as \\boxed{{{self.letter}}}."
 
     def judge(self, payload: Payload, response: str) -> Verdict:
-        answer = read_answer(response, self.letter)
+        modulus = read_int(payload, "p") if "p" in payload else None
+        answer = read_answer(response, self.letter, modulus)
         if answer is None:
             return Verdict.malformed("no-answer")
         return Verdict.correct() if self.is_right(payload, answer) else Verdict.wrong("wrong-value")

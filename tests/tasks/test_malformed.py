@@ -31,7 +31,11 @@ FRAGMENTS = [
     "<think>", "```python", ARABIC_FIVE, "\N{FULLWIDTH DIGIT SEVEN}", "\N{SUPERSCRIPT TWO}",
     "\N{MINUS SIGN}", "\x00", "\x1b[2J", "\r", "\n", "\n\n", "\t", " ", " " * 5000, "\u2028", "\u202e",
     "\ud800", "\N{GRINNING FACE}", "\u4e00\u4e8c", "nan", "inf", "None", "'; DROP TABLE", "{0}", "%s", "\\",
-    "\\\\",
+    "\\\\", "\u2013", "\ufe63", r"1{,}234", r"1,\!234", "1\u202f234", r"\frac{1}{2}", "\u00bd", "3 1/2",
+    "**", "**2**",
+    "`", "(", ")", "kg", "%", "million", "minus ", r"\text{", r"\sqrt{", "x = ", "a = 1, b = 2", "1 and 2",
+    "2 (mod 7)",
+    r"\boxed{1, 2}", "?+?=7", "3 + 4 = 7", "\u00a0",
 ]  # fmt: skip
 
 HOPELESS = [
@@ -43,7 +47,10 @@ HOPELESS = [
     r"\boxed{" * 500_000, "{" * MEGABYTES, "}" * MEGABYTES, "(" * MEGABYTES, " " * MEGABYTES,
     "\n" * MEGABYTES, "12 " * 1_000_000, "Pattern: " + "(1,2)->3, " * 300_000,
     "Pattern: " + "(1,2)->3, " * 300, "1 2 " + " " * MEGABYTES + "x", rf"\boxed{{{'{' * 2000}2{'}' * 2000}",
-    "x * 4 " * 500_000, r"\[" * 1_000_000 + r"\]",
+    "x * 4 " * 500_000, r"\[" * 1_000_000 + r"\]", "**" * MEGABYTES, r"\frac{1}" * 500_000,
+    "1\u202f" * 1_000_000,
+    r"1\," * 1_200, "\u2013" * 4_000, "\u00bd" * 4_000, "**1** " * 600, r"\text{" * 600, "minus 5", "- 5",
+    "5-", "1 million",
 ]  # fmt: skip
 
 

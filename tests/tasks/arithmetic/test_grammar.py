@@ -97,6 +97,8 @@ ANSWERS = [
     (DEDUCTION, "- 3", "malformed", "no-answer"),
     (DEDUCTION, "-3.0", "malformed", "no-answer"),
     (DEDUCTION, "12 - 15 =", "malformed", "no-answer"),
+    (DEDUCTION, "12:15", "malformed", "no-answer"),
+    (DEDUCTION, "12 \u2212 15 = \u22123", "correct", ""),
     (ABDUCTION, "15 15", "correct", ""),
     (ABDUCTION, "0, 30", "correct", ""),
     (ABDUCTION, "30,0", "correct", ""),
@@ -109,6 +111,16 @@ ANSWERS = [
     (ABDUCTION, "-10 40", "malformed", "no-answer"),
     (ABDUCTION, "30", "malformed", "no-answer"),
     (ABDUCTION, "10 10 10", "malformed", "no-answer"),
+    (ABDUCTION, "? + ? = 30, so 0", "malformed", "no-answer"),
+    (ABDUCTION, "a + b = 30, 0", "malformed", "no-answer"),
+    (ABDUCTION, "5 + 10 + 15 = 30", "malformed", "no-answer"),
+    (ABDUCTION, "15 + 15 = 30.5", "malformed", "no-answer"),
+    (ABDUCTION, "15 + 15 million", "malformed", "no-answer"),
+    (ABDUCTION, "15 15 = 31", "malformed", "other-task"),
+    (ABDUCTION, "\u201310 40", "malformed", "no-answer"),
+    (ABDUCTION, "10\u201340", "malformed", "other-task"),
+    (ABDUCTION, "10 \u00d7 3 = 30", "malformed", "other-task"),
+    (DIFFERENCE, "5 \u2212 2 = 3", "correct", ""),
     (DIFFERENCE, "5 2", "correct", ""),
     (DIFFERENCE, "5 - 2 = 3", "correct", ""),
     (DIFFERENCE, "2 5", "wrong", "wrong-value"),
@@ -136,7 +148,24 @@ WRITTEN = {
     "10 thousand": "malformed", "minus 10506": "malformed", "ten thousand": "malformed", "": "malformed",
     "**": "malformed", r"\boxed{10506, 3}": "malformed", r"\boxed{105": "malformed",
     "10506\n\\]\n\\]": "malformed",
+    r"10{,}506": "correct", r"10\,506": "correct", "10\u202f506": "correct",
+    "**10506** (a product)": "correct",
+    "Step 2: **10506** of 20000": "correct", "10506 kg": "correct", "10506kg": "correct",
+    "-**10506**": "malformed", r"-\boxed{10506}": "malformed", "**10506** million": "malformed",
+    r"\boxed{\sqrt{10506}}": "malformed", "2**10506": "malformed", "\u2013 10506": "malformed",
+    "21012/2": "malformed",
+    "Step 10506: done": "malformed",
 }  # fmt: skip
+
+# What an instruct model writes for two integers, 10 and 20
+PAIRS = [
+    "10 20", "**10 20**", r"\boxed{10, 20}", "(10, 20)", "10 and 20", "10, 20.", "`10 20`", "[10, 20]",
+    "10,20",
+    "**10** and **20**", r"$10$ and $20$", r"\( 10, 20 \)", r"\boxed{10 \quad 20}", r"10 \text{ and } 20",
+    "a = 10, b = 20", "x=10 and y=20", "? = 10, ? = 20", "The answer is 10 and 20.", "**Answer: 10 20**",
+    "So 10 + 20 = 30.", "**10 + 20 = 30**", r"\boxed{10 + 20 = 30}", "10 + 20 = **30**", "30 = 10 + 20",
+    "? + ? = 30, so 10 and 20", "Find: ? + ? = 30: 10 20", "10; 20", "10\u00a020", '"10 20"', "10 & 20",
+]  # fmt: skip
 
 # Terse question, bare answer, answer behind its steps
 TRANSCRIPTS = [
@@ -182,6 +211,11 @@ def test_answers(record: TaskRecord, response: str, outcome: str, reason: str) -
 @pytest.mark.parametrize(("response", "outcome"), WRITTEN.items())
 def test_one_integer_as_an_instruct_model_writes_it(response: str, outcome: str) -> None:
     assert asyncio.run(PACK.judge(PRODUCT, response)).outcome == outcome
+
+
+def test_two_integers_are_read_as_freely_as_one() -> None:
+    found = {text: asyncio.run(PACK.judge(ABDUCTION, text)).outcome for text in PAIRS}
+    assert [text for text, outcome in found.items() if outcome is not Outcome.CORRECT] == []
 
 
 def test_terse_answers_are_read_as_before() -> None:

@@ -37,6 +37,14 @@ def test_what_is_wrapped_is_read(tags: Tags) -> None:
         (Tags.NONE, "```input\n1", Unread("unclosed-block")),
         (Tags.NONE, "```python\nx\n```input\n1\n```", Unread("unclosed-block")),
         (Tags.NONE, "```Py \r\nx\r\n```", [Block("python", "x")]),
+        *[
+            (Tags.NONE, f"```{name}\nx\n```", [Block("python", "x")])
+            for name in ("py", "py3", "python", "python3", "Python3 ", "python3.11", " py", "py title=f.py")
+        ],
+        *[
+            (Tags.NONE, f"```{name}\nx\n```", [Block(name, "x")])
+            for name in ("python2", "pyi", "pycon", "ipython3", "input1")
+        ],
         (Tags.NONE, "  ```input\n  1\n  ```  ", [Block("input", "  1")]),
         (Tags.NONE, "```input\n```", [Block("input", "")]),
         (Tags.NONE, "```\n1\n```", [Block("", "1")]),

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ PACKS = [
     PythonCodePack(terse=True, kinds=list(KINDS), time_limit_s=0.05),
 ]
 SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+LIMIT_S = 0.05
+"""Most CPU seconds that this process, the trusted side, spends on a response."""
 
 FRAGMENTS = [
     "<think>", "</think>", "<answer>", "</answer>", "```", "```python\n", "```input\n", "```output\n",
@@ -39,6 +42,7 @@ FRAGMENTS = [
     "x if x else " * 100, "a." * 3000 + "b", "f'{x!r:{y}}'", "f'{", "'''", '"', "\\", "\x00", "\ud800",
     "\ufeff", "\u2028", "\x0c", "\r", "\t", "\N{GRINNING FACE}", "\u4e00" * 30,
     "# -*- coding: utf-16 -*-\n", "IndexError", "TypeError", "nan", "...", "match x:\n case {**f}: pass",
+    "```python3\n", "```py\n",
     "global f", "nonlocal f", "@f\n", "yield", "await x", "*x", "**x", "=" * 20, " " * 2000, "\n" * 200,
     "return", "del f", "print(1)", "raise SystemExit", "x := 1",
 ]  # fmt: skip
@@ -105,9 +109,13 @@ async def check(response: str, packs: Sequence[PythonCodePack] = PACKS) -> list[
     reasons = []
     for pack in packs:
         for record in pack.seeds():
+            times = [time.process_time()]
             found = await pack.accept(record.kind, response, [])
-            assert isinstance(found, Accepted) or SLUG.fullmatch(found.reason), found
+            times.append(time.process_time())
             verdict = await pack.judge(record, response)
+            times.append(time.process_time())
+            assert max(b - a for a, b in itertools.pairwise(times)) < LIMIT_S, (times, response[:200])
+            assert isinstance(found, Accepted) or SLUG.fullmatch(found.reason), found
             assert isinstance(verdict.outcome, Outcome)
             assert (
                 verdict.reason == "" if verdict.outcome is Outcome.CORRECT else SLUG.fullmatch(verdict.reason)
