@@ -11,7 +11,7 @@ import builtins
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
@@ -28,6 +28,7 @@ from tasks.sandbox import (
     open_sandbox,
     parse_literal,
 )
+from tasks.sandbox.contract import PROBE
 
 BUILT_IN_ERRORS = {
     name: value
@@ -106,11 +107,14 @@ class Runner:
         return await loop.run_in_executor(_process_threads(self.config), partial(work, *args, **kwargs))
 
     def check(self) -> None:
-        """Open a small sandbox like the one that will be needed; PackUnavailableError if there is none."""
+        """Run a program in a small sandbox of this configuration; PackUnavailableError if it does not run."""
         try:
-            open_sandbox(replace(self.config, num_zygotes=1)).close()
+            with open_sandbox(self.config.for_one_program()) as sandbox:
+                (call,) = sandbox.run(PROBE, [""], self.limits)
         except SandboxUnavailable as error:
             raise PackUnavailableError(str(error)) from error
+        if call.literal is None:
+            raise PackUnavailableError(f"no program runs in the sandbox as the pack limits it: {call.error}")
 
     def repeat_fault(self, program: str, inputs: Sequence[str], first: Sequence[Call]) -> str:
         """Slug of why calls that `run` made are no ground for a task; "" if they are.

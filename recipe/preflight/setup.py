@@ -109,7 +109,7 @@ class Setup:
     def sandbox(self) -> Capabilities:
         """The layers around untrusted programs, for a pack that runs any."""
         try:
-            with open_sandbox(SandboxConfig(**self.config.pack.sandbox)) as opened:
+            with open_sandbox(SandboxConfig(**self.config.pack.sandbox).for_one_program()) as opened:
                 return opened.capabilities()
         except (SandboxUnavailable, ValueError) as error:
             raise PreflightError(" ".join(str(error).split())) from error

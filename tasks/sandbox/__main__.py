@@ -35,10 +35,9 @@ def main() -> int:
     parser.add_argument("--allow-unsafe", action="store_true", help="go on without a system call filter")
     given = parser.parse_args()
     try:
-        num_zygotes = int(given.backend != "http")
-        config = SandboxConfig(given.backend, num_zygotes, given.allow_unsafe, given.http_url)
+        config = SandboxConfig(given.backend, allow_unsafe=given.allow_unsafe, http_url=given.http_url)
         limits = Limits(cpu_s=given.cpu_s, wall_s=4 * given.cpu_s, memory_mb=given.memory_mb)
-        with open_sandbox(config) as sandbox:
+        with open_sandbox(config.for_one_program()) as sandbox:
             if given.file is None:
                 return _show(sandbox)
             program = Program(given.file.read_text(encoding="utf-8"), given.entry)

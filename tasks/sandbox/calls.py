@@ -42,7 +42,20 @@ class Try(NamedTuple):
     """What one process did."""
 
     ending: Call  # what became of a call without a line, as the kernel, the runtime or the server reports it
-    written: bytes  # its lines
+    written: bytes  # its lines; if it had too little time, those that it wrote while it had some
+
+
+class OutOfMemoryKill(BackendFailure):
+    """Something outside killed a process that held much memory.
+
+    That may have been the machine's fault; of a program to which it happens again it is what became of it, or
+    one could choose it over a worse end.
+    """
+
+    def __init__(self, made: Try) -> None:
+        """Keep what the process did, with MEMORY for its ending."""
+        super().__init__(made.ending.error)
+        self.made = made
 
 
 class Reply(NamedTuple):
@@ -50,6 +63,12 @@ class Reply(NamedTuple):
 
     status: CallStatus | None  # of the call that it is about; None: the program is loaded
     text: str
+
+
+def check_hash_seed(hash_seed: int) -> None:
+    """Refuse what is neither of the two seeds, by a ValueError."""
+    if hash_seed not in (0, 1):
+        raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
 
 
 def canonical_inputs(inputs: Sequence[str]) -> list[str]:
@@ -99,9 +118,24 @@ def run_calls(try_inputs: Callable[[list[str]], Try], inputs: Sequence[str], lim
     return calls
 
 
+def probe(try_inputs: Callable[[list[str]], Try], limits: Limits) -> str:
+    """Run `PROBE`, as in `run_calls`, and return the version of Python; BackendFailure if it does not run."""
+    (call,) = run_calls(try_inputs, [""], limits)
+    if call.literal is None:
+        raise BackendFailure(f"the first program did not run: {call.error}")
+    return call.literal.strip("'")
+
+
 def _judge(made: Try, num_inputs: int, limits: Limits) -> list[Call]:
     """The verdicts that one process allows: at least one, from the first input on."""
-    cpu_ms, replies = made.ending.cpu_ms, read_replies(made.written, num_inputs)
+    cpu_ms, is_late = made.ending.cpu_ms, made.ending.status is CallStatus.TIMEOUT
+    if is_late:
+        if num_inputs == 1:
+            # Whatever it wrote: nothing is a result that took longer than it may.
+            return [made.ending]
+        # What counts was written in time.
+        cpu_ms = min(cpu_ms, int(1000 * limits.cpu_s))
+    replies = read_replies(made.written, num_inputs)
     whole = replies.get(WHOLE_PROGRAM)
     if whole is not None and whole.status is not None:
         return [_to_call(whole, limits, cpu_ms)] * num_inputs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 from urllib.parse import urlsplit
@@ -71,6 +71,10 @@ class SandboxConfig:
         """How many programs run at once on this machine, the default worked out."""
         return self.num_zygotes or min(os.cpu_count() or 1, MAX_DEFAULT_ZYGOTES)
 
+    def for_one_program(self) -> Self:
+        """The same sandbox for one program at once, to try it out."""
+        return replace(self, **{"http_max_concurrent" if self.backend == "http" else "num_zygotes": 1})
+
     def count_concurrent(self) -> int:
         """How many programs run at once, wherever they run: more callers than that would only wait."""
         return self.http_max_concurrent if self.backend == "http" else self.count_zygotes()
@@ -90,7 +94,7 @@ class CallStatus(StrEnum):
     OK = "ok"  # the function returned a value that can be written as a literal
     RAISED = "raised"  # an exception left the program, or it does not compile or has no such function
     TIMEOUT = "timeout"  # it used up its CPU time or its wall-clock time
-    MEMORY = "memory"  # it asked for more memory than it may have
+    MEMORY = "memory"  # it asked for more memory than it may have, or than the machine had
     OUTPUT_LIMIT = "output-limit"  # the result, written out, is longer than allowed
     UNSUPPORTED_RESULT = "unsupported-result"  # no literal: another type, not finite, too deep, or cyclic
     VIOLATION = "violation"  # killed for what no honest program tries: a socket, a signal, another program
@@ -109,7 +113,7 @@ class Limits:
     """
 
     cpu_s: float = 1.0  # CPU seconds: the limit that decides, as it does not depend on the machine's load
-    wall_s: float = 4.0  # seconds by the clock, against sleeping; at least `cpu_s`
+    wall_s: float = 4.0  # seconds by the clock, for a machine that gives it no time; at least `cpu_s`
     memory_mb: int = 512  # address space in MiB, or memory of the WebAssembly instance; at least 96
     result_bytes: int = 65_536  # longest result, written out as UTF-8
     depth: int = 40  # deepest nesting of a result
@@ -153,7 +157,7 @@ class Call:
     status: CallStatus
     literal: str | None  # the result in canonical form (`tasks.sandbox.literals`) if OK, else None
     error: str | None  # one line for people if not OK, else None; partly the program's own words
-    cpu_ms: int  # CPU time in ms of the process that ran this call, the calls before it included
+    cpu_ms: int  # CPU time in ms of the process that ran this call, and others; "http": its time by the clock
 
     @property
     def outcome(self) -> CallStatus:

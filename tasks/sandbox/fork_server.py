@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import marshal
+import math
 import os
 import platform
 import signal
@@ -20,11 +21,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes
-from tasks.sandbox.contract import Call, CallStatus, Capabilities, Limits, Program, SandboxUnavailable
+from tasks.sandbox.calls import BackendFailure, OutOfMemoryKill, Try, last_line, max_reply_bytes, probe
+from tasks.sandbox.contract import (
+    PROBE,
+    Call,
+    CallStatus,
+    Capabilities,
+    Limits,
+    Program,
+    SandboxUnavailable,
+)
 from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
-from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
+from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker, socket_pair
 
 HASH_SEEDS = (1, 2)
 """Those of the two zygotes of a slot."""
@@ -57,14 +66,41 @@ zygote.main({control})
 _log = logging.getLogger(__name__)
 _warned_of_landlock = threading.Event()
 
+_OWN_SIGNALS = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP}
+)
+"""Those that a program can end by alone; the filter lets it send none."""
+
+_MUCH_MEMORY_KIB = 64 << 10
+"""What no process holds whose program has asked for little: an ordinary one has a third of it."""
+
+SAME_ARRIVAL_S = 0.001
+"""What arrives so close together counts as one, or many small writes would fill this process's memory."""
+
+_EXAMINED = Limits(wall_s=START_S, memory_mb=96)
+"""Limits of the first program and of the self-test: no pack asks for less memory."""
+
+
+class _Written(NamedTuple):
+    """What a child wrote, and when that arrived."""
+
+    data: bytes
+    arrivals: list[tuple[float, int]]  # when, by the monotonic clock, how much of it was there
+
+    def until(self, time_s: float) -> bytes:
+        """What was there at a time."""
+        return self.data[: max((size for arrived, size in self.arrivals if arrived <= time_s), default=0)]
+
 
 class _Child(NamedTuple):
-    """How a child ended."""
+    """How a child ended: what it wrote, and then the fields of `protocol.REPLY`."""
 
-    wrote: bytes | None  # None: more than it may write
+    wrote: _Written | None  # None: more than it may write
     status: int  # as `os.wait` reports it
-    timed_out: int  # whether the wall clock ran out
-    cpu_ms: int
+    late: bool  # whether the wall clock ran out
+    cpu_s: float
+    within: float
+    peak_kib: int
 
 
 class Zygote(Worker):
@@ -77,7 +113,7 @@ class Zygote(Worker):
         """Start the process; `wait_until_ready` waits for it."""
         here = Path(__file__).resolve().parent
         packages = (("tasks", str(here.parent)), ("tasks.sandbox", str(here)))
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel, theirs = socket_pair(socket.SOCK_SEQPACKET)
         with theirs:
             boot = _BOOT.format(left_out=_LEFT_OUT, packages=packages, control=theirs.fileno())
             # -s, -S, -P: no site-packages, no paths but the standard library's. -I would be stricter by one
@@ -90,16 +126,13 @@ class Zygote(Worker):
             self._channel.send(setup)
 
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
-        wall_ms, cpu_ms = round(limits.wall_s * 1000), round(limits.cpu_s * 1000)
-        header = REQUEST.pack(0, wall_ms, cpu_ms, limits.memory_mb << 20)
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
-        most = max_reply_bytes(len(inputs), limits)
-        child = self._exchange(header, marshal.dumps(request), most, limits.wall_s)
-        return Try(_to_ending(child, limits), child.wrote or b"")
+        child = self._exchange(0, limits, marshal.dumps(request), max_reply_bytes(len(inputs), limits))
+        return _to_try(child, limits)
 
     def attack(self, number: int) -> bool:
         """Make an attack of the self-test, by its number from 1, in a child; true if it is stopped."""
-        return self._exchange(REQUEST.pack(number, 5000, 1000, 512 << 20), b"", 4096, 5.0).status != 0
+        return self._exchange(number, _EXAMINED, b"", 4096).status != 0
 
     def _greet(self) -> None:
         self._channel.settimeout(START_S)
@@ -108,9 +141,13 @@ class Zygote(Worker):
             raise EOFError
         self.hello = Hello(*json.loads(message))
 
-    def _exchange(self, header: bytes, payload: bytes, most: int, wall_s: float) -> _Child:
-        """Have a child forked and send it the payload; it may write at most `most` bytes."""
-        deadline = time.monotonic() + wall_s + MARGIN_S
+    def _exchange(self, number: int, limits: Limits, payload: bytes, most: int) -> _Child:
+        """Have a child forked, for an attack or for 0 a program, and send it the payload.
+
+        It may write at most `most` bytes; one that could not be confined is a BackendFailure.
+        """
+        deadline = time.monotonic() + limits.wall_s + MARGIN_S
+        header = REQUEST.pack(number, limits.wall_s, limits.cpu_s, limits.memory_mb << 20)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -118,7 +155,7 @@ class Zygote(Worker):
                 socket.send_fds(self._channel, [header], [theirs.fileno()])
             # A child that is dead already shows in the zygote's reply.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                ours.settimeout(wall_s + MARGIN_S)
+                ours.settimeout(limits.wall_s + MARGIN_S)
                 ours.sendall(payload)
                 ours.shutdown(socket.SHUT_WR)
             wrote = _receive(ours, most, deadline)
@@ -126,7 +163,11 @@ class Zygote(Worker):
         message = self._channel.recv(REPLY.size)
         if not message:
             raise ConnectionResetError("it is gone")
-        return _Child(wrote, *REPLY.unpack(message))
+        child = _Child(wrote, *REPLY.unpack(message))
+        if os.waitstatus_to_exitcode(child.status) == -SETUP_FAILED:
+            why = last_line(wrote.data) if wrote else ""
+            raise BackendFailure(f"a process cannot be confined here: {why}")
+        return child
 
 
 class ForkSandbox(SlotSandbox[Zygote]):
@@ -182,6 +223,8 @@ class ForkSandbox(SlotSandbox[Zygote]):
                 "wall instead of the first of two",
                 hello.landlock_errno,
             )
+        # Where no program runs, every attack is stopped.
+        probe(lambda inputs: worker.run(PROBE, inputs, _EXAMINED, 0), _EXAMINED)
         selftest = {name: worker.attack(number) for number, name in enumerate(ATTACKS, 1)}
         passed = [name for name, stopped in selftest.items() if not stopped]
         if passed and not unsafe:
@@ -192,18 +235,22 @@ class ForkSandbox(SlotSandbox[Zygote]):
         return Capabilities("fork", hello.python, not unsafe, hello.landlock, hello.uid, selftest)
 
 
-def _receive(private: socket.socket, most: int, deadline: float) -> bytes | None:
+def _receive(private: socket.socket, most: int, deadline: float) -> _Written | None:
     """Read until the other end is closed; None if it is more than `most` bytes."""
-    wrote = bytearray()
-    while len(wrote) <= most:
+    data, arrivals = bytearray(), [(0.0, 0)]
+    while len(data) <= most:
         private.settimeout(_left(deadline))
         chunk = b""
         # The child may have died with part of the request unread.
         with contextlib.suppress(ConnectionResetError):
             chunk = private.recv(1 << 16)
         if not chunk:
-            return bytes(wrote)
-        wrote += chunk
+            return _Written(bytes(data), arrivals)
+        data += chunk
+        now = time.monotonic()
+        if now - arrivals[-1][0] < SAME_ARRIVAL_S:
+            arrivals.pop()
+        arrivals.append((now, len(data)))
     return None
 
 
@@ -214,25 +261,28 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _to_ending(child: _Child, limits: Limits) -> Call:
-    """Say what a wait status means; BackendFailure if no program can bring it about."""
-    code, cpu_ms = os.waitstatus_to_exitcode(child.status), child.cpu_ms
-    number = -code if code < 0 else 0
-    if number == SETUP_FAILED:
-        raise BackendFailure("the kernel refused to confine the child")
-    if number == signal.SIGSYS:
-        return Call(CallStatus.VIOLATION, None, "forbidden system call", cpu_ms)
-    if child.timed_out:
-        return Call(CallStatus.TIMEOUT, None, f"more than {limits.wall_s:g} s by the clock", cpu_ms)
-    late_kill = number == signal.SIGKILL and cpu_ms >= limits.cpu_s * 1000
-    if number in (signal.SIGPROF, signal.SIGXCPU) or late_kill:
-        return Call(CallStatus.TIMEOUT, None, f"more than {limits.cpu_s:g} s of CPU time", cpu_ms)
-    if number == signal.SIGKILL:
-        raise BackendFailure("something outside killed the child; the machine may be out of memory")
-    if number:
-        return Call(CallStatus.CRASHED, None, f"signal {signal.Signals(number).name}", cpu_ms)
+def _to_try(child: _Child, limits: Limits) -> Try:
+    """Say what became of a child's program; BackendFailure if no program can bring it about."""
+    code, cpu_ms = os.waitstatus_to_exitcode(child.status), math.ceil(1000 * child.cpu_s)
+    wrote = child.wrote or _Written(b"", [])
+
+    def ended(status: CallStatus, error: str, written: bytes = wrote.data) -> Try:
+        return Try(Call(status, None, error, cpu_ms), written)
+
+    if -code == signal.SIGSYS:
+        return ended(CallStatus.VIOLATION, "forbidden system call")
+    if child.cpu_s > limits.cpu_s:
+        in_time = wrote.until(child.within)
+        return ended(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", in_time)
+    if child.late:
+        return ended(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock")
+    if -code in _OWN_SIGNALS:
+        return ended(CallStatus.CRASHED, f"signal {signal.Signals(-code).name}")
+    if -code == signal.SIGKILL and child.peak_kib > _MUCH_MEMORY_KIB:
+        held = f"{child.peak_kib >> 10} MiB"
+        raise OutOfMemoryKill(ended(CallStatus.MEMORY, f"killed from outside while it held {held}"))
+    if code < 0:
+        raise BackendFailure(f"something outside ended the child by signal {-code}")
     if child.wrote is None:
-        return Call(CallStatus.OUTPUT_LIMIT, None, "more output than allowed", cpu_ms)
-    if code:
-        return Call(CallStatus.EXITED, None, f"exit status {code}", cpu_ms)
-    return Call(CallStatus.EXITED, None, "the process ended without a result", cpu_ms)
+        return ended(CallStatus.OUTPUT_LIMIT, "more output than allowed")
+    return ended(CallStatus.EXITED, f"exit status {code}" if code else "the process ended without a result")

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, run_calls
+from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, check_hash_seed, last_line, run_calls
 from tasks.sandbox.contract import (
     PROBE,
     Call,
@@ -83,6 +83,7 @@ class HttpSandbox(Sandbox):
                 f"limits.result_bytes must be at most {MAX_RESULT_BYTES} with sandbox.backend=http; "
                 f"got {bounds.result_bytes}"
             )
+        check_hash_seed(hash_seed)
         canonical = canonical_inputs(inputs)
         with self._free:
             if self._closed:
@@ -138,7 +139,7 @@ class HttpSandbox(Sandbox):
 def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
     """Read a server's account of one run; BackendFailure if the server failed, or makes no sense."""
     match answer:
-        case {"status": "Success" | "Failed", "run_result": {"stdout": str(stdout)} as run}:
+        case {"status": "Success" | "Failed", "run_result": {"stdout": str(stdout), **run}}:
             ending = _to_ending(run, limits)
         case _:
             raise BackendFailure(f"the server's answer is no account of a run: {str(answer)[:200]!r}")
@@ -146,15 +147,18 @@ def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
     if not lines and ending.status is not CallStatus.TIMEOUT:
         # The harness says that it has started before it looks at the program. Of a run that was cut off, the
         # server may pass on nothing.
-        raise BackendFailure("our harness did not start on the server")
+        said = last_line(str(run.get("stderr") or "").encode("utf-8", "replace"))
+        raise BackendFailure(f"our harness did not start on the server: {said or 'it said nothing'}")
     return Try(ending, "\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
 def _to_ending(run: Mapping[str, object], limits: Limits) -> Call:
     """Say what the server's account of a process means; BackendFailure if it is none."""
     status, code, seconds = run.get("status"), run.get("return_code"), run.get("execution_time")
-    # The server does not report CPU time; what it reports is an upper bound of it.
-    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) else 0
+    # The server does not report CPU time; what it reports is an upper bound of it, unless no run can take so
+    # long: NaN, for one, which Python's JSON knows.
+    most = limits.wall_s + MARGIN_S
+    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) and 0 <= seconds <= most else 0
     if status == "TimeLimitExceeded" or code in _TIMER_CODES:
         late = f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s"
         return Call(CallStatus.TIMEOUT, None, late, cpu_ms)

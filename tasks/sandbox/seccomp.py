@@ -1,16 +1,15 @@
 """The system call filter of the sandbox, put together from two lists of names.
 
 The filter is assembled here rather than shipped as bytes of a generator: a list of names can be reviewed, and
-the same few lines build the container-like filters that the tests run the sandbox under. It checks one name
-after the other; the kernel compiles it and remembers which calls are always allowed, so a smarter order would
-gain nothing measurable.
+the same few lines build the container-like filters that the tests run the sandbox under. A call is found by
+halving, because the kernel tries a filter on every call that exists when it is installed, once a program.
 """
 
 from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 ALLOW = 0x7FFF0000
@@ -18,6 +17,8 @@ KILL = 0x80000000
 """End the whole process with SIGSYS."""
 
 PROT_EXEC = 0x4
+CLOCK_OF_A_PROCESS = 0x80000000
+"""The sign bit: a clock below 0 tells the CPU time of another process, or belongs to a device."""
 
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS: one word of `struct seccomp_data`
 _JUMP_EQUAL = 0x15
@@ -27,24 +28,38 @@ _RETURN = 0x06
 
 _OFFSET_NUMBER = 0
 _OFFSET_ARCHITECTURE = 4
-_OFFSET_THIRD_ARGUMENT = 16 + 2 * 8  # low half; both architectures are little-endian
+_OFFSET_ARGUMENTS = 16  # 8 bytes each; the low half comes first, as both architectures are little-endian
+
+_Instruction = tuple[int, int, int, int]
+"""As in `struct sock_filter`: code, how many instructions to skip if true and if false, value."""
 
 X32_BIT = 0x40000000
 """x86_64 only: the same calls under other numbers, a way around any filter that forgets it."""
 
 # System calls by their numbers on x86_64 and aarch64, which tests/tasks/sandbox/test_seccomp.py compares with
-# the kernel's headers. First what CPython needs to compute, and no more: nothing here opens, creates, sends a
-# signal or names a process.
+# the kernel's headers. First what CPython needs to compute, and no more: nothing here opens, creates, waits,
+# sends a signal, returns from one (which could block the others) or names a process.
 ALLOWED = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "lseek": (8, 62), "fstat": (5, 80),
-    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214), "futex": (202, 98),
-    "clock_gettime": (228, 113), "gettimeofday": (96, 169), "clock_nanosleep": (230, 115),
-    "nanosleep": (35, 101), "sched_yield": (24, 124), "restart_syscall": (219, 128), "getpid": (39, 172),
-    "gettid": (186, 178), "rt_sigreturn": (15, 139), "exit": (60, 93), "exit_group": (231, 94),
+    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214),
+    "gettimeofday": (96, 169), "getpid": (39, 172), "gettid": (186, 178), "exit": (60, 93),
+    "exit_group": (231, 94),
 }  # fmt: skip
 
-NOT_EXECUTABLE = {"mmap": (9, 222), "mprotect": (10, 226)}
-"""Allowed unless the memory is to be executable."""
+ALLOWED_WITHOUT = {
+    "mmap": (2, PROT_EXEC),
+    "mprotect": (2, PROT_EXEC),
+    "clock_gettime": (0, CLOCK_OF_A_PROCESS),
+}
+"""Allowed unless the argument of this number, from 0, has one of these bits."""
+
+NEVER_WAITS = {"clock_nanosleep": 0, "futex": errno.EINTR}
+"""Not carried out, and answered with this error number; 0 is success.
+
+Sleeping returns at once, and waiting for a lock is asking for it again and again. So a program cannot hold a
+slot without using CPU time, nor work between two ticks of the kernel's clock and sleep over each, and no two
+programs can wake each other through a page that they share.
+"""
 
 # No honest program gets here, so trying is worth a verdict of its own. All else fails with EPERM, like `open`
 # of a missing right: a program may ask and go on.
@@ -72,7 +87,12 @@ class Architecture:
     numbers: Mapping[str, int]  # of each system call
 
 
-_NUMBERS = {**ALLOWED, **NOT_EXECUTABLE, **KILLED}
+# Those of the two tables above.
+_OTHERS = {
+    "mmap": (9, 222), "mprotect": (10, 226), "clock_gettime": (228, 113), "clock_nanosleep": (230, 115),
+    "futex": (202, 98),
+}  # fmt: skip
+_NUMBERS = {**ALLOWED, **_OTHERS, **KILLED}
 ARCHITECTURES = {
     "x86_64": Architecture(0xC000003E, {name: number for name, (number, _) in _NUMBERS.items()}),
     "aarch64": Architecture(0xC00000B7, {name: number for name, (_, number) in _NUMBERS.items()}),
@@ -81,12 +101,16 @@ ARCHITECTURES = {
 
 def program_filter(machine: str) -> bytes:
     """The filter that a sandboxed program runs under on a `platform.machine()`; KeyError if there is none."""
-    actions = dict.fromkeys(ALLOWED, ALLOW) | dict.fromkeys(KILLED, KILL)
-    return assemble(ARCHITECTURES[machine], actions, refuse(), not_executable=NOT_EXECUTABLE)
+    answers = {name: refuse(code) for name, code in NEVER_WAITS.items()}
+    actions = dict.fromkeys(ALLOWED, ALLOW) | dict.fromkeys(KILLED, KILL) | answers
+    return assemble(ARCHITECTURES[machine], actions, refuse(), ALLOWED_WITHOUT)
 
 
 def assemble(
-    architecture: Architecture, actions: Mapping[str, int], default: int, not_executable: Collection[str] = ()
+    architecture: Architecture,
+    actions: Mapping[str, int],
+    default: int,
+    allowed_without: Mapping[str, tuple[int, int]] | None = None,
 ) -> bytes:
     """Put a filter together: a classic BPF program, 8 bytes an instruction.
 
@@ -94,9 +118,18 @@ def assemble(
         architecture: The machine; calls under another machine's numbering are killed.
         actions: System call -> action.
         default: Action for all others.
-        not_executable: Calls that are allowed while their third argument has no PROT_EXEC, else `default`.
+        allowed_without: System call -> an argument's number, from 0, and bits: allowed while the argument has
+            none of them, else `default`.
     """
-    # As in `struct sock_filter`: code, how many instructions to skip if true and if false, value.
+    cases = [(architecture.numbers[name], [(_RETURN, 0, 0, action)]) for name, action in actions.items()]
+    for name, (argument, bits) in (allowed_without or {}).items():
+        test = [
+            (_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * argument),
+            (_JUMP_ANY_BIT, 0, 1, bits),
+            (_RETURN, 0, 0, default),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+        cases.append((architecture.numbers[name], test))
     program = [
         (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture.audit),
@@ -105,16 +138,18 @@ def assemble(
         # On aarch64 there are no such numbers, and the test does no harm.
         (_JUMP_GREATER_EQUAL, 0, 1, X32_BIT),
         (_RETURN, 0, 0, KILL),
+        *_find(sorted(cases), default),
     ]
-    for name, action in actions.items():
-        program += [(_JUMP_EQUAL, 0, 1, architecture.numbers[name]), (_RETURN, 0, 0, action)]
-    for name in not_executable:
-        program += [
-            (_JUMP_EQUAL, 0, 4, architecture.numbers[name]),
-            (_LOAD, 0, 0, _OFFSET_THIRD_ARGUMENT),
-            (_JUMP_ANY_BIT, 0, 1, PROT_EXEC),
-            (_RETURN, 0, 0, default),
-            (_RETURN, 0, 0, ALLOW),
-        ]
-    program.append((_RETURN, 0, 0, default))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def _find(cases: Sequence[tuple[int, list[_Instruction]]], default: int) -> list[_Instruction]:
+    """What goes on with the instructions of the loaded number, among sorted ones, or returns `default`."""
+    if not cases:
+        return [(_RETURN, 0, 0, default)]
+    if len(cases) == 1:
+        ((number, then),) = cases
+        return [(_JUMP_EQUAL, 0, len(then), number), *then, (_RETURN, 0, 0, default)]
+    middle = len(cases) // 2
+    below, rest = _find(cases[:middle], default), _find(cases[middle:], default)
+    return [(_JUMP_GREATER_EQUAL, len(below), 0, cases[middle][0]), *below, *rest]

@@ -7,6 +7,7 @@ limit and delays nothing in the others. A process that fails is replaced, and wh
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import queue
@@ -20,7 +21,15 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
-from tasks.sandbox.calls import BackendFailure, Try, canonical_inputs, last_line, run_calls
+from tasks.sandbox.calls import (
+    BackendFailure,
+    OutOfMemoryKill,
+    Try,
+    canonical_inputs,
+    check_hash_seed,
+    last_line,
+    run_calls,
+)
 from tasks.sandbox.contract import Call, Capabilities, Limits, Program, Sandbox, SandboxUnavailable
 
 START_S = 60.0
@@ -31,6 +40,17 @@ BREAKS = (OSError, EOFError, struct.error)
 """What a process that is dead, late or broken shows as."""
 
 _log = logging.getLogger(__name__)
+
+
+def socket_pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
+    """This end of a channel, and the one for a process to be started.
+
+    The latter is no standard stream's number, which a socket gets where those were closed when this process
+    was started: the new process has its own streams there.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with theirs:
+        return ours, socket.socket(fileno=fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 class Worker(ABC):
@@ -144,8 +164,7 @@ class SlotSandbox(Sandbox, Generic[W]):
     def run(
         self, program: Program, inputs: Sequence[str], limits: Limits | None = None, *, hash_seed: int = 0
     ) -> list[Call]:
-        if hash_seed not in (0, 1):
-            raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
+        check_hash_seed(hash_seed)
         self._check_open()
         canonical, bounds = canonical_inputs(inputs), limits or Limits()
         slot = self._free.get()
@@ -156,7 +175,10 @@ class SlotSandbox(Sandbox, Generic[W]):
                 return self._run_in(slot, program, rest, bounds, hash_seed)
             except BackendFailure as failure:
                 _log.warning("a program is run again in a new process: %s", failure)
+            try:
                 return self._run_in(slot, program, rest, bounds, hash_seed)
+            except OutOfMemoryKill as again:
+                return again.made
 
         try:
             return run_calls(try_inputs, canonical, bounds)

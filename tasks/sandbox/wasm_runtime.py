@@ -14,9 +14,9 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tasks.sandbox.calls import BackendFailure, Try, max_reply_bytes, run_calls
+from tasks.sandbox.calls import Try, max_reply_bytes, probe
 from tasks.sandbox.contract import PROBE, Call, CallStatus, Capabilities, Limits, Program
-from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker
+from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker, socket_pair
 from tasks.sandbox.wasm_image import WORKER_COMMAND, ensure_images, worker_environment
 
 
@@ -27,7 +27,7 @@ class WasmProcess(Worker):
 
     def __init__(self, images: Sequence[Path]) -> None:
         """Start the process; `wait_until_ready` waits until it serves."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair(socket.SOCK_STREAM)
         with theirs:
             arguments = ["-m", "tasks.sandbox.wasm_worker", str(theirs.fileno()), *map(str, images)]
             super().__init__([*WORKER_COMMAND, *arguments], worker_environment(), theirs)
@@ -74,7 +74,4 @@ class WasmSandbox(SlotSandbox[WasmProcess]):
     def _examine(self, worker: WasmProcess) -> Capabilities:
         # No self-test: the component can call `emit` and nothing else, or it would not be instantiated.
         limits = Limits(cpu_s=10.0, wall_s=60.0)
-        (call,) = run_calls(lambda inputs: worker.run(PROBE, inputs, limits, 0), [""], limits)
-        if call.literal is None:
-            raise BackendFailure(f"the first program did not run: {call.error}")
-        return Capabilities("wasm", call.literal.strip("'"))
+        return Capabilities("wasm", probe(lambda inputs: worker.run(PROBE, inputs, limits, 0), limits))

@@ -60,22 +60,27 @@ class _Clock:
 
     def stop(self) -> str:
         """The run is over; nothing is interrupted any more. Return which limit it missed, "" if none."""
+        self.look()
         with self._lock:
             self._running.clear()
             return self._missed
 
-    def _watch(self) -> None:
-        while self._running.wait():
-            time.sleep(TICK_S)
-            with self._lock:
-                if not self._running.is_set() or self._missed:
-                    continue
-                if time.process_time() >= self._cpu_end:
+    def look(self) -> bool:
+        """Whether the run has missed a limit; if so, it is interrupted."""
+        with self._lock:
+            if self._running.is_set() and not self._missed:
+                if time.process_time() > self._cpu_end:
                     self._missed = f"more than {self._limits.cpu_s:g} s of CPU time"
-                elif time.monotonic() >= self._wall_end:
+                elif time.monotonic() > self._wall_end:
                     self._missed = f"more than {self._limits.wall_s:g} s by the clock"
                 if self._missed:
                     self._engine.increment_epoch()
+            return bool(self._missed)
+
+    def _watch(self) -> None:
+        while self._running.wait():
+            time.sleep(TICK_S)
+            self.look()
 
 
 class Instance:
@@ -117,13 +122,16 @@ class Instance:
             except WasmtimeError as trap:
                 if "wasm backtrace" not in str(trap):
                     raise
-                missed = self._clock.stop()
-                status, error = (CallStatus.TIMEOUT, missed) if missed else _name_trap(str(trap))
+                status, error = _name_trap(str(trap))
             finally:
-                self._clock.stop()
+                missed = self._clock.stop()
+        if missed:
+            status, error = CallStatus.TIMEOUT, missed
         return status, error, round((time.process_time() - started) * 1000), "".join(self._said)
 
     def _emit(self, _: object, line: str) -> None:
+        if self._clock.look():
+            return  # too late to count
         self._left -= len(line.encode())
         if self._left < 0:
             raise _SaidTooMuch

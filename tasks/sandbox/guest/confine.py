@@ -14,6 +14,8 @@ import signal
 import struct
 
 NOBODY = 65_534
+STACK_BYTES = 8 << 20
+"""What Linux gives a process unless told otherwise."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -71,10 +73,37 @@ def confine_zygote() -> int:
     forbid_new_privileges()
     # Nobody of the same user may trace it or read its memory, and it leaves no core file.
     _check(_prctl(*_arguments(_PR_SET_DUMPABLE, 0)))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+    limit("RLIMIT_CORE", 0)
+    limit("RLIMIT_FSIZE", 0)
+    limit("RLIMIT_NOFILE", 16)
+    # How deep a recursion in C may go is then the same, whoever started this process.
+    limit("RLIMIT_STACK", STACK_BYTES)
     return uid
+
+
+def reset_inherited() -> None:
+    """Undo what this process has from the one that started it: signals ignored or blocked, and soft limits.
+
+    Else no child could be waited for where SIGCHLD is ignored, none could end by `protocol.SETUP_FAILED`,
+    and a zygote would end by a limit that is meant for other processes.
+    """
+    # Python has set these two at its start, whatever they were, so that writing fails by an error.
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA):
+        most = resource.getrlimit(number)[1]
+        resource.setrlimit(number, (most, most))
+
+
+def limit(name: str, value: int) -> None:
+    """Set a limit of this process, such as "RLIMIT_AS", for good; OSError where it may not be so high."""
+    number = getattr(resource, name)
+    try:
+        resource.setrlimit(number, (value, value))
+    except (OSError, ValueError) as error:
+        most = resource.getrlimit(number)[1]
+        raise OSError(f"{name} has to be {value}; here it can be {most} at most (ulimit -H)") from error
 
 
 def drop_user() -> int:
@@ -108,14 +137,14 @@ def enter_landlock() -> int:
     return abi
 
 
-def confine_child(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: SeccompFilter | None) -> None:
+def confine_child(zygote: int, cpu_s: float, memory_bytes: int, seccomp: SeccompFilter | None) -> None:
     """Confine a forked child, which from here on can only compute, and read and write its descriptor 3.
 
     After an OSError the caller must not go on.
 
     Args:
-        zygote: Process id of the parent.
-        cpu_ms: CPU time after which the kernel kills this process.
+        zygote: Process id of the parent, which ends this process when its CPU time is used up.
+        cpu_s: That time.
         memory_bytes: Largest address space.
         seccomp: The system call filter; None only where an unsafe sandbox was asked for.
     """
@@ -123,13 +152,11 @@ def confine_child(zygote: int, cpu_ms: int, memory_bytes: int, seccomp: SeccompF
     if os.getppid() != zygote:
         # It died before the line above, and its death signal will never come.
         os._exit(1)
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    # Behind the timer, in case: whole seconds only.
-    cpu_s = cpu_ms // 1000 + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    # Its signal's default action is death, and the filter allows neither a handler nor another timer.
-    signal.setitimer(signal.ITIMER_PROF, cpu_ms / 1000)
+    limit("RLIMIT_NPROC", 0)
+    limit("RLIMIT_AS", memory_bytes)
+    limit("RLIMIT_DATA", memory_bytes)
+    # Behind the zygote, in case: whole seconds only, and counted by ticks.
+    limit("RLIMIT_CPU", int(cpu_s) + 2)
     if seccomp is not None:
         seccomp.install()
 

@@ -6,14 +6,16 @@ import signal
 import struct
 from typing import NamedTuple
 
-REQUEST = struct.Struct("=BIIQ")
-"""Which attack of the self-test to make (0: none, run a program), wall ms, CPU ms, memory in bytes."""
+REQUEST = struct.Struct("=BddQ")
+"""Which attack of the self-test to make (0: none, run a program), wall s, CPU s, memory in bytes."""
 
-REPLY = struct.Struct("=iBI")
-"""Wait status of the child, whether the wall clock ran out, CPU ms."""
+REPLY = struct.Struct("=iBddQ")
+"""Wait status of the child; whether the wall clock ran out; CPU seconds that it used; until when, by the
+monotonic clock, it had surely not used more than it may; the most memory that it held, in KiB."""
 
 SETUP_FAILED = signal.SIGUSR1
-"""How a child ends that could not be confined. A program cannot end so: the filter forbids all signals."""
+"""How a child ends that could not be confined, after it wrote the reason to its private socket. A program
+cannot end so: the filter forbids all signals."""
 
 ATTACKS = ("open", "socket", "fork", "kill", "exec", "env")
 """The self-test; a request names an attack by its number, from 1."""

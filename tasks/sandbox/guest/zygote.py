@@ -31,9 +31,16 @@ CONTROL = 3
 
 MAX_HANDED_OVER = 8
 
+TICK_S = 0.01
+"""The longest time after which the kernel brings the CPU time of a running process up to date."""
+
+_CPU_TIME_OF_A_PROCESS = 2
+"""The low bits of the clock that reads it, CPUCLOCK_SCHED; the others are the process id, inverted."""
+
 
 def main(control: int) -> None:
     """Serve requests from the descriptor `control` until its other end is closed."""
+    confine.reset_inherited()
     if control != CONTROL:
         os.dup2(control, CONTROL)
     os.closerange(CONTROL + 1, 256)
@@ -84,19 +91,32 @@ def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> Non
         if not header:
             os._exit(0)
         (private,) = struct.unpack("=i", ancillary[0][2])
-        number, wall_ms, cpu_ms, memory_bytes = REQUEST.unpack(header)
+        number, wall_s, cpu_s, memory_bytes = REQUEST.unpack(header)
+        started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             os.dup2(private, CONTROL)
             os.closerange(CONTROL + 1, 16)
-            try:
-                confine.confine_child(zygote, cpu_ms, memory_bytes, seccomp)
-            except OSError:
-                os.kill(os.getpid(), SETUP_FAILED)
+            _confine_or_end(zygote, cpu_s, memory_bytes, seccomp)
             _act(_ACTIONS[number])
         os.close(private)
-        status, timed_out, cpu = _wait(pid, wall_ms / 1000)
-        channel.send(REPLY.pack(status, timed_out, cpu))
+        channel.send(REPLY.pack(*_wait(pid, started, wall_s, cpu_s)))
+
+
+def _confine_or_end(
+    zygote: int, cpu_s: float, memory_bytes: int, seccomp: confine.SeccompFilter | None
+) -> None:
+    """Confine this child; if that fails, for whatever reason, it writes the reason down and ends."""
+    confined = False
+    try:
+        confine.confine_child(zygote, cpu_s, memory_bytes, seccomp)
+        confined = True
+    except OSError as error:
+        os.write(CONTROL, str(error).encode())
+    finally:
+        if not confined:
+            os.kill(os.getpid(), SETUP_FAILED)
+            os._exit(1)
 
 
 def _act(action: Callable[[], object]) -> NoReturn:
@@ -125,19 +145,28 @@ def _run_request() -> None:
     harness.run_program(source, entry, inputs, result_bytes, depth, emit)
 
 
-def _wait(pid: int, wall_s: float) -> tuple[int, bool, int]:
-    """Wait for a child, and kill it when its time is over: wait status, whether it was, CPU ms."""
-    deadline = time.monotonic() + wall_s
+def _wait(pid: int, started: float, wall_s: float, cpu_s: float) -> tuple[int, bool, float, float, int]:
+    """Wait for a child that was forked at `started`, kill it when its time is over, and return what to reply.
+
+    No timer of the kernel measures its CPU time: they count ticks, which a program can sleep over, and act by
+    signals, which it can block or inherit blocked. What is read here is the scheduler's own account. A child
+    has one thread, so it uses no more CPU time than passes by the clock, and need not be looked at before.
+    """
+    clock = ~pid << 3 | _CPU_TIME_OF_A_PROCESS
+    deadline, within = started + wall_s, started + cpu_s
     while True:
         # A pending signal may be that of an earlier child; then there is nothing to collect yet.
-        signal.sigtimedwait({signal.SIGCHLD}, max(deadline - time.monotonic(), 0.0))
+        signal.sigtimedwait({signal.SIGCHLD}, max(min(deadline, within) - time.monotonic(), TICK_S))
         done, status, usage = os.wait4(pid, os.WNOHANG)
-        timed_out = done == 0 and time.monotonic() >= deadline
-        if timed_out:
+        now, late = time.monotonic(), False
+        if not done:
+            used_s, late = time.clock_gettime(clock), now >= deadline
+            if used_s <= cpu_s and not late:
+                within = max(within, now + cpu_s - used_s - TICK_S)
+                continue
             os.kill(pid, signal.SIGKILL)
-            done, status, usage = os.wait4(pid, 0)
-        if done:
-            return status, timed_out, round((usage.ru_utime + usage.ru_stime) * 1000)
+            _, status, usage = os.wait4(pid, 0)
+        return status, late, usage.ru_utime + usage.ru_stime, within, usage.ru_maxrss
 
 
 def _errno_of(action: Callable[[], None]) -> int:

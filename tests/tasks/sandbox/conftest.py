@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -210,6 +211,14 @@ def strike(sandbox: Sandbox, host: Host) -> Strike:
         return call
 
     return run
+
+
+@pytest.fixture(scope="session")
+def code_server() -> Iterator[str]:
+    """Address of a server that runs programs, for the backend "http"."""
+    server = runpy.run_path(str(Path(__file__).with_name("processes") / "code_server.py"))
+    with server["serve"](server["good"]) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

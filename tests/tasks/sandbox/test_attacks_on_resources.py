@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, CallStatus
+from tasks.sandbox import Call, CallStatus, Limits, Program, Sandbox
+from tasks.sandbox.wasm_runtime import WasmSandbox
 
 Strike = Callable[..., Call]
 RAISED, MEMORY, CRASHED, EXITED = CallStatus.RAISED, CallStatus.MEMORY, CallStatus.CRASHED, CallStatus.EXITED
 TIMEOUT, OUTPUT, UNSUPPORTED = CallStatus.TIMEOUT, CallStatus.OUTPUT_LIMIT, CallStatus.UNSUPPORTED_RESULT
+OK = CallStatus.OK
 
 ENDLESS = {
     "loop": "def f(x):\n while True: pass",
@@ -44,9 +46,83 @@ def test_an_endless_program_ends(strike: Strike, source: str) -> None:
     strike(source, TIMEOUT)
 
 
-def test_sleeping_ends_by_the_wall_clock(strike: Strike) -> None:
-    call = strike("import time\ndef f(x): time.sleep(60)", TIMEOUT, wall_s=0.5)
-    assert call.status is not TIMEOUT or "by the clock" in (call.error or "")
+# Ways to be off the processor when the kernel's clock ticks, which is when its timers look at a process.
+DODGES = {
+    "sleep": "time.sleep(0.003)",
+    "lock": "lock.acquire(timeout=0.003)",
+    "event": "threading.Event().wait(0.003)",
+    "sleep_by_libc": "libc().usleep(3000)",
+    "old_sleep_by_number": "libc().syscall(35, b'\\0' * 8 + b'\\x40\\x42\\x0f' + b'\\0' * 5, 0)",
+    "poll": "libc().poll(0, 0, 3)",
+    "yield": "libc().sched_yield()",
+    "futex": "libc().syscall(202, id(None), 0, 1, b'\\0' * 8 + b'\\x40\\x42\\x0f' + b'\\0' * 5, 0, 0)",
+}
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        pytest.param(
+            DODGES[name], id=name, marks=[pytest.mark.slow] if name not in ("sleep", "futex") else []
+        )
+        for name in DODGES
+    ],
+)
+def test_work_between_ticks_counts(strike: Strike, wait: str) -> None:
+    call = strike(
+        "import threading, time\nlock = threading.Lock()\nlock.acquire()\ndef f(x):\n"
+        " end = time.process_time() + 0.9\n while time.process_time() < end:\n"
+        "  start = time.perf_counter()\n  while time.perf_counter() - start < 0.002: pass\n"
+        f"  try: {wait}\n  except (ImportError, OSError): pass\n return x",
+        TIMEOUT,
+    )
+    assert call.status is not TIMEOUT or "of CPU time" in (call.error or "")
+
+
+WAITS = {
+    "sleep": ("import time\ndef f(x): time.sleep(60)", {OK}),
+    "lock_with_timeout": (
+        "import threading\ndef f(x):\n lock = threading.Lock()\n lock.acquire()\n"
+        " return lock.acquire(timeout=60)",
+        {TIMEOUT},
+    ),
+    "deadlock": (
+        "import threading\ndef f(x):\n lock = threading.Lock()\n lock.acquire()\n lock.acquire()",
+        {TIMEOUT},
+    ),
+    "empty_queue": ("import queue\ndef f(x): return queue.Queue().get(timeout=60)", {TIMEOUT}),
+    "condition": (
+        "import threading\ndef f(x):\n with (c := threading.Condition()): return c.wait(60)",
+        {TIMEOUT},
+    ),
+    "sleep_by_libc": ("def f(x): return libc().sleep(60)", {OK}),
+    "pause": ("def f(x): return libc().pause()", {OK}),
+    "signal": ("def f(x): return libc().sigsuspend(b'\\0' * 128)", {OK}),
+    "poll": ("def f(x): return libc().poll(0, 0, 60000)", {OK}),
+    "select": ("def f(x): return find('select').select([], [], [], 60)", {RAISED}),
+    "own_socket": ("def f(x): return find('os').read(3, 9)", {OK}),
+    "own_socket_as_a_socket": ("def f(x): return find('_socket').socket(-1, -1, -1, 3).recv(9)", {RAISED}),
+    "standard_input": ("def f(x): return find('os').read(0, 9)", {OK}),
+    "other_processes": ("def f(x): return find('os').wait()", {RAISED}),
+    "other_thread": ("def f(x): return libc().vfork()", {OK}),
+    "end_of_its_only_thread": ("def f(x): return libc().syscall(60, 0)", {EXITED}),
+}
+
+
+@pytest.mark.parametrize(("source", "statuses"), WAITS.values(), ids=WAITS.keys())
+def test_no_wait_holds_a_slot(strike: Strike, source: str, statuses: set[CallStatus]) -> None:
+    """What does not return at once ends by its CPU time, long before its time by the clock."""
+    call = strike(source, *statuses, wall_s=60.0)
+    assert call.status is not TIMEOUT or "of CPU time" in (call.error or "")
+
+
+def test_sleepers_take_no_time_together(sandbox: Sandbox) -> None:
+    """Sixteen calls that sleep for a minute each, where one run may take eight seconds by the clock."""
+    if isinstance(sandbox, WasmSandbox):
+        pytest.skip("no clock there")
+    program = Program("import time\ndef f(x): return time.sleep(60)")
+    calls = sandbox.run(program, [str(number) for number in range(16)], Limits(cpu_s=1.0, wall_s=2.0))
+    assert [call.literal for call in calls] == ["None"] * 16
 
 
 GREEDY = {

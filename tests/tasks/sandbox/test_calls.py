@@ -67,6 +67,21 @@ def test_a_program_that_always_loops_is_stopped_by_its_budget() -> None:
     assert len(processes) == 4
 
 
+def test_a_call_that_took_too_long_is_no_result_whatever_it_wrote() -> None:
+    """Alone, all the time was its own; in company, what was written in time counts."""
+    line = b'{"i": 0, "s": "ok", "v": "1"}\n'
+
+    def attempt(inputs: list[str]) -> Try:
+        return ended(CallStatus.TIMEOUT, LOADED + line, cpu_ms=1007)
+
+    alone = run_calls(attempt, ["1"], LIMITS)
+    assert [(call.status, call.cpu_ms) for call in alone] == [(CallStatus.TIMEOUT, 1007)]
+    assert [(call.literal, call.cpu_ms) for call in run_calls(attempt, ["1", "2"], LIMITS)] == [
+        ("1", 1000),
+        (None, 1007),
+    ]
+
+
 def test_a_violation_takes_all_results_along() -> None:
     assert outcomes(["1", "spy", "3"])[0] == ["violation"] * 3
 

@@ -6,9 +6,12 @@ Run: pytest tests/tasks/sandbox/test_degraded.py
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,121 @@ def test_unsafe_still_has_limits(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "f(1) -> timeout" in done.stdout
     assert "f(0) -> 0" in done.stdout
+
+
+LOOP_AT_1 = "def f(x):\n while x == 1: pass\n return x"
+
+
+def opened_after(
+    prepare: Callable[[], object], *command: str, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a process that `prepare` has made what it is."""
+    return subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=prepare,
+        timeout=timeout_s,
+    )
+
+
+def ignore_all() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def close_streams() -> None:
+    for descriptor in (0, 2):
+        os.close(descriptor)
+
+
+def lower_soft_limits() -> None:
+    for kind, soft in (
+        (resource.RLIMIT_AS, 1 << 30),
+        (resource.RLIMIT_CPU, 60),
+        (resource.RLIMIT_STACK, 1 << 20),
+    ):
+        resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
+
+
+INHERITED = {
+    "signals_ignored": ignore_all,
+    "signals_blocked": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()),
+    "streams_closed": close_streams,
+    "soft_limits": lower_soft_limits,
+}
+
+
+@pytest.mark.parametrize("prepare", INHERITED.values(), ids=INHERITED.keys())
+def test_what_a_process_inherits_changes_nothing(tmp_path: Path, prepare: Callable[[], object]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(LOOP_AT_1)
+    command = "-m", "tasks.sandbox", str(program), "--cpu-s", "0.2", "--memory-mb", "2048"
+    done = opened_after(prepare, *command, "--input", "1", "--input", "0")
+    assert "f(1) -> timeout: more than 0.2 s of CPU time" in done.stdout, done
+    assert "f(0) -> 0" in done.stdout
+
+
+OPEN = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tasks.sandbox import *\n"
+    "try: open_sandbox(SandboxConfig(num_zygotes=1))\n"
+    "except SandboxUnavailable as error: print(error)"
+)
+HARD_LIMITS = {"RLIMIT_CPU": 2, "RLIMIT_STACK": 1 << 20, "RLIMIT_AS": 90 << 20, "RLIMIT_DATA": 90 << 20}
+
+
+@pytest.mark.parametrize("name", HARD_LIMITS)
+def test_a_limit_below_what_programs_get_is_refused_with_the_reason(name: str) -> None:
+    """Not found out by programs, of which each would seem to end itself."""
+    most = HARD_LIMITS[name]
+    done = opened_after(lambda: resource.setrlimit(getattr(resource, name), (most, most)), "-S", "-c", OPEN)
+    assert f"{name} has to be " in done.stdout, done
+    assert f"here it can be {most} at most (ulimit -H)" in done.stdout
+
+
+def test_a_pack_whose_memory_cannot_be_had_is_unavailable() -> None:
+    source = (
+        "from tasks.contract import PackUnavailableError; from tasks.execution import Runner\n"
+        "from tasks.sandbox import *; runner = Runner(SandboxConfig(num_zygotes=1), Limits(memory_mb=4096))\n"
+        "try: runner.check()\nexcept PackUnavailableError as error: print(error)\n"
+        "print(open_sandbox(runner.config).run(Program('def f(x): return x'), ['1'], runner.limits)[0])"
+    )
+    hard = 2 << 30
+    done = opened_after(lambda: resource.setrlimit(resource.RLIMIT_AS, (hard, hard)), "-c", source)
+    reason = f"RLIMIT_AS has to be {4 << 30}; here it can be {hard} at most (ulimit -H)"
+    first, second = done.stdout.splitlines()
+    assert first.startswith("no program runs in the sandbox as the pack limits it: ")
+    assert reason in first
+    assert "BACKEND_ERROR" in second
+    assert reason in second
+
+
+@pytest.fixture
+def memory_cgroup() -> Iterator[Path]:
+    """A memory cgroup of 200 MiB; a skip where none can be made."""
+    for root, most in (("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")):
+        folder = Path(root) / f"azr-test-{os.getpid()}"
+        try:
+            folder.mkdir()
+            (folder / most).write_text(str(200 << 20))
+        except OSError:
+            continue
+        yield folder
+        folder.rmdir()
+        return
+    pytest.skip("no memory cgroup can be made here")
+
+
+def test_an_out_of_memory_kill_is_the_programs_doing(tmp_path: Path, memory_cgroup: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("def f(x): return len(b'x' * (x << 20))")
+    done = opened_after(
+        lambda: (memory_cgroup / "cgroup.procs").write_text(str(os.getpid())),
+        *("-m", "tasks.sandbox", str(program), "--memory-mb", "2048", "--input", "1000", "--input", "1"),
+    )
+    assert "f(1000) -> memory: killed from outside while it held" in done.stdout, done
+    assert f"f(1) -> {1 << 20}" in done.stdout
 
 
 def test_an_attack_that_gets_through_is_a_hard_error(monkeypatch: pytest.MonkeyPatch) -> None:
