@@ -121,15 +121,20 @@ def assemble(
         allowed_without: System call -> an argument's number, from 0, and bits: allowed while the argument has
             none of them, else `default`.
     """
-    cases = [(architecture.numbers[name], [(_RETURN, 0, 0, action)]) for name, action in actions.items()]
+    otherwise = [(_RETURN, 0, 0, default)]
+    then = {architecture.numbers[name]: [(_RETURN, 0, 0, action)] for name, action in actions.items()}
     for name, (argument, bits) in (allowed_without or {}).items():
-        test = [
+        then[architecture.numbers[name]] = [
             (_LOAD, 0, 0, _OFFSET_ARGUMENTS + 8 * argument),
             (_JUMP_ANY_BIT, 0, 1, bits),
-            (_RETURN, 0, 0, default),
+            *otherwise,
             (_RETURN, 0, 0, ALLOW),
         ]
-        cases.append((architecture.numbers[name], test))
+    # From which number on which instructions hold.
+    ranges = [(0, otherwise)]
+    for number in sorted({*then, *(each + 1 for each in then)}):
+        if (instructions := then.get(number, otherwise)) != ranges[-1][1]:
+            ranges.append((number, instructions))
     program = [
         (_LOAD, 0, 0, _OFFSET_ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, architecture.audit),
@@ -138,18 +143,15 @@ def assemble(
         # On aarch64 there are no such numbers, and the test does no harm.
         (_JUMP_GREATER_EQUAL, 0, 1, X32_BIT),
         (_RETURN, 0, 0, KILL),
-        *_find(sorted(cases), default),
+        *_choose(ranges),
     ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def _find(cases: Sequence[tuple[int, list[_Instruction]]], default: int) -> list[_Instruction]:
-    """What goes on with the instructions of the loaded number, among sorted ones, or returns `default`."""
-    if not cases:
-        return [(_RETURN, 0, 0, default)]
-    if len(cases) == 1:
-        ((number, then),) = cases
-        return [(_JUMP_EQUAL, 0, len(then), number), *then, (_RETURN, 0, 0, default)]
-    middle = len(cases) // 2
-    below, rest = _find(cases[:middle], default), _find(cases[middle:], default)
-    return [(_JUMP_GREATER_EQUAL, len(below), 0, cases[middle][0]), *below, *rest]
+def _choose(ranges: Sequence[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+    """Go on with the instructions of the range that the loaded number is in."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below, above = _choose(ranges[:middle]), _choose(ranges[middle:])
+    return [(_JUMP_GREATER_EQUAL, len(below), 0, ranges[middle][0]), *below, *above]

@@ -7,6 +7,7 @@ import os
 import re
 import runpy
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tasks.sandbox.seccomp import (
     KILL,
     KILLED,
     NEVER_WAITS,
+    X32_BIT,
     assemble,
     program_filter,
     refuse,
@@ -63,6 +65,37 @@ def test_nothing_that_opens_creates_or_waits_is_allowed() -> None:
         r"open|creat|link|dup|pipe|socket|clone|fork|exec|kill|prctl|sig|timer|memfd|sleep|futex|poll|select|wait|restart"
     )
     assert [name for name in ALLOWED if pattern.search(name)] == []
+
+
+def answer(code: bytes, audit: int, number: int, arguments: dict[int, int]) -> int:
+    """What the kernel would make of a call: an interpreter for the instructions that a filter has."""
+    program, position, loaded = list(struct.iter_unpack("=HBBI", code)), 0, 0
+    words = {0: number, 4: audit, **{16 + 8 * index: value for index, value in arguments.items()}}
+    while True:
+        kind, if_true, if_false, value = program[position]
+        position += 1
+        if kind == 0x06:
+            return value
+        if kind == 0x20:
+            loaded = words.get(value, 0)
+        else:
+            test = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[kind]
+            position += if_true if test else if_false
+
+
+@pytest.mark.parametrize("machine", sorted(ARCHITECTURES))
+def test_every_call_gets_the_action_of_its_list_and_all_others_fail(machine: str) -> None:
+    audit, numbers = ARCHITECTURES[machine].audit, ARCHITECTURES[machine].numbers
+    code = program_filter(machine)
+    expected = dict.fromkeys(range(600), refuse())
+    expected |= dict.fromkeys((numbers[name] for name in (*ALLOWED, *ALLOWED_WITHOUT)), ALLOW)
+    expected |= dict.fromkeys((numbers[name] for name in KILLED), KILL)
+    expected |= {numbers[name]: refuse(code) for name, code in NEVER_WAITS.items()}
+    assert {number: answer(code, audit, number, {}) for number in range(600)} == expected
+    with_bits = [answer(code, audit, numbers[name], {n: bits}) for name, (n, bits) in ALLOWED_WITHOUT.items()]
+    assert with_bits == [refuse()] * len(ALLOWED_WITHOUT)
+    assert answer(code, audit, X32_BIT | numbers["read"], {}) == KILL
+    assert answer(code, audit + 1, numbers["read"], {}) == KILL
 
 
 def end_of(action: Callable[[], object], actions: dict[str, int], default: int = ALLOW) -> int:
