@@ -31,7 +31,7 @@ from tasks.sandbox.contract import (
     Program,
     SandboxUnavailable,
 )
-from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Hello
+from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Ending, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker, socket_pair
 
@@ -72,13 +72,13 @@ _OWN_SIGNALS = frozenset(
 """Those that a program can end by alone; the filter lets it send none."""
 
 _MUCH_MEMORY_KIB = 64 << 10
-"""What no process holds whose program has asked for little: an ordinary one has a third of it."""
+"""No process holds as much whose program asks for little: an ordinary one has a third of it."""
 
-SAME_ARRIVAL_S = 0.001
+_SAME_TIME_S = 0.001
 """What arrives so close together counts as one, or many small writes would fill this process's memory."""
 
 _EXAMINED = Limits(wall_s=START_S, memory_mb=96)
-"""Limits of the first program and of the self-test: no pack asks for less memory."""
+"""Limits of the first program and of the self-test: no pack can ask for less memory."""
 
 
 class _Written(NamedTuple):
@@ -90,17 +90,6 @@ class _Written(NamedTuple):
     def until(self, time_s: float) -> bytes:
         """What was there at a time."""
         return self.data[: max((size for arrived, size in self.arrivals if arrived <= time_s), default=0)]
-
-
-class _Child(NamedTuple):
-    """How a child ended: what it wrote, and then the fields of `protocol.REPLY`."""
-
-    wrote: _Written | None  # None: more than it may write
-    status: int  # as `os.wait` reports it
-    late: bool  # whether the wall clock ran out
-    cpu_s: float
-    within: float
-    peak_kib: int
 
 
 class Zygote(Worker):
@@ -127,12 +116,13 @@ class Zygote(Worker):
 
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
         request = program.source, program.entry, inputs, limits.result_bytes, limits.depth
-        child = self._exchange(0, limits, marshal.dumps(request), max_reply_bytes(len(inputs), limits))
-        return _to_try(child, limits)
+        most = max_reply_bytes(len(inputs), limits)
+        return _to_try(*self._exchange(0, limits, marshal.dumps(request), most), limits)
 
     def attack(self, number: int) -> bool:
         """Make an attack of the self-test, by its number from 1, in a child; true if it is stopped."""
-        return self._exchange(number, _EXAMINED, b"", 4096).status != 0
+        _, ending = self._exchange(number, _EXAMINED, b"", 4096)
+        return ending.status != 0
 
     def _greet(self) -> None:
         self._channel.settimeout(START_S)
@@ -141,10 +131,13 @@ class Zygote(Worker):
             raise EOFError
         self.hello = Hello(*json.loads(message))
 
-    def _exchange(self, number: int, limits: Limits, payload: bytes, most: int) -> _Child:
-        """Have a child forked, for an attack or for 0 a program, and send it the payload.
+    def _exchange(
+        self, number: int, limits: Limits, payload: bytes, most: int
+    ) -> tuple[_Written | None, Ending]:
+        """Have a child forked, for an attack or for 0 a program, send it the payload and wait for its end.
 
-        It may write at most `most` bytes; one that could not be confined is a BackendFailure.
+        Returns what it wrote, None if that is more than `most` bytes, and how it ended. That it could not be
+        confined is a BackendFailure.
         """
         deadline = time.monotonic() + limits.wall_s + MARGIN_S
         header = REQUEST.pack(number, limits.wall_s, limits.cpu_s, limits.memory_mb << 20)
@@ -163,11 +156,11 @@ class Zygote(Worker):
         message = self._channel.recv(REPLY.size)
         if not message:
             raise ConnectionResetError("it is gone")
-        child = _Child(wrote, *REPLY.unpack(message))
-        if os.waitstatus_to_exitcode(child.status) == -SETUP_FAILED:
+        ending = Ending._make(REPLY.unpack(message))
+        if os.waitstatus_to_exitcode(ending.status) == -SETUP_FAILED:
             why = last_line(wrote.data) if wrote else ""
             raise BackendFailure(f"a process cannot be confined here: {why}")
-        return child
+        return wrote, ending
 
 
 class ForkSandbox(SlotSandbox[Zygote]):
@@ -248,7 +241,7 @@ def _receive(private: socket.socket, most: int, deadline: float) -> _Written | N
             return _Written(bytes(data), arrivals)
         data += chunk
         now = time.monotonic()
-        if now - arrivals[-1][0] < SAME_ARRIVAL_S:
+        if now - arrivals[-1][0] < _SAME_TIME_S:
             arrivals.pop()
         arrivals.append((now, len(data)))
     return None
@@ -261,28 +254,27 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _to_try(child: _Child, limits: Limits) -> Try:
-    """Say what became of a child's program; BackendFailure if no program can bring it about."""
-    code, cpu_ms = os.waitstatus_to_exitcode(child.status), math.ceil(1000 * child.cpu_s)
-    wrote = child.wrote or _Written(b"", [])
+def _to_try(wrote: _Written | None, ending: Ending, limits: Limits) -> Try:
+    """Say what became of a program; BackendFailure if no program can bring it about."""
+    code, data = os.waitstatus_to_exitcode(ending.status), wrote.data if wrote else b""
 
-    def ended(status: CallStatus, error: str, written: bytes = wrote.data) -> Try:
-        return Try(Call(status, None, error, cpu_ms), written)
+    def ended(status: CallStatus, error: str, written: bytes = data) -> Try:
+        return Try(Call(status, None, error, math.ceil(1000 * ending.cpu_s)), written)
 
     if -code == signal.SIGSYS:
         return ended(CallStatus.VIOLATION, "forbidden system call")
-    if child.cpu_s > limits.cpu_s:
-        in_time = wrote.until(child.within)
+    if ending.cpu_s > limits.cpu_s:
+        in_time = wrote.until(ending.within_s) if wrote else b""
         return ended(CallStatus.TIMEOUT, f"more than {limits.cpu_s:g} s of CPU time", in_time)
-    if child.late:
+    if ending.late:
         return ended(CallStatus.TIMEOUT, f"more than {limits.wall_s:g} s by the clock")
     if -code in _OWN_SIGNALS:
         return ended(CallStatus.CRASHED, f"signal {signal.Signals(-code).name}")
-    if -code == signal.SIGKILL and child.peak_kib > _MUCH_MEMORY_KIB:
-        held = f"{child.peak_kib >> 10} MiB"
+    if -code == signal.SIGKILL and ending.peak_kib > _MUCH_MEMORY_KIB:
+        held = f"{ending.peak_kib >> 10} MiB"
         raise OutOfMemoryKill(ended(CallStatus.MEMORY, f"killed from outside while it held {held}"))
     if code < 0:
         raise BackendFailure(f"something outside ended the child by signal {-code}")
-    if child.wrote is None:
+    if wrote is None:
         return ended(CallStatus.OUTPUT_LIMIT, "more output than allowed")
     return ended(CallStatus.EXITED, f"exit status {code}" if code else "the process ended without a result")

@@ -10,8 +10,7 @@ REQUEST = struct.Struct("=BddQ")
 """Which attack of the self-test to make (0: none, run a program), wall s, CPU s, memory in bytes."""
 
 REPLY = struct.Struct("=iBddQ")
-"""Wait status of the child; whether the wall clock ran out; CPU seconds that it used; until when, by the
-monotonic clock, it had surely not used more than it may; the most memory that it held, in KiB."""
+"""The fields of `Ending`."""
 
 SETUP_FAILED = signal.SIGUSR1
 """How a child ends that could not be confined, after it wrote the reason to its private socket. A program
@@ -19,6 +18,16 @@ cannot end so: the filter forbids all signals."""
 
 ATTACKS = ("open", "socket", "fork", "kill", "exec", "env")
 """The self-test; a request names an attack by its number, from 1."""
+
+
+class Ending(NamedTuple):
+    """How a child ended."""
+
+    status: int  # as `os.wait` reports it
+    late: bool  # whether its time by the clock ran out
+    cpu_s: float  # CPU time that it used, by the scheduler's account
+    within_s: float  # until then, by the monotonic clock, it had surely not used more than it may
+    peak_kib: int  # the most memory that it held
 
 
 class Hello(NamedTuple):

@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from tasks.sandbox.guest import confine, harness
 from tasks.sandbox.guest.modules import PRELOAD, hide_modules
-from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED, Hello
+from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED, Ending, Hello
 
 CONTROL = 3
 """The control socket in the zygote; in a child, its private socket takes this number."""
@@ -145,28 +145,28 @@ def _run_request() -> None:
     harness.run_program(source, entry, inputs, result_bytes, depth, emit)
 
 
-def _wait(pid: int, started: float, wall_s: float, cpu_s: float) -> tuple[int, bool, float, float, int]:
-    """Wait for a child that was forked at `started`, kill it when its time is over, and return what to reply.
+def _wait(pid: int, started: float, wall_s: float, cpu_s: float) -> Ending:
+    """Wait for a child that was forked at `started`, and kill it when its time is over.
 
     No timer of the kernel measures its CPU time: they count ticks, which a program can sleep over, and act by
     signals, which it can block or inherit blocked. What is read here is the scheduler's own account. A child
     has one thread, so it uses no more CPU time than passes by the clock, and need not be looked at before.
     """
     clock = ~pid << 3 | _CPU_TIME_OF_A_PROCESS
-    deadline, within = started + wall_s, started + cpu_s
+    deadline, within_s = started + wall_s, started + cpu_s
     while True:
         # A pending signal may be that of an earlier child; then there is nothing to collect yet.
-        signal.sigtimedwait({signal.SIGCHLD}, max(min(deadline, within) - time.monotonic(), TICK_S))
+        signal.sigtimedwait({signal.SIGCHLD}, max(min(deadline, within_s) - time.monotonic(), TICK_S))
         done, status, usage = os.wait4(pid, os.WNOHANG)
         now, late = time.monotonic(), False
         if not done:
             used_s, late = time.clock_gettime(clock), now >= deadline
             if used_s <= cpu_s and not late:
-                within = max(within, now + cpu_s - used_s - TICK_S)
+                within_s = max(within_s, now + cpu_s - used_s - TICK_S)
                 continue
             os.kill(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
-        return status, late, usage.ru_utime + usage.ru_stime, within, usage.ru_maxrss
+        return Ending(status, late, usage.ru_utime + usage.ru_stime, within_s, usage.ru_maxrss)
 
 
 def _errno_of(action: Callable[[], None]) -> int:
