@@ -1,6 +1,6 @@
 """Look at the sandbox of this machine, or run one program in it.
 
-python -m tasks.sandbox                               which layers are active, and the self-test
+python -m tasks.sandbox                               which layers are active, the self-test, and a program
 python -m tasks.sandbox FILE --input '[1, 2], "a"'    call FILE's function, once for every --input
 """
 
@@ -19,7 +19,7 @@ from tasks.sandbox import (
     SandboxUnavailable,
     open_sandbox,
 )
-from tasks.sandbox.contract import BACKENDS
+from tasks.sandbox.contract import BACKENDS, PROBE
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
         limits = Limits(cpu_s=given.cpu_s, wall_s=4 * given.cpu_s, memory_mb=given.memory_mb)
         with open_sandbox(config.for_one_program()) as sandbox:
             if given.file is None:
-                return _show(sandbox)
+                return _show(sandbox, limits)
             program = Program(given.file.read_text(encoding="utf-8"), given.entry)
             return _run(sandbox, program, given.inputs or [""], limits)
     except (SandboxUnavailable, ValueError, OSError) as error:
@@ -47,12 +47,15 @@ def main() -> int:
         return 2
 
 
-def _show(sandbox: Sandbox) -> int:
+def _show(sandbox: Sandbox, limits: Limits) -> int:
     found = sandbox.capabilities()
     print(found.summary())
     for attack, stopped in found.selftest.items():
         print(f"  {attack:8s}{'stopped' if stopped else 'GOT THROUGH'}")
-    return 0 if all(found.selftest.values()) else 1
+    # Where no program runs, every attack is stopped.
+    (call,) = sandbox.run(PROBE, [""], limits)
+    print(f"  program {'runs' if call.literal else call.error}")
+    return 0 if call.literal and all(found.selftest.values()) else 1
 
 
 def _run(sandbox: Sandbox, program: Program, inputs: list[str], limits: Limits) -> int:

@@ -1,4 +1,4 @@
-"""The system call filter of the sandbox, put together from two lists of names.
+"""The system call filter of the sandbox, put together from lists of names.
 
 The filter is assembled here rather than shipped as bytes of a generator: a list of names can be reviewed, and
 the same few lines build the container-like filters that the tests run the sandbox under. A call is found by

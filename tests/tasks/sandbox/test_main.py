@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,19 @@ def test_it_shows_layers_and_self_test() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("sandbox=fork seccomp=on")
     assert done.stdout.count("stopped") == 6
+    assert done.stdout.splitlines()[-1].split() == ["program", "runs"]
+
+
+def test_it_tells_attacks_that_are_stopped_from_a_sandbox_in_which_nothing_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.sandbox", "--memory-mb", "600"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20)),
+    )
+    assert done.returncode == 1, done
+    assert done.stdout.splitlines()[-1].startswith("  program a process cannot be confined here: RLIMIT_AS")
 
 
 def test_it_runs_a_program(tmp_path: Path) -> None:
