@@ -5,11 +5,14 @@ Run: pytest tests/tasks/sandbox/test_every_backend.py
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tasks.contract import Accepted
 from tasks.execution import Runner
+from tasks.python_code.pack import PythonCodePack
 from tasks.sandbox import CallStatus, Limits, LiteralError, Program, Sandbox, SandboxConfig, open_sandbox
 
 LIMITS = Limits(cpu_s=0.3, wall_s=20.0)
@@ -35,6 +38,15 @@ def sandbox(config: SandboxConfig) -> Iterator[Sandbox]:
 
 def test_a_pack_finds_it_available(config: SandboxConfig) -> None:
     Runner(config, LIMITS).check()
+
+
+def test_a_pack_with_a_server_starts_and_accepts(code_server: str) -> None:
+    pack = PythonCodePack(sandbox={"backend": "http", "http_url": code_server, "http_max_concurrent": 2})
+    pack.require_available()
+    proposal = (
+        "<think>a</think><answer>\n```python\ndef f(x):\n    return x + 1\n```\n```input\n2\n```\n</answer>"
+    )
+    assert isinstance(asyncio.run(pack.accept("deduction", proposal, [])), Accepted)
 
 
 def test_it_says_what_it_is(config: SandboxConfig, sandbox: Sandbox) -> None:
