@@ -155,10 +155,10 @@ def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
 def _to_ending(run: Mapping[str, object], limits: Limits) -> Call:
     """Say what the server's account of a process means; BackendFailure if it is none."""
     status, code, seconds = run.get("status"), run.get("return_code"), run.get("execution_time")
-    # The server does not report CPU time; what it reports is an upper bound of it, unless no run can take so
-    # long: NaN, for one, which Python's JSON knows.
-    most = limits.wall_s + MARGIN_S
-    cpu_ms = round(seconds * 1000) if isinstance(seconds, int | float) and 0 <= seconds <= most else 0
+    # The server does not report CPU time. What it reports is an upper bound of it, and so is the limit that the
+    # harness keeps. NaN, which Python's JSON knows, is neither.
+    used_s = min(seconds, limits.cpu_s) if isinstance(seconds, int | float) and seconds >= 0 else 0.0
+    cpu_ms = round(1000 * used_s)
     if status == "TimeLimitExceeded" or code in _TIMER_CODES:
         late = f"more than {limits.cpu_s:g} s of CPU time, or {limits.wall_s:g} s"
         return Call(CallStatus.TIMEOUT, None, late, cpu_ms)

