@@ -155,7 +155,7 @@ def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
 def _to_ending(run: Mapping[str, object], limits: Limits) -> Call:
     """Say what the server's account of a process means; BackendFailure if it is none."""
     status, code, seconds = run.get("status"), run.get("return_code"), run.get("execution_time")
-    # The server does not report CPU time. What it reports is an upper bound of it, and so is the limit that the
+    # The server does not report CPU time. What it reports is an upper bound of it, as is the limit, which the
     # harness keeps. NaN, which Python's JSON knows, is neither.
     used_s = min(seconds, limits.cpu_s) if isinstance(seconds, int | float) and seconds >= 0 else 0.0
     cpu_ms = round(1000 * used_s)
