@@ -73,7 +73,9 @@ class SandboxConfig:
 
     def for_one_program(self) -> Self:
         """The same sandbox for one program at once, to try it out."""
-        return replace(self, **{"http_max_concurrent" if self.backend == "http" else "num_zygotes": 1})
+        if self.backend == "http":
+            return replace(self, http_max_concurrent=1)
+        return replace(self, num_zygotes=1)
 
     def count_concurrent(self) -> int:
         """How many programs run at once, wherever they run: more callers than that would only wait."""

@@ -139,7 +139,7 @@ class HttpSandbox(Sandbox):
 def _read_answer(answer: object, marker: str, limits: Limits) -> Try:
     """Read a server's account of one run; BackendFailure if the server failed, or makes no sense."""
     match answer:
-        case {"status": "Success" | "Failed", "run_result": {"stdout": str(stdout), **run}}:
+        case {"status": "Success" | "Failed", "run_result": {"stdout": str(stdout)} as run}:
             ending = _to_ending(run, limits)
         case _:
             raise BackendFailure(f"the server's answer is no account of a run: {str(answer)[:200]!r}")
