@@ -55,12 +55,13 @@ class PriceTable:
     """Prices that follow the outcome."""
 
     proposal_malformed: float  # the proposal does not parse
-    proposal_wrong: float  # it parses but is no valid task
+    proposal_wrong: float  # it parses but is no valid task, or one that is not new
     proposal_correct: ByLearnability | float  # a valid task; a number is its price whatever the solve rate
     attempt_malformed: float  # the answer does not parse
     attempt_wrong: float  # it parses but is not right
     attempt_correct: float  # it is right
     wrong_grade: Grade | None = None  # prices a wrong attempt that has its measure, for `attempt_wrong`
+    proposal_duplicate: float | None = None  # of a task that there is already, for `proposal_wrong`
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ def price_proposal(
     rng: random.Random,
     terms: Sequence[float] = (),
     how: Combine = Combine.SUM,
+    *,
+    is_duplicate: bool = False,
 ) -> float:
     """The proposer's reward for one proposal, a scalar without unit.
 
@@ -150,6 +153,7 @@ def price_proposal(
         terms: Extra rewards. They join what a valid task earns, but not where learnability is 0: a task that
             teaches nothing earns nothing for its looks.
         how: How they join it.
+        is_duplicate: Whether a WRONG proposal is a task that there is already.
 
     Raises:
         ValueError: A CORRECT proposal has to be priced by learnability, and `solve_rate` is None or outside
@@ -161,7 +165,8 @@ def price_proposal(
         case Outcome.MALFORMED:
             return profile.proposal_malformed
         case Outcome.WRONG:
-            return profile.proposal_wrong
+            price_of_its_own = profile.proposal_duplicate if is_duplicate else None
+            return profile.proposal_wrong if price_of_its_own is None else price_of_its_own
         case Outcome.CORRECT:
             price = profile.proposal_correct
             if not isinstance(price, ByLearnability):

@@ -252,6 +252,8 @@ class TaskPack(ABC):
         """Chat prompt that asks for one new task of `kind`, unlike `references`.
 
         `step` is the training step, for packs that ask for more as a run goes on; 0 outside of training.
+        References may be fewer than the `KindSpec` says, or none, if the buffer has no more or a prompt with
+        them would be too long.
         """
 
     @abstractmethod
@@ -302,6 +304,13 @@ class TaskPack(ABC):
         (`algorithm.trr.cells=role-difficulty`); "none" is taken there, for proposals that made no task.
         """
         return ""
+
+    def num_tasks(self, kind: str) -> Mapping[str, int]:
+        """How many tasks of `kind` can be proposed, by `difficulty`, equal keys once; empty where unknown.
+
+        For a domain that may run out of new tasks: metrics say which share of them a run has had.
+        """
+        return {}
 
     @abstractmethod
     def solve_prompt(self, record: TaskRecord) -> list[Message]:

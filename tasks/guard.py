@@ -143,6 +143,16 @@ _TEXT = Expected("a string", lambda value: isinstance(value, str))
 _KEY = Expected("a string or None", lambda value: value is None or isinstance(value, str))
 _LABEL = "lower case letters, digits and hyphens, and not"
 _DIFFICULTY = Expected(f"{_LABEL} 'none'", _spelled(r"(?!none\Z)[a-z0-9-]*"))
+_COUNTS = Expected(
+    "a mapping of labels to integers from 1",
+    lambda value: (
+        isinstance(value, Mapping)
+        and all(
+            isinstance(count, int) and not isinstance(count, bool) and count > 0 for count in value.values()
+        )
+        and not any(map(_DIFFICULTY.fault, value))
+    ),
+)
 _NAMES = Expected("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
 _GROUPS = Expected(
     "a tuple of strings, at least one",
@@ -243,6 +253,7 @@ class GuardedPack(TaskPack):
     answer_key = _guarded(TaskPack.answer_key, _KEY)
     structure_key = _guarded(TaskPack.structure_key, _KEY)
     difficulty = _guarded(TaskPack.difficulty, _DIFFICULTY)
+    num_tasks = _guarded(TaskPack.num_tasks, _COUNTS)
     solve_prompt = _guarded(TaskPack.solve_prompt, _PROMPT)
     judge = _guarded(TaskPack.judge, lambda pack, *rest: _verdict(pack.measure_names))
     gold_response = _guarded(TaskPack.gold_response, _TEXT)

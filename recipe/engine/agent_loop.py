@@ -171,7 +171,11 @@ class HeldOutLoop(SelfPlayLoop):
 
 
 def _to_output(
-    response: Response, index: int, attempt: int, facts: Proposal | Attempt | None, waited_s: float = 0.0
+    response: Response,
+    index: int,
+    attempt: int | None,
+    facts: Proposal | Attempt | None,
+    waited_s: float = 0.0,
 ) -> AgentLoopOutput:
     output: AgentLoopOutput = response.tokens
     # The facts cross verl's storage as one string: it keeps nested values as it likes, and a string as it is.

@@ -21,7 +21,15 @@ from recipe.run import checkpoint
 from recipe.run.files import RunFiles
 from recipe.selfplay import metrics
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
-from recipe.selfplay.types import Request, Results, Settlement
+from recipe.selfplay.types import LedgerLine, Request, Results, Settlement
+from tasks.contract import Role
+from tasks.guard import short
+
+WAVES_WITHOUT_ANY = 3
+"""Waves of seeding in which not one proposal has to be accepted."""
+
+NUM_SHOWN = 3
+"""Refused proposals that the end of a stuck seeding shows."""
 
 
 class Engine(Protocol):
@@ -58,11 +66,13 @@ class Driver:
         A resumed run's buffer came with its checkpoint; it seeds on only if its sizes were raised.
 
         Raises:
-            SelfPlayError: That took more than `azr.seeding.max_waves` waves, or too many requests failed.
+            SelfPlayError: That took more than `azr.seeding.max_waves` waves, nothing was accepted in
+                `WAVES_WITHOUT_ANY` of them, or too many requests failed.
         """
         seeding = self.selfplay.config.seeding
+        proposals: list[LedgerLine] = []
         self._engine.reset_claims(self.selfplay.buffer.keys())
-        for _ in range(seeding.max_waves):
+        for wave in range(1, seeding.max_waves + 1):
             requests = self.selfplay.seeding_wave()
             if not requests:
                 return
@@ -70,13 +80,20 @@ class Driver:
             settlement = self.selfplay.settle(0, requests, self._engine.collect(uids))
             self._engine.discard(uids)
             self._write(settlement)
+            proposals += [line for line in settlement.ledger if line.role is Role.PROPOSE]
+            if wave == min(WAVES_WITHOUT_ANY, seeding.max_waves) and all(line.reason for line in proposals):
+                raise SelfPlayError(
+                    f"seeding: not one of {len(proposals)} proposals was accepted in {wave} waves. "
+                    f"{_show_refused(proposals)}. Ask in another form (prompts=base for a base model), train "
+                    "the model further, or begin with the pack's seeds alone (azr.seeding.max_waves=0)."
+                )
         if self.selfplay.seeding_wave():
             sizes = {kind: self.selfplay.buffer.size(kind) for kind in self.selfplay.kinds}
             raise SelfPlayError(
                 f"seeding must reach azr.seeding.target={seeding.target} records of every kind "
                 f"within azr.seeding.max_waves={seeding.max_waves} waves; got {sizes}. "
-                "The ledger says why proposals were refused: train the model further, lower the target, "
-                "or allow more waves."
+                f"{_show_refused(proposals)}. "
+                "Train the model further, lower the target, or allow more waves."
             )
 
     def begin_step(self, step: int) -> None:
@@ -104,7 +121,8 @@ class Driver:
         num_attempts = self.selfplay.config.attempts_per_record
         return (
             metrics.step_metrics(self._settlement.ledger, kinds, num_attempts)
-            | metrics.buffer_metrics({kind: buffer.size(kind) for kind in kinds})
+            | metrics.buffer_metrics({kind: buffer.size(kind) for kind in kinds}, self.selfplay.exhausted())
+            | metrics.prompt_metrics(self._settlement.num_dropped, kinds)
             | metrics.failure_metrics(self._settlement.num_failed)
         )
 
@@ -144,3 +162,10 @@ class Driver:
         self._files.ledger.append(line.to_json() for line in settlement.ledger)
         # Between waves of different steps: what is taken is what the buffer holds.
         self._engine.reset_claims(self.selfplay.buffer.keys())
+
+
+def _show_refused(proposals: Sequence[LedgerLine]) -> str:
+    """The first refused ones and their reasons, in one line; the ledger has them all."""
+    refused = [line for line in proposals if line.reason][:NUM_SHOWN]
+    shown = [f"{line.kind} {short(line.response)} ({line.reason})" for line in refused]
+    return f"Refused: {', '.join(shown) or 'none'}"

@@ -67,7 +67,8 @@ class AzrTrainer(PPOTrainerSync):
         trr = config.algorithm.trr
         means = RunningMeans(Cells(trr.cells)) if trr.baseline == Baseline.RUNNING_MEAN else None
         self.files = RunFiles(Path(config.run.dir))
-        self.driver = Driver(SelfPlay(pack, profile, azr, means), self, self.files)
+        selfplay = SelfPlay(pack, profile, azr, means, Cells(trr.cells))
+        self.driver = Driver(selfplay, self, self.files)
         held_out = (pack.task_key(record) for record in pack.held_out())
         self.claims = start_claims(config.run.dir, held_out, azr.proposals_per_kind)
         self._waited_s = 0.0
@@ -279,6 +280,6 @@ def _results(extra_fields: Sequence[Mapping[str, Any]]) -> Results:
     results: dict[int, Proposal | Attempt] = {}
     for extra in extra_fields:
         if extra["azr_facts"]:
-            sort = Proposal if extra["azr_attempt"] == PROPOSAL else Attempt
+            sort = Proposal if extra["azr_attempt"] is PROPOSAL else Attempt
             results[extra["azr_index"]] = sort.from_json(extra["azr_facts"])
     return results

@@ -72,10 +72,12 @@ class SeedingConfig:
     """The phase before the first step, without gradients."""
 
     target: int = 64
-    """records of every kind that the buffer holds before the first step"""
+    """records of every kind that the buffer holds before the first step; the model is asked for some even if
+    the pack's own seeds are as many"""
 
     max_waves: int = 20
-    """waves of proposals after which a seeding that has not got there stops the run"""
+    """waves of proposals after which a seeding that has not got there stops the run; one in which nothing is
+    accepted stops it after 3. 0: begin with the pack's own seeds, whatever the model writes"""
 
 
 @dataclass

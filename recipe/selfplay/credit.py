@@ -109,14 +109,23 @@ def cell_of(uid: str, cells: Cells) -> str:
     """
     if cells is Cells.GLOBAL:
         return "all"
-    origin = parse_uid(uid)
-    if cells is Cells.ROLE:
-        return origin.role
-    if cells is Cells.ROLE_DIFFICULTY:
-        return f"{origin.role}/{origin.difficulty}"
-    if cells is Cells.RECORD and origin.role is Role.SOLVE:
-        return uid  # self-play gives the attempts at one record one uid
-    return f"{origin.role}/{origin.kind}"
+    # Self-play gives the attempts at one record one uid.
+    return name_cell(parse_uid(uid), cells, record=uid)
+
+
+def name_cell(origin: Origin, cells: Cells, record: str) -> str:
+    """`cell_of` a response of this origin; `record` is the cell of the attempts at its record."""
+    match cells:
+        case Cells.GLOBAL:
+            return "all"
+        case Cells.ROLE:
+            return origin.role
+        case Cells.ROLE_DIFFICULTY:
+            return f"{origin.role}/{origin.difficulty}"
+        case Cells.RECORD if origin.role is Role.SOLVE:
+            return record
+        case _:
+            return f"{origin.role}/{origin.kind}"
 
 
 class RunningMeans:

@@ -19,8 +19,9 @@ from typing import Any
 
 from recipe.selfplay.buffer import TaskBuffer
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling
-from recipe.selfplay.credit import RunningMeans, make_uid
+from recipe.selfplay.credit import Cells, Origin, RunningMeans, make_uid, name_cell
 from recipe.selfplay.plan import StepPlan
+from recipe.selfplay.rollout import with_fewer_references
 from recipe.selfplay.types import (
     PROPOSAL,
     Attempt,
@@ -28,6 +29,7 @@ from recipe.selfplay.types import (
     Place,
     Priced,
     Proposal,
+    Refusal,
     Request,
     Results,
     Settlement,
@@ -53,6 +55,7 @@ class SelfPlay:
     Args:
         running_means: The baselines of rewards, if they are carried from step to step; None where each batch
             decides its own.
+        cells: Which responses share a baseline; the ledger names them.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SelfPlay:
         profile: Profile,
         config: AzrConfig,
         running_means: RunningMeans | None = None,
+        cells: Cells = Cells.ROLE_KIND,
     ) -> None:
         self.pack = pack
         self.config = config
@@ -71,8 +75,12 @@ class SelfPlay:
         )
         self._profile = profile
         self._running_means = running_means
+        self._cells = cells
+        self._num_tasks = {kind: pack.num_tasks(kind) for kind in self.kinds}
         keys = buffer_keys(pack).items()
         self._buffer_keys = {name: key for name, key in keys if name in config.bonus.terms}
+        # Whether the pack's own seeds are all that seeding has to go by.
+        self._is_untried = config.propose and config.seeding.max_waves > 0
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
@@ -82,10 +90,16 @@ class SelfPlay:
     # ------------------------------ what is asked ------------------------------
 
     def seeding_wave(self) -> list[Request]:
-        """Requests for one more wave of seeding; empty when every kind has reached the target."""
+        """Requests for one more wave of seeding; empty when every kind has reached the target.
+
+        A pack's own seeds may reach it. A run that will propose goes on until one proposal is accepted, so
+        that no step is the first to find out that the model writes no tasks.
+        """
         # Without attempts there would be no whole record to put into the buffer.
         num_attempts = self.config.attempts_per_record if self.pack.resolves else 0
         kinds = [kind for kind in self.kinds if self.buffer.size(kind) < self.config.seeding.target]
+        if self._is_untried:
+            kinds = kinds or self.kinds
         return self._propose_requests(kinds, self.config.proposals_per_kind, num_attempts, step=0)
 
     def begin_step(self, step: int) -> list[Request]:
@@ -158,8 +172,9 @@ class SelfPlay:
                 case Proposal() as proposal:
                     self._settle_proposal(step, request, proposal, counts, settlement)
                 case Attempt() as attempt:
-                    uid = make_uid(Role.SOLVE, request.kind, self._difficulty(request.record))
-                    self._settle_attempt(step, request, 0, attempt, uid, settlement)
+                    origin = self._origin(request, request.record)
+                    cell = self._cell(origin, request)
+                    self._settle_attempt(step, request, 0, attempt, cell, make_uid(*origin), settlement)
         if self._running_means is not None:
             priced = settlement.priced.values()
             uids, rewards = [one.uid for one in priced], [one.reward for one in priced]
@@ -171,9 +186,12 @@ class SelfPlay:
     ) -> None:
         """Price a proposal, move an accepted record into the buffer, and settle the attempts at it."""
         proposal = replace(proposal, features=self._features(proposal, counts))
+        request = with_fewer_references(self.pack, request, proposal.num_dropped)
+        into.num_dropped[request.kind] += proposal.num_dropped
         record, solve_rate, reward = proposal.record, proposal.solve_rate, None
-        # A task without a solve rate has no price: its attempts all failed, or it came too late to have any.
-        # The proposal is left out.
+        origin = self._origin(request, record)
+        # A task without a solve rate has no price: its attempts all failed, or it was valid and not taken
+        # (`Refusal.outcome`). The proposal is left out, as if it had not been made.
         is_known = proposal.outcome is not Outcome.CORRECT or solve_rate is not None
         if step and is_known and self.plan.trains_proposals:
             reward = price_proposal(
@@ -183,30 +201,40 @@ class SelfPlay:
                 self._reward_rng,
                 () if record is None else price_terms(self.config.bonus.terms, proposal.features),
                 Combine(self.config.bonus.combine),
+                is_duplicate=proposal.reason == Refusal.DUPLICATE,
             )
-            uid = make_uid(Role.PROPOSE, request.kind, self._difficulty(record))
-            into.priced[Place(request.index, PROPOSAL)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of(step, request, proposal, reward, PROPOSAL))
+            into.priced[Place(request.index, PROPOSAL)] = Priced(make_uid(*origin), reward)
+        cell = self._cell(origin, request)
+        into.ledger.append(LedgerLine.of(step, request, proposal, reward, PROPOSAL, cell))
         if record is None:
             return
+        self._is_untried = False
         if self._is_kept(solve_rate):
             self.buffer.add(record, proposal.key, step)
         solve = Request.solve(request.index, record, proposal.messages)
         # One uid for all attempts at a record: to verl's group estimators they are one group.
-        is_trained = step and self.plan.trains_attempts
-        group = make_uid(Role.SOLVE, request.kind, self._difficulty(record)) if is_trained else None
+        origin = self._origin(solve, record)
+        group = make_uid(*origin) if step and self.plan.trains_attempts else None
+        cell = self._cell(origin, solve)
         for number, attempt in enumerate(proposal.attempts):
-            self._settle_attempt(step, solve, number, attempt, group, into)
+            self._settle_attempt(step, solve, number, attempt, cell, group, into)
 
     def _settle_attempt(
-        self, step: int, request: Request, number: int, attempt: Attempt, uid: str | None, into: Settlement
+        self,
+        step: int,
+        request: Request,
+        number: int,
+        attempt: Attempt,
+        cell: str,
+        uid: str | None,
+        into: Settlement,
     ) -> None:
         """Write an attempt down; price it if it is trained on, under `uid`."""
         reward = None
         if uid is not None:
             reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
             into.priced[Place(request.index, number)] = Priced(uid, reward)
-        into.ledger.append(LedgerLine.of(step, request, attempt, reward, number))
+        into.ledger.append(LedgerLine.of(step, request, attempt, reward, number, cell))
 
     def _features(self, proposal: Proposal, counts: BufferCounts) -> dict[str, float]:
         """What extra rewards read of an accepted proposal, beside the buffer as it was before this step."""
@@ -219,8 +247,14 @@ class SelfPlay:
             for name, found in alike.items()
         }
 
-    def _difficulty(self, record: TaskRecord | None) -> str:
-        return NO_TASK if record is None else self.pack.difficulty(record)
+    def _origin(self, request: Request, record: TaskRecord | None) -> Origin:
+        """Where a response to `request` comes from; `record` is the task that it made or attempts."""
+        difficulty = NO_TASK if record is None else self.pack.difficulty(record)
+        return Origin(request.role, request.kind, difficulty)
+
+    def _cell(self, origin: Origin, request: Request) -> str:
+        """The cell as the ledger names it, where uids, which are random, have no place."""
+        return name_cell(origin, self._cells, record=f"{request.role}/{request.kind}/{request.index}")
 
     def _is_kept(self, solve_rate: float | None) -> bool:
         """Whether a task with this solve rate enters the buffer; without one nothing speaks against it."""
@@ -246,6 +280,14 @@ class SelfPlay:
             )
         return num_failed
 
+    def exhausted(self) -> dict[tuple[str, str], float]:
+        """By kind and difficulty: share of its tasks that the buffer holds, where their number is known."""
+        shares: dict[tuple[str, str], float] = {}
+        for kind, totals in self._num_tasks.items():
+            held = Counter(map(self.pack.difficulty, self.buffer.records(kind) if totals else ()))
+            shares |= {(kind, difficulty): held[difficulty] / total for difficulty, total in totals.items()}
+        return shares
+
     # ------------------------------ the state ------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -258,7 +300,8 @@ class SelfPlay:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` left off."""
+        """Go on where `state_dict` left off, which is behind the seeding."""
+        self._is_untried = False
         self.buffer.load_state_dict(state["buffer"])
         for rng, saved in ((self._draw_rng, state["draw_rng"]), (self._reward_rng, state["reward_rng"])):
             version, internal, gauss_next = saved

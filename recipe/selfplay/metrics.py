@@ -58,7 +58,10 @@ def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str,
         return {}
     metrics = {
         "num_responses": float(len(lines)),
-        correct_name: fmean(line.outcome is Outcome.CORRECT for line in lines),
+        # A held-out task is valid, and not accepted.
+        correct_name: fmean(
+            line.outcome is Outcome.CORRECT and line.reason != Refusal.HELD_OUT for line in lines
+        ),
         "format_rate": fmean(line.outcome is not Outcome.MALFORMED for line in lines),
     }
     for reason, count in sorted(Counter(line.reason for line in lines if line.reason).items()):
@@ -94,9 +97,20 @@ def row_means(name: str, uids: Iterable[str], values: Iterable[float]) -> dict[s
     return {metric: fmean(found) for metric, found in sorted(by_metric.items())}
 
 
-def buffer_metrics(sizes: Mapping[str, int]) -> dict[str, float]:
-    """Records in the buffer by kind."""
-    return {f"azr/propose/{kind}/buffer_size": float(size) for kind, size in sizes.items()}
+def buffer_metrics(
+    sizes: Mapping[str, int], exhausted: Mapping[tuple[str, str], float] | None = None
+) -> dict[str, float]:
+    """Records in the buffer by kind, and by kind and difficulty the share of all tasks that they are."""
+    shares = {
+        f"azr/propose/{kind}/exhausted/{difficulty or ALL_KINDS}": share
+        for (kind, difficulty), share in (exhausted or {}).items()
+    }
+    return {f"azr/propose/{kind}/buffer_size": float(size) for kind, size in sizes.items()} | shares
+
+
+def prompt_metrics(num_dropped: Counter[str], kinds: Sequence[str]) -> dict[str, float]:
+    """References that a step's proposers were not shown, since the prompt had no room for them, by kind."""
+    return {f"azr/propose/{kind}/dropped_references": float(num_dropped[kind]) for kind in kinds}
 
 
 def failure_metrics(num_failed: int) -> dict[str, float]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response
@@ -43,7 +45,13 @@ class Generate(Protocol):
     """The model, seen from self-play."""
 
     async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
-        """Sample independent responses, without those that failed; PromptTooLongError if it does not fit."""
+        """Sample independent responses, without those that failed.
+
+        With 0 of them nothing is sampled, and one learns whether the prompt fits.
+
+        Raises:
+            PromptTooLongError: It does not.
+        """
 
 
 class CheckClock:
@@ -130,27 +138,67 @@ async def propose_once(
     Raises:
         GenerationFailedError: The engine gave no response to the proposer's prompt, or too few attempts to
             resolve the task by.
+        PromptTooLongError: The proposer's prompt does not fit without any references either.
     """
-    responses = await generate(request.messages, num_responses=1)
+    asked, responses = await _ask_for_task(pack, request, generate)
     if not responses:
         raise GenerationFailedError(f"no proposal for request {request.index} ({request.kind})")
-    response = responses[0]
     clock = clock or CheckClock()
+    proposal = await _check_proposal(pack, asked, responses[0], generate, claim, features, clock)
+    return replace(proposal, num_dropped=len(request.references) - len(asked.references))
+
+
+def with_fewer_references(pack: TaskPack, request: Request, num_dropped: int) -> Request:
+    """A proposer's request without its last `num_dropped` references."""
+    if not num_dropped:
+        return request
+    references = request.references[:-num_dropped]
+    # What a prompt leaves to chance follows from the one that was drawn: whoever asks writes the same.
+    rng = random.Random(f"{num_dropped} {request.messages}")
+    messages = pack.propose_prompt(request.kind, references, rng, step=request.step)
+    return replace(request, messages=messages, references=references)
+
+
+async def _ask_for_task(
+    pack: TaskPack, request: Request, generate: Generate
+) -> tuple[Request, list[Response]]:
+    """The request with as many of its references as fit, and what came back."""
+    for num_dropped in range(len(request.references)):
+        asked = with_fewer_references(pack, request, num_dropped)
+        try:
+            return asked, await generate(asked.messages, num_responses=1)
+        except PromptTooLongError:
+            continue
+    asked = with_fewer_references(pack, request, len(request.references))
+    return asked, await generate(asked.messages, num_responses=1)
+
+
+async def _check_proposal(
+    pack: TaskPack,
+    request: Request,
+    response: Response,
+    generate: Generate,
+    claim: Claim,
+    features: Sequence[str],
+    clock: CheckClock,
+) -> Proposal:
+    """Find out whether a response is a task that is taken, and have it attempted if it is."""
     with clock.checking():
         checked = await pack.accept(request.kind, response.text, request.references, step=request.step)
     if not isinstance(checked, Accepted):
         return Proposal.rejected(response, checked)
     record = checked.record
+    messages = pack.solve_prompt(record)
+    try:
+        # Before the claim: a task that cannot be attempted takes nobody's place.
+        await generate(messages, num_responses=0)
+    except PromptTooLongError:
+        return Proposal.refused(response, Refusal.TOO_LONG)
     key = pack.task_key(record)
     refusal = await claim(request.kind, key)
     if refusal is not None:
         return Proposal.refused(response, refusal)
-    messages = pack.solve_prompt(record)
-    try:
-        # While seeding, with no attempts, this only finds out whether the prompt fits.
-        responses = await generate(messages, num_responses=request.num_attempts)
-    except PromptTooLongError:
-        return Proposal.refused(response, Refusal.TOO_LONG)
+    responses = await generate(messages, num_responses=request.num_attempts)
     if pack.resolves:
         with clock.checking():
             resolved = await pack.resolve(record, [response.text for response in responses])

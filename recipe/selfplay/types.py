@@ -6,6 +6,7 @@ Requests and results cross processes as JSON. Tokens stay behind; verl carries t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -16,7 +17,7 @@ from tasks.contract import Message, Outcome, Rejected, Role, TaskRecord
 
 Value = TypeVar("Value")
 
-PROPOSAL = -1
+PROPOSAL = None
 """Stands for the proposal itself where an attempt's number is asked."""
 
 
@@ -24,9 +25,15 @@ class Refusal(StrEnum):
     """Why a task that the pack accepts is not taken."""
 
     DUPLICATE = "duplicate"  # the buffer, or another proposal of the step, holds it already
-    HELD_OUT = "held-out"  # it is in the evaluation set
+    HELD_OUT = "held-out"  # it is in the evaluation set, of which nothing may reach training
     TOO_LONG = "too-long"  # its solver prompt does not fit the context: it can never be attempted
-    SURPLUS = "surplus"  # its step had all that it wanted of the kind already: no fault of the proposer
+    SURPLUS = "surplus"  # its step had all that it wanted of the kind already
+
+    @property
+    def outcome(self) -> Outcome:
+        """WRONG where the proposer is at fault. Else the task is valid; without attempts it has no price."""
+        blameless = self in (Refusal.HELD_OUT, Refusal.SURPLUS)
+        return Outcome.CORRECT if blameless else Outcome.WRONG
 
 
 class JsonValue:
@@ -96,6 +103,7 @@ class Proposal(JsonValue):
     num_failed: int = 0  # attempts that got none
     # What the pack measured of `record`, by name; empty without extra rewards.
     features: Mapping[str, float] = field(default_factory=dict)
+    num_dropped: int = 0  # references that its prompt had no room for (`rollout.with_fewer_references`)
 
     @staticmethod
     def rejected(response: Response, found: Rejected) -> Proposal:
@@ -104,9 +112,8 @@ class Proposal(JsonValue):
 
     @staticmethod
     def refused(response: Response, refusal: Refusal) -> Proposal:
-        """A valid task that is not taken. Where that is the proposer's fault, it counts as WRONG."""
-        outcome = Outcome.CORRECT if refusal is Refusal.SURPLUS else Outcome.WRONG
-        return Proposal(response, outcome, refusal.value)
+        """A task that the pack accepts and self-play does not take."""
+        return Proposal(response, refusal.outcome, refusal.value)
 
     @property
     def solve_rate(self) -> float | None:
@@ -127,7 +134,7 @@ class Place(NamedTuple):
     """Where a response stands in its step."""
 
     request: int  # index of its request; a proposal and the attempts at it share it
-    attempt: int  # number of the attempt, or `PROPOSAL`
+    attempt: int | None  # its number, or `PROPOSAL`
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,31 +152,38 @@ class LedgerLine:
     step: int  # of training; 0 for the seeding phase
     role: Role  # who responded
     kind: str  # of task
+    cell: str  # of `algorithm.trr.cells`: responses whose rewards are compared
     index: int  # the request's place in the step; a proposal and the attempts at it share it
-    attempt: int | None  # its number; None for a proposal
+    attempt: int | None  # its number, or `PROPOSAL`
     prompt: list[Message]
     response: str
     outcome: Outcome
     reason: str  # why it is not correct, or why a correct proposal was not wanted; else ""
     solve_rate: float | None  # share of correct attempts, in [0, 1]; None unless a proposal was attempted
-    reward: float | None  # None when the response is not trained on
+    reward: float | None  # None where the response is not trained on
     record: dict[str, Any] | None  # payload of the task that was made or attempted; None if it was refused
     measures: dict[str, float] = field(default_factory=dict)  # what the pack measured of an attempt, by name
     features: dict[str, float] = field(default_factory=dict)  # of an accepted proposal, for extra rewards
 
     @staticmethod
     def of(
-        step: int, request: Request, result: Proposal | Attempt, reward: float | None, number: int
+        step: int,
+        request: Request,
+        result: Proposal | Attempt,
+        reward: float | None,
+        number: int | None,
+        cell: str,
     ) -> LedgerLine:
-        """The line of a proposal, or of the attempt of this number."""
+        """The line of the attempt of this number, or of a proposal, which has `PROPOSAL`."""
         proposal = result if isinstance(result, Proposal) else None
         record = proposal.record if proposal else request.record
         return LedgerLine(
             step=step,
             role=request.role,
             kind=request.kind,
+            cell=cell,
             index=request.index,
-            attempt=None if proposal else number,
+            attempt=number,
             prompt=request.messages,
             response=result.response.text,
             outcome=result.outcome,
@@ -183,8 +197,7 @@ class LedgerLine:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, keys in a fixed order."""
-        cell = f"{self.role}/{self.kind}"  # as metrics spell it
-        return {"step": self.step, "role": self.role, "kind": self.kind, "cell": cell} | asdict(self)
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +207,7 @@ class Settlement:
     num_failed: int  # responses that never came
     priced: dict[Place, Priced] = field(default_factory=dict)  # those to train on; none in the seeding
     ledger: list[LedgerLine] = field(default_factory=list)  # in the order of requests and attempts
+    num_dropped: Counter[str] = field(default_factory=Counter)  # references without room in a prompt, by kind
     # By cell, the running mean that is its baseline; empty where each batch decides its own.
     baselines: dict[str, float] = field(default_factory=dict)
 

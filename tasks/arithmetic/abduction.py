@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -25,6 +25,9 @@ LABEL = re.compile(
 OPERATOR = re.compile(r"(?<=[0-9])[ \t]*([-+*])[ \t]*(?=[0-9])")
 OPERAND = re.compile(r"[0-9]{1,6}")
 TOTAL = re.compile(r"=[ \t*$]*(-?[0-9]{1,9})(?=[^0-9]*\Z)(?![.,/][0-9])")
+
+MOST_COUNTED = 999
+"""Largest bound of products up to which tasks are counted: that takes time in proportion to its square."""
 
 
 class Abduction(ArithmeticKind):
@@ -102,6 +105,22 @@ class Abduction(ArithmeticKind):
         """By the pair that gets along with the smallest operands."""
         largest = min(max(pair) for pair in pairs(*_read(payload)))
         return difficulty_of(largest, is_product=payload["op"] == "*")
+
+    def num_tasks(self) -> Mapping[str, int]:
+        """Counted by the least larger operand, which decides the difficulty."""
+        if self._bounds["*"] > MOST_COUNTED:
+            return {}
+        counts: Counter[str] = Counter()
+        for op in "+-":
+            for largest in range(self._bounds[op] + 1):
+                # 2 * largest - 1 and 2 * largest, or largest and -largest; others have smaller pairs.
+                counts[difficulty_of(largest, is_product=False)] += 2 if largest else 1
+        found: set[int] = set()
+        for largest in range(self._bounds["*"] + 1):
+            new = {largest * other for other in range(largest + 1)} - found
+            counts[difficulty_of(largest, is_product=True)] += len(new)
+            found |= new
+        return counts
 
     def structure(self, payload: Payload) -> str:
         """The operation, and the result to within ten."""

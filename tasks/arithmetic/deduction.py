@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from typing import ClassVar
 
 from tasks.arithmetic.kind import OPERATIONS, TEN, IntegerKind, difficulty_of
@@ -73,6 +75,25 @@ class Deduction(IntegerKind):
     def difficulty(self, payload: Payload) -> str:
         a, op, b = _read(payload)
         return difficulty_of(max(a, b), is_product=op == "*")
+
+    def num_tasks(self) -> Mapping[str, int]:
+        """Counted by the larger operand, which decides the difficulty."""
+        counts: Counter[str] = Counter()
+        for op in self._operations:
+            for largest in range(self._minimum, self._bounds[op] + 1):
+                counts[difficulty_of(largest, is_product=op == "*")] += self._num_with(op, largest)
+        return +counts
+
+    def _num_with(self, op: str, largest: int) -> int:
+        """How many tasks of `op` have this larger operand."""
+        num_smaller = largest - self._minimum
+        if op == "-":
+            return 2 * num_smaller + 1
+        if op != "/":
+            return num_smaller + 1  # the operands' order makes no other task
+        divisors = [d for d in range(1, isqrt(largest) + 1) if largest % d == 0]
+        num_divisors = sum(1 if d * d == largest else 2 for d in divisors)
+        return num_divisors + 1 if largest else 0  # and 0 / largest
 
     def structure(self, payload: Payload) -> str:
         """The operation, and the larger operand to within ten."""

@@ -139,10 +139,11 @@ def check_examples(build: Build) -> None:
     """A proposer's prompt shows its references, in a form that `accept` parses.
 
     Their gold proposals are accepted (`check_gold_proposals`), so a line of one must stand in the prompt, and
-    not by chance: it does not stand in the prompt with other references.
+    not by chance: it does not stand in the prompt with other references. There is a prompt without any too.
     """
     pack = Examined(build)
     for spec in (spec for spec in pack.kinds if spec.num_references):
+        pack.asks(spec, [])
         rng = random.Random(2)
         num_shown, example = 0, ""
         for _ in range(NUM_SAMPLES):

@@ -85,6 +85,10 @@ class Kind(ABC):
         """The task's difficulty (`TaskPack.difficulty`); "" where the kind has none."""
         return ""
 
+    def num_tasks(self) -> Mapping[str, int]:
+        """How many tasks there are (`TaskPack.num_tasks`); empty where the kind does not say."""
+        return {}
+
     def structure(self, payload: Payload) -> str | None:
         """What the task is made like (`TaskPack.structure_key`); None where the kind does not say."""
         return None
@@ -167,6 +171,9 @@ class KindsPack(FilePack):
 
     def difficulty(self, record: TaskRecord) -> str:
         return self._logic(record.kind).difficulty(record.payload)
+
+    def num_tasks(self, kind: str) -> Mapping[str, int]:
+        return self._logic(kind).num_tasks()
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         return TaskRecord(kind, self._logic(kind).sample(rng))

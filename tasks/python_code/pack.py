@@ -23,7 +23,7 @@ from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Task
-from tasks.python_code.seeds import built_in_seed, read_seeds
+from tasks.python_code.seeds import IDENTITY, built_in_seed, read_seeds
 from tasks.python_code.tagged import TaggedForm
 from tasks.python_code.terse import TerseForm
 
@@ -170,10 +170,11 @@ class PythonCodePack(FormPack[Draft]):
 def _about_reference(draft: Draft, references: Sequence[TaskRecord]) -> Draft | Rejected:
     """The induction draft with the program of its reference.
 
-    A proposal may repeat that program. Without a reference, which self-play always gives, it must bring one.
+    A proposal may repeat that program. Without a reference it may bring another than the seed's, which its
+    prompt shows.
     """
     if not references:
-        return draft if draft.program else Rejected.malformed("no-program")
+        return draft if draft.program else Draft(IDENTITY, draft.inputs, draft.message)
     program = Task.read(references[0]).program
     if draft.program and not is_same_program(draft.program, program):
         return Rejected.malformed("other-program")

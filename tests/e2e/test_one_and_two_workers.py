@@ -16,7 +16,12 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 NUM_HELD_OUT = 60
-SMALL = ("experiment=demo", f"data.val_max_samples={NUM_HELD_OUT}", "azr.seeding.target=1")
+SMALL = (
+    "experiment=demo",
+    f"data.val_max_samples={NUM_HELD_OUT}",
+    "azr.seeding.target=1",
+    "azr.seeding.max_waves=0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,7 @@ def test_another_pack_estimator_and_wave_order_need_no_other_change(
         "azr.proposals_per_kind=4",
         "azr.attempts_per_record=4",
         "azr.seeding.target=4",
+        "azr.seeding.max_waves=0",
         "algorithm.adv_estimator=reinforce_plus_plus",
         "trainer.total_training_steps=2",
         "trainer.test_freq=2",

@@ -21,6 +21,7 @@ SMALL = (
     "azr.proposals_per_kind=1",
     "azr.attempts_per_record=2",
     "azr.seeding.target=1",
+    "azr.seeding.max_waves=0",
     "data.val_max_samples=12",
     "trainer.total_training_steps=2",
     "trainer.test_freq=2",

@@ -49,7 +49,8 @@ def coder(
         f"actor_rollout_ref.model.path={model_of('python_code', terse=True)}",
         "azr.proposals_per_kind=1",
         "azr.attempts_per_record=2",
-        "azr.seeding.target=1",  # the pack's own seeds are enough to begin with
+        "azr.seeding.target=1",  # the pack's own seeds are enough to begin with,
+        "azr.seeding.max_waves=0",  # whatever the model writes
         "azr.held_out_samples=2",
         "actor_rollout_ref.actor.use_kl_loss=true",
         "data.val_max_samples=12",
@@ -123,6 +124,7 @@ def test_a_pack_that_raises_stops_the_run(make_run: Any, elsewhere: Any, tmp_pat
     overrides = (
         *elsewhere.overrides,
         "azr.seeding.target=1",
+        "azr.seeding.max_waves=0",
         "trainer.total_training_steps=3",
     )
     run = make_run(tmp_path / "run", overrides, elsewhere.environment(tmp_path / "site")).finish(status=1)

@@ -37,6 +37,7 @@ SMALL = (
     "azr.proposals_per_kind=4",
     "azr.attempts_per_record=4",
     "azr.seeding.target=1",
+    "azr.seeding.max_waves=0",
     "trainer.nnodes=2",
     "trainer.save_freq=1",
     "trainer.test_freq=-1",

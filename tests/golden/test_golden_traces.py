@@ -33,7 +33,7 @@ from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay
 from recipe.selfplay.rollout import GenerationFailedError, PromptTooLongError, propose_once, solve
-from recipe.selfplay.types import Attempt, Proposal, Request, Response, Settlement
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
 from rewards.bonus import BUFFER_FEATURES
 from rewards.profile import load_profile
 from rewards.propose import find_shape
@@ -221,7 +221,7 @@ class Trace:
         profile = load_profile(config.reward_profile, find_shape(**config.azr.learnability))
         self.carries_means = config.algorithm.trr.baseline == Baseline.RUNNING_MEAN
         means = RunningMeans(Cells(config.algorithm.trr.cells)) if self.carries_means else None
-        self.selfplay = SelfPlay(self.pack, profile, azr, means)
+        self.selfplay = SelfPlay(self.pack, profile, azr, means, Cells(config.algorithm.trr.cells))
         self.driver = Driver(self.selfplay, self, RunFiles(folder))
         held_out = (self.pack.task_key(record) for record in self.pack.held_out())
         self.claims = Claims(held_out, azr.proposals_per_kind)
@@ -282,7 +282,8 @@ class Trace:
         groups: dict[str, int] = {}  # uids are random; which rows share one is not
         for (index, attempt), priced in settlement.priced.items():
             group = groups.setdefault(priced.uid, len(groups))
-            place = {"step": self.step, "index": index, "attempt": attempt}
+            number = -1 if attempt is PROPOSAL else attempt  # as it was spelled at 0b3c5bd
+            place = {"step": self.step, "index": index, "attempt": number}
             self.put("priced", **place, origin=parse_uid(priced.uid), group=group, reward=priced.reward)
         self.put("failed", step=self.step, num_failed=settlement.num_failed)
         if self.carries_means and self.step:

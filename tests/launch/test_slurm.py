@@ -38,6 +38,7 @@ SMALL = (
     "azr.proposals_per_kind=2",
     "azr.attempts_per_record=2",
     "azr.seeding.target=1",
+    "azr.seeding.max_waves=0",
     "data.val_max_samples=12",
     "trainer.save_freq=1",
 )

@@ -125,6 +125,19 @@ def test_proposal_price_is_the_row_of_the_table(
     assert price_proposal(load_profile(name), outcome, solve_rate, random.Random(0)) == expected
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_duplicate_has_the_price_of_a_wrong_proposal_unless_it_has_its_own(name: str) -> None:
+    prices = table(name)
+    assert prices.proposal_duplicate is None
+    for price, expected in ((None, prices.proposal_wrong), (0.0, 0.0), (-0.25, -0.25)):
+        profile = dataclasses.replace(prices, proposal_duplicate=price)
+        duplicate, wrong = (
+            price_proposal(profile, Outcome.WRONG, None, random.Random(0), is_duplicate=is_duplicate)
+            for is_duplicate in (True, False)
+        )
+        assert (duplicate, wrong) == (expected, prices.proposal_wrong)
+
+
 @pytest.mark.parametrize(("name", "outcome", "expected"), GOLDEN_ATTEMPTS)
 def test_attempt_price_is_the_row_of_the_table(name: str, outcome: Outcome, expected: float) -> None:
     assert price_attempt(load_profile(name), outcome, random.Random(0)) == expected

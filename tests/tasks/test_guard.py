@@ -84,6 +84,7 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         assert guarded.answer_key(record) == pack.answer_key(record)
         assert guarded.structure_key(record) == pack.structure_key(record) is not None
         assert guarded.difficulty(record) == pack.difficulty(record) != ""
+        assert guarded.num_tasks(spec.name) == pack.num_tasks(spec.name)
         assert guarded.features(record, [], []) == {}
         assert asyncio.run(guarded.resolve(record, [])) == asyncio.run(pack.resolve(record, []))
         found = [asyncio.run(p.accept(spec.name, p.gold_proposal(record), [])) for p in (guarded, pack)]
@@ -119,6 +120,9 @@ WRONG_TYPES: Sequence[tuple[str, Any, str]] = [
     ("structure_key", 8, "it must be a string or None"),
     ("difficulty", "Very hard", "it must be lower case letters, digits and hyphens"),
     ("difficulty", "none", "and not 'none'"),
+    ("num_tasks", {"hard": 0}, "it must be a mapping of labels to integers from 1"),
+    ("num_tasks", {"none": 8}, "it must be a mapping of labels to integers from 1"),
+    ("num_tasks", 8, "it must be a mapping of labels to integers from 1"),
     ("held_out_groups", ("easy", "all"), "and not 'all'"),
     ("held_out_groups", ("",), "returned ''; it must be lower case letters, digits and hyphens"),
     ("held_out_groups", (), "it must be a tuple of strings, at least one"),

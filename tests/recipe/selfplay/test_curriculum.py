@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from recipe.selfplay.config import AzrConfig, BonusConfig, FailureConfig, SeedingConfig, SolveOn
-from recipe.selfplay.credit import parse_uid
+from recipe.selfplay.credit import Cells, RunningMeans, parse_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.plan import StepPlan
-from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, Settlement
+from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Refusal, Request, Response, Settlement
 from rewards.bonus import Term
-from rewards.profile import ByLearnability, ByShare, PriceTable, load_profile
+from rewards.profile import PROFILES, ByLearnability, ByShare, PriceTable, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.contract import KindSpec, Message, Outcome, Role, TaskRecord
 from tasks.python_code import PythonCodePack
@@ -88,7 +88,7 @@ def all_accepted(requests: Sequence[Request], *outcomes: Outcome, first: int = 0
     return results
 
 
-def rewards(settlement: Settlement) -> dict[tuple[int, int], float]:
+def rewards(settlement: Settlement) -> dict[tuple[int, int | None], float]:
     return {place: priced.reward for place, priced in settlement.priced.items()}
 
 
@@ -408,6 +408,52 @@ def test_every_response_gets_the_price_of_its_outcome(build: Build) -> None:
     assert settlement.num_failed == 0
 
 
+@pytest.mark.parametrize("profile", [*PROFILES])
+@pytest.mark.parametrize("refusal", [Refusal.HELD_OUT, Refusal.SURPLUS])
+def test_no_profile_prices_what_is_refused_without_fault(
+    build: Build, profile: str, refusal: Refusal
+) -> None:
+    selfplay = build(profile)
+    requests = selfplay.begin_step(1)
+    results: dict[int, Any] = {request.index: refused(MALFORMED, "no-task") for request in requests}
+    results[0] = Proposal.refused(Response("a task"), refusal)
+    settlement = selfplay.settle(1, requests, results)
+    assert settlement.priced.keys() == {(index, PROPOSAL) for index in range(1, 6)}
+    line = settlement.ledger[0]
+    assert (line.outcome, line.reason, line.reward, line.record) == (RIGHT, refusal, None, None)
+    assert settlement.num_failed == 0
+
+
+def test_duplicate_has_the_price_of_a_wrong_proposal_or_its_own(arithmetic: ArithmeticPack) -> None:
+    paper = load_profile("paper")
+    assert isinstance(paper, PriceTable)
+    for profile, price in ((paper, -0.5), (replace(paper, proposal_duplicate=-0.1), -0.1)):
+        selfplay = SelfPlay(arithmetic, profile, AzrConfig(proposals_per_kind=1))
+        requests = selfplay.begin_step(1)
+        results = {
+            0: Proposal.refused(Response("a task"), Refusal.DUPLICATE),
+            1: Proposal.refused(Response("a task"), Refusal.TOO_LONG),
+            2: refused(WRONG, "no-rule"),
+        }
+        settled = rewards(selfplay.settle(1, requests, results))
+        assert settled == {(0, PROPOSAL): price, (1, PROPOSAL): -0.5, (2, PROPOSAL): -0.5}
+
+
+def test_exhausted_is_the_share_of_all_tasks_that_the_buffer_holds(build: Build) -> None:
+    class Counted(ArithmeticPack):
+        """Has 8 easy and 20 medium deductions, and does not know of the rest."""
+
+        def num_tasks(self, kind: str) -> dict[str, int]:
+            return {"easy": 8, "medium": 20} if kind == "deduction" else {}
+
+    selfplay = SelfPlay(Counted(), load_profile("paper"), AzrConfig())
+    # Its seeds are 3 + 4, which is easy, and 9 - 5, 2 * 3 and 2 - 8, which are medium.
+    assert selfplay.exhausted() == {("deduction", "easy"): 1 / 8, ("deduction", "medium"): 3 / 20}
+    selfplay.buffer.add(addition(5, 1), "new", step=1)
+    assert selfplay.exhausted()["deduction", "easy"] == 2 / 8
+    assert build().exhausted().keys() >= {("deduction", "hard"), ("abduction", "easy")}
+
+
 def test_wrong_attempts_are_graded_by_their_measures_and_stay_wrong(arithmetic: ArithmeticPack) -> None:
     prices = PriceTable(-1.0, -0.5, ByLearnability(0.0), -1.0, -0.5, 1.0, ByShare("share"))
     config = AzrConfig(proposals_per_kind=1)
@@ -694,6 +740,48 @@ def test_ledger_line_says_what_was_asked_and_answered(build: Build) -> None:
     assert (second.solve_rate, second.reward, second.record) == (None, -0.5, addition(70, 1).payload)
 
 
+def test_ledger_shows_the_prompt_that_had_room_for_its_references(
+    build: Build, arithmetic: ArithmeticPack
+) -> None:
+    selfplay = build()
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    results[0] = replace(accepted(addition(70, 1), RIGHT), num_dropped=1)
+    results[1] = replace(refused(MALFORMED, "no-task"), num_dropped=2)
+    settlement = selfplay.settle(1, requests, results)
+    assert settlement.num_dropped == {"deduction": 3, "abduction": 0, "induction": 0}
+    first, _, second, *_ = settlement.ledger
+    assert len(requests[0].references) == 2
+    for line, shown in ((first, requests[0].references[:1]), (second, ())):
+        assert line.prompt == arithmetic.propose_prompt("deduction", shown, random.Random(0))
+
+
+# Of 1 solved and 1 unsolved attempt at `70 + 1`, which is hard, and a proposal that made no task.
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [
+        (Cells.ROLE_KIND, ["propose/deduction", "solve/deduction", "solve/deduction", "propose/deduction"]),
+        (Cells.ROLE_DIFFICULTY, ["propose/hard", "solve/hard", "solve/hard", "propose/none"]),
+        (Cells.ROLE, ["propose", "solve", "solve", "propose"]),
+        (Cells.RECORD, ["propose/deduction", "solve/deduction/0", "solve/deduction/0", "propose/deduction"]),
+        (Cells.GLOBAL, ["all", "all", "all", "all"]),
+    ],
+)
+def test_ledger_names_the_cells_that_the_run_compares_in(
+    arithmetic: ArithmeticPack, cells: Cells, named: list[str]
+) -> None:
+    means = RunningMeans(cells)
+    selfplay = SelfPlay(arithmetic, load_profile("paper"), AzrConfig(proposals_per_kind=2), means, cells)
+    requests = selfplay.begin_step(1)
+    results = all_accepted(requests, RIGHT)
+    results[0] = accepted(addition(70, 1), RIGHT, WRONG)
+    results[1] = refused(MALFORMED, "no-task")
+    settlement = selfplay.settle(1, requests, results)
+    assert [line.cell for line in settlement.ledger[:4]] == named
+    if cells is not Cells.RECORD:  # where the estimator's name is a uid, which is random
+        assert set(settlement.baselines) == {line.cell for line in settlement.ledger}
+
+
 # ------------------------------ seeding ------------------------------
 
 
@@ -703,6 +791,28 @@ def test_seeding_asks_for_kinds_below_the_target_only(build: Build) -> None:
     assert [request.kind for request in requests] == ["deduction"] * 2 + ["abduction"] * 2
     assert {request.num_attempts for request in requests} == {0}
     assert [request.index for request in requests] == [0, 1, 2, 3]
+
+
+def test_seeds_that_are_enough_leave_the_model_to_be_tried(build: Build) -> None:
+    def asked(**fields: Any) -> list[str]:
+        return [request.kind for request in build(**fields).seeding_wave()]
+
+    enough = SeedingConfig(target=4)
+    assert asked(seeding=enough) == [kind for kind in KINDS for _ in range(2)]
+    assert asked(seeding=SeedingConfig(target=4, max_waves=0)) == []
+    assert asked(seeding=enough, propose=False) == []
+    selfplay = build(seeding=enough)
+    requests = selfplay.seeding_wave()
+    selfplay.settle(0, requests, {request.index: refused(MALFORMED, "no-task") for request in requests})
+    requests = selfplay.seeding_wave()
+    assert len(requests) == 6
+    results: dict[int, Any] = {request.index: refused(MALFORMED, "no-task") for request in requests}
+    results[5] = accepted(new_record("induction", 5))
+    selfplay.settle(0, requests, results)
+    assert selfplay.seeding_wave() == []
+    resumed = build(seeding=enough)
+    resumed.load_state_dict(build().state_dict())
+    assert resumed.seeding_wave() == []
 
 
 def test_seeding_ends_at_the_target(build: Build) -> None:

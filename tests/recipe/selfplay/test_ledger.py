@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from recipe.selfplay.types import LedgerLine
 from tasks.contract import Outcome, Role
 
@@ -11,6 +9,7 @@ LINE = LedgerLine(
     step=2,
     role=Role.SOLVE,
     kind="deduction",
+    cell="solve/hard",
     index=7,
     attempt=1,
     prompt=[{"role": "user", "content": "1 + 1 ="}],
@@ -30,7 +29,7 @@ def test_line_says_all_of_a_response() -> None:
         "step": 2,
         "role": "solve",
         "kind": "deduction",
-        "cell": "solve/deduction",
+        "cell": "solve/hard",
         "index": 7,
         "attempt": 1,
         "prompt": [{"role": "user", "content": "1 + 1 ="}],
@@ -43,7 +42,3 @@ def test_line_says_all_of_a_response() -> None:
         "measures": {"distance": 0.0},
         "features": {"length": 3.0},
     }
-
-
-def test_cell_is_role_and_kind() -> None:
-    assert replace(LINE, role=Role.PROPOSE, kind="two-words").to_json()["cell"] == "propose/two-words"

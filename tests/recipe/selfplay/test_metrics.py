@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def line(
     reward: float | None = None,
 ) -> LedgerLine:
     attempt = None if role is Role.PROPOSE else 0
-    return LedgerLine(1, role, kind, 0, attempt, [], "", outcome, reason, solve_rate, reward, None)
+    cell = f"{role}/{kind}"
+    return LedgerLine(1, role, kind, cell, 0, attempt, [], "", outcome, reason, solve_rate, reward, None)
 
 
 def proposals(kind: str) -> list[LedgerLine]:
@@ -126,10 +128,27 @@ def test_step_without_lines_has_no_numbers() -> None:
 
 
 def test_refused_proposals_have_no_solve_rate() -> None:
-    lines = [line(Role.PROPOSE, "deduction", WRONG, Refusal.HELD_OUT, reward=-0.5)]
+    lines = [line(Role.PROPOSE, "deduction", WRONG, Refusal.DUPLICATE, reward=-0.5)]
     found = metrics.step_metrics(lines, KINDS, num_attempts=2)
     assert not [name for name in found if "solve_rate" in name]
-    assert found["azr/propose/deduction/reason/held-out"] == 1.0
+
+
+def test_held_out_tasks_count_by_their_own_name_and_for_nothing_else() -> None:
+    # 1 accepted, 1 surplus, which is valid, 2 held out, 1 malformed; of the rewards two, 0.5 and -1.
+    lines = [
+        line(Role.PROPOSE, "deduction", RIGHT, solve_rate=0.5, reward=0.5),
+        line(Role.PROPOSE, "deduction", RIGHT, Refusal.SURPLUS),
+        line(Role.PROPOSE, "deduction", RIGHT, Refusal.HELD_OUT),
+        line(Role.PROPOSE, "deduction", RIGHT, Refusal.HELD_OUT),
+        line(Role.PROPOSE, "deduction", MALFORMED, "no-task", reward=-1.0),
+    ]
+    found = metrics.step_metrics(lines, KINDS, num_attempts=2)
+    for of in ("deduction", "all"):
+        assert found[f"azr/propose/{of}/reason/held-out"] == pytest.approx(2 / 5)
+        assert found[f"azr/propose/{of}/acceptance_rate"] == pytest.approx(2 / 5)
+        assert found[f"azr/propose/{of}/reward"] == pytest.approx(-0.25)
+    assert found["azr/propose/deduction/duplicate_rate"] == 0.0
+    assert found["azr/propose/deduction/solve_rate"] == 0.5
 
 
 def test_untrained_responses_have_no_reward() -> None:
@@ -200,6 +219,22 @@ def test_evaluation_and_buffer_of_one_kind_show_under_its_name_and_no_other(kind
 def test_buffer_sizes_are_the_proposers() -> None:
     found = metrics.buffer_metrics({"deduction": 3, "abduction": 4})
     assert found == {"azr/propose/deduction/buffer_size": 3.0, "azr/propose/abduction/buffer_size": 4.0}
+
+
+def test_exhausted_is_by_kind_and_difficulty_or_in_all() -> None:
+    shares = {("deduction", "hard"): 0.25, ("abduction", ""): 1.0}
+    assert metrics.buffer_metrics({"deduction": 3}, shares) == {
+        "azr/propose/deduction/buffer_size": 3.0,
+        "azr/propose/deduction/exhausted/hard": 0.25,
+        "azr/propose/abduction/exhausted/all": 1.0,
+    }
+
+
+def test_dropped_references_are_counted_by_kind() -> None:
+    assert metrics.prompt_metrics(Counter(deduction=3), KINDS) == {
+        "azr/propose/deduction/dropped_references": 3.0,
+        "azr/propose/abduction/dropped_references": 0.0,
+    }
 
 
 def test_overhead_is_what_no_work_phase_took() -> None:
@@ -301,5 +336,5 @@ def test_status_shows_the_later_of_two_held_out_results() -> None:
 
 
 def test_status_reads_the_name_that_step_metrics_writes() -> None:
-    line = LedgerLine(1, Role.PROPOSE, "a", 0, None, [], "", Outcome.CORRECT, "", None, None, None)
-    assert metrics.status([metrics.step_metrics([line], ["a"], 1)]) == {"accepted": "100%"}
+    accepted = line(Role.PROPOSE, "a", RIGHT)
+    assert metrics.status([metrics.step_metrics([accepted], ["a"], 1)]) == {"accepted": "100%"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,10 +18,20 @@ from recipe.selfplay.rollout import (
     PromptTooLongError,
     propose_once,
     solve,
+    with_fewer_references,
 )
 from recipe.selfplay.types import Attempt, Proposal, Refusal, Request, Response, share_correct
 from tasks.arithmetic import ArithmeticPack
-from tasks.contract import CheckBrokenError, Message, Outcome, Role, TaskRecord, Verdict
+from tasks.contract import (
+    Accepted,
+    CheckBrokenError,
+    Message,
+    Outcome,
+    Rejected,
+    Role,
+    TaskRecord,
+    Verdict,
+)
 
 RECORD = TaskRecord("deduction", {"a": 70, "op": "+", "b": 1})
 PROPOSE = Request(3, Role.PROPOSE, "deduction", [{"role": "user", "content": "Write one."}], (), None, 4)
@@ -30,7 +42,7 @@ Answer = str | None
 
 
 class Script:
-    """A model that gives the texts it was told to, one list a call.
+    """A model that gives the texts it was told to, one list a call, but where 0 are asked for.
 
     Attributes:
         calls: The prompts it was given and how many responses were asked for.
@@ -42,6 +54,8 @@ class Script:
 
     async def __call__(self, messages: Sequence[Message], *, num_responses: int) -> list[Response]:
         self.calls.append((messages[0]["content"], num_responses))
+        if not num_responses:
+            return []
         return [Response(text) for text in self._answers.pop(0) if text is not None]
 
 
@@ -111,7 +125,8 @@ def test_accepted_task_is_attempted_in_one_call(arithmetic: ArithmeticPack) -> N
     model = Script([arithmetic.gold_proposal(RECORD)], ["71", "70", "none", "71"])
     proposal = propose(arithmetic, model)
     question = arithmetic.solve_prompt(RECORD)
-    assert model.calls == [("Write one.", 1), (question[0]["content"], 4)]
+    # Before the task is claimed, whether it fits is found out.
+    assert model.calls == [("Write one.", 1), (question[0]["content"], 0), (question[0]["content"], 4)]
     assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, "", RECORD)
     assert proposal.key == arithmetic.task_key(RECORD)
     assert proposal.messages == question
@@ -131,20 +146,22 @@ def test_malformed_proposal_is_not_attempted(arithmetic: ArithmeticPack) -> None
     assert proposal.solve_rate is None
 
 
-@pytest.mark.parametrize("refusal", [Refusal.DUPLICATE, Refusal.HELD_OUT])
-def test_task_that_is_taken_is_wrong_and_not_attempted(arithmetic: ArithmeticPack, refusal: Refusal) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "outcome"),
+    [
+        (Refusal.DUPLICATE, Outcome.WRONG),
+        # No fault of the proposer: valid, and without a solve rate never priced.
+        (Refusal.HELD_OUT, Outcome.CORRECT),
+        (Refusal.SURPLUS, Outcome.CORRECT),
+    ],
+)
+def test_task_that_is_refused_is_not_attempted(
+    arithmetic: ArithmeticPack, refusal: Refusal, outcome: Outcome
+) -> None:
     model = Script([arithmetic.gold_proposal(RECORD)])
     proposal = propose(arithmetic, model, refusal)
-    assert len(model.calls) == 1
-    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, refusal, None)
-    assert (proposal.attempts, proposal.num_failed) == ((), 0)
-
-
-def test_task_that_comes_too_late_is_valid_and_not_attempted(arithmetic: ArithmeticPack) -> None:
-    model = Script([arithmetic.gold_proposal(RECORD)])
-    proposal = propose(arithmetic, model, Refusal.SURPLUS)
-    assert len(model.calls) == 1
-    assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.CORRECT, Refusal.SURPLUS, None)
+    assert [num_responses for _, num_responses in model.calls] == [1, 0]
+    assert (proposal.outcome, proposal.reason, proposal.record) == (outcome, refusal, None)
     assert (proposal.attempts, proposal.num_failed, proposal.solve_rate) == ((), 0, None)
 
 
@@ -171,8 +188,7 @@ def test_proposal_of_the_seeding_is_not_attempted(arithmetic: ArithmeticPack) ->
     request = Request(0, Role.PROPOSE, "deduction", PROPOSE.messages)
     model = Script([arithmetic.gold_proposal(RECORD)], [])
     proposal = propose(arithmetic, model, request=request)
-    # No attempt is asked for; the call only shows whether the solver's prompt fits.
-    assert [num_responses for _, num_responses in model.calls] == [1, 0]
+    assert [num_responses for _, num_responses in model.calls] == [1, 0, 0]
     assert (proposal.record, proposal.attempts, proposal.num_failed) == (RECORD, (), 0)
     assert proposal.solve_rate is None
 
@@ -231,9 +247,78 @@ def test_task_whose_question_does_not_fit_is_wrong(arithmetic: ArithmeticPack) -
             raise PromptTooLongError
         return [Response(arithmetic.gold_proposal(RECORD))]
 
-    proposal = asyncio.run(propose_once(arithmetic, PROPOSE, generate, claim()))
+    async def refuse(kind: str, key: str) -> Refusal:
+        raise AssertionError(f"a task that cannot be attempted claims a place: {key}")
+
+    proposal = asyncio.run(propose_once(arithmetic, PROPOSE, generate, refuse))
     assert (proposal.outcome, proposal.reason, proposal.record) == (Outcome.WRONG, Refusal.TOO_LONG, None)
     assert (proposal.attempts, proposal.num_failed) == ((), 0)
+
+
+# ------------------------------ prompts that are too long ------------------------------
+
+REFERENCES = tuple(TaskRecord("deduction", {"a": 10 + number, "op": "+", "b": 2}) for number in range(4))
+
+
+def ask_with_references(pack: ArithmeticPack, room: int) -> tuple[Proposal, list[str], list[int]]:
+    """A proposal with four references where `room` fit; the prompts tried, the references `accept` saw."""
+    tried: list[str] = []
+    seen: list[int] = []
+
+    class Watching(ArithmeticPack):
+        async def accept(
+            self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0
+        ) -> Accepted | Rejected:
+            seen.append(len(references))
+            return await super().accept(kind, response, references, step=step)
+
+    async def generate(messages: Sequence[Message], *, num_responses: int) -> list[Response]:
+        if "Write one new task" in messages[0]["content"]:
+            tried.append(messages[0]["content"])
+            if tried[-1].count("Calculate:") > room:
+                raise PromptTooLongError
+        return [Response("Calculate: 40 + 1 =")] * num_responses
+
+    messages = pack.propose_prompt("deduction", REFERENCES, random.Random(0))
+    request = Request(3, Role.PROPOSE, "deduction", messages, REFERENCES, None, 1)
+    return asyncio.run(propose_once(Watching(), request, generate, claim())), tried, seen
+
+
+@pytest.mark.parametrize("room", [4, 3, 1])
+def test_prompt_that_is_too_long_drops_references_until_it_fits(room: int) -> None:
+    pack = ArithmeticPack()
+    proposal, tried, seen = ask_with_references(pack, room)
+    assert (proposal.outcome, proposal.num_dropped, seen) == (Outcome.CORRECT, 4 - room, [room])
+    prompts = [
+        pack.propose_prompt("deduction", REFERENCES[:shown], random.Random(0))[0]["content"]
+        for shown in range(4, room - 1, -1)
+    ]
+    assert tried == prompts
+
+
+def test_prompt_that_is_too_long_without_references_is_an_error_and_no_outcome() -> None:
+    # Without references this pack shows a seed as an example, so that one does not fit either.
+    with pytest.raises(PromptTooLongError):
+        ask_with_references(ArithmeticPack(), room=0)
+
+
+def test_whoever_asks_for_a_shortened_prompt_writes_the_same() -> None:
+    class Chancy(ArithmeticPack):
+        """Leaves part of a prompt to chance."""
+
+        def propose_prompt(
+            self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
+        ) -> list[Message]:
+            return [{"role": "user", "content": f"{len(references)} references, {step}, {rng.random()}"}]
+
+    messages = Chancy().propose_prompt("deduction", REFERENCES, random.Random(5), step=7)
+    request = Request(3, Role.PROPOSE, "deduction", messages, REFERENCES, None, 1, 7)
+    shortened = [with_fewer_references(Chancy(), request, number) for number in (0, 1, 1, 4)]
+    assert shortened[0] == request and shortened[1] == shortened[2]
+    assert [len(each.references) for each in shortened] == [4, 3, 3, 0]
+    assert shortened[1].messages[0]["content"].startswith("3 references, 7, ")
+    other = replace(request, messages=[{"role": "user", "content": "another"}])
+    assert with_fewer_references(Chancy(), other, 1).messages != shortened[1].messages
 
 
 # ------------------------------ failures ------------------------------

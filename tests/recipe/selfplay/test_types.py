@@ -32,6 +32,7 @@ def test_attempt_survives_the_trip_to_the_trainer(attempt: Attempt) -> None:
         attempts=st.lists(ATTEMPTS, max_size=2).map(tuple),
         num_failed=st.integers(0),
         features=NUMBERS,
+        num_dropped=st.integers(0),
     )
 )
 def test_proposal_survives_the_trip_to_the_trainer(proposal: Proposal) -> None:

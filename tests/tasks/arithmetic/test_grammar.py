@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -297,6 +298,39 @@ def test_difficulty_goes_by_the_operands(kind: str, proposal: str, difficulty: s
     found = asyncio.run(PACK.accept(kind, proposal, []))
     assert isinstance(found, Accepted)
     assert PACK.difficulty(found.record) == difficulty
+
+
+# Every proposal is tried, those outside of the bounds too.
+@pytest.mark.parametrize("minimum", [0, 2])
+def test_number_of_tasks_is_that_of_all_proposals(minimum: int) -> None:
+    pack = ArithmeticPack(
+        operations=["+", "-", "*"] if minimum else ["+", "-", "*", "/"],
+        deduction_min=minimum,
+        deduction_max=25,
+        deduction_product_max=minimum + 9,
+        abduction_max=25,
+        abduction_product_max=12,
+    )
+    proposals = {
+        "deduction": [f"{a} {op} {b} =" for op in "+-*/" for a in range(27) for b in range(27)],
+        "abduction": [f"? {op} ? = {result}" for op in "+-*" for result in range(-30, 200)],
+    }
+    for kind, texts in proposals.items():
+        found = [asyncio.run(pack.accept(kind, text, [])) for text in texts]
+        difficulties = {
+            pack.task_key(one.record): pack.difficulty(one.record)
+            for one in found
+            if isinstance(one, Accepted)
+        }
+        assert pack.num_tasks(kind) == Counter(difficulties.values())
+    assert pack.num_tasks("induction") == {}
+
+
+def test_number_of_tasks_is_not_worked_out_where_that_takes_long() -> None:
+    assert ArithmeticPack(abduction_product_max=9999).num_tasks("abduction") == {}
+    # 10,000 * 10,001 / 2 sums or products, and of differences as many as there are pairs.
+    counts = ArithmeticPack(deduction_max=9999, deduction_product_max=9999).num_tasks("deduction")
+    assert sum(counts.values()) == 2 * (10_000 * 10_001 // 2) + 10_000**2
 
 
 def test_difficulty_is_the_tasks_own() -> None:

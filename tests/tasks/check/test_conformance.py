@@ -104,6 +104,12 @@ FAULTS = {
         conformance.check_examples,
         r"propose_prompt\('deduction', \[reference\]\) does not show the reference as accept parses it",
     ),
+    "prompt-needs-a-reference": (
+        "def propose_prompt(self, kind, references, rng, step=0):\n"
+        "        return [{'role': 'user', 'content': self.gold_proposal(references[0])}]",
+        conformance.check_examples,
+        r"propose_prompt\('deduction', \[\], .*\) raised IndexError",
+    ),
     "prompt-holds-the-answer": (
         "def solve_prompt(self, record):\n        [message] = super().solve_prompt(record)\n"
         "        return [{**message, 'content': f\"({self.gold_response(record)}) {message['content']}\"}]",

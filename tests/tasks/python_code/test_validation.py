@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 
 import pytest
@@ -90,7 +91,12 @@ def test_induction_takes_the_program_of_its_reference() -> None:
     assert ask(same, [seed]) == found
     other = proposal(returning("x + 1"), "1", "2", "3", message="same")
     assert ask(other, [seed]) == Rejected(Outcome.MALFORMED, "other-program")
-    assert ask(bare, []) == Rejected(Outcome.MALFORMED, "no-program")
+    # A prompt without room for a reference shows the seed's program.
+    prompt = PACK.propose_prompt("induction", [], random.Random(0))[0]["content"]
+    assert "def f(x): return x" in prompt
+    of_seed = ask(bare, [])
+    assert isinstance(of_seed, Accepted)
+    assert of_seed.record.payload["outputs"] == ["1", "2", "3"]
     assert PACK.spec("induction").reference_kinds == ("deduction", "abduction")
 
 
