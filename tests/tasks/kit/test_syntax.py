@@ -40,7 +40,7 @@ def held_up() -> Iterator[None]:
     "read",
     [
         lambda: parse_program(PROGRAM),
-        lambda: parse_literal("[1, (2, {3: [4, {5: (6, 7)}]}), 'a']"),
+        lambda: parse_literal(r"[1, (2, {3: [4, {5: (6, 7)}]}), 'a\n', b'\x00']"),
         lambda: [measure(RECORD, [RECORD]) for measure in FEATURES.values()],
     ],
     ids=["program", "literal", "features"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 
 import pytest
@@ -71,6 +72,57 @@ def test_any_text_is_a_literal_or_a_literal_error(text: str) -> None:
                            else render(value)), value, strict=True)  # fmt: skip
 
 
+READ = [
+    "'a' \"b\" # c\n'''d\n'''", r"r'\d' u'\x41'", r"Rb'\d' B'\x00'", r"'\N{SNOWMAN}\
+'", r"'''a'b''c\''''", '"\'"', "''", "b''", '""""""', "'#'", "'a''b'", "0x_fF", "0b1", "0O17", "00", ".5",
+    "1_0.5e-1_0", "5.", "- 1", "-0.0", "(1+2j)", "-1.5-0.5j", "+1J", "1e3j", "((1))", "((1),)", "()",
+    "1, 2", "1,", "[1,\n2 # two\n,]", "{1: {2}, 3: {},}", "{1, 1}", "{1: 2, 1: 3}", "set()",
+    "[None, True, (False,)]",
+]  # fmt: skip
+NOT_READ = [
+    "", "x", "Nonex", "1None", "1 2", "[1 2]", "1:2", "[1:2]", "(1]", "1)", "(1", ",", "[,]", "[1,,2]", "{,}",
+    "{:1}", "{1:}", "{1:2:3}", "{1: 2, 3}", "{1, 2: 3}", "{[]}", "{{}: 1}", "set({1})", "set(1)",
+    "frozenset([1])", "frozenset({1: 2})", "frozenset({1}, {2})", "frozenset", "[1](2)", "1(2)", "0777",
+    "1__0", "1_", "0x", "0xg", "1e", "1.2.3", ".", "...", "1+2", "1j+1", "1j+1j", "+-1", "--1", "1e999",
+    "1e999j", "'a", "''''a'", "'''", "'a\nb'", r"'\x4'", r"'\N{NO SUCH}'", "'a' b'b'", "b'\xe9'", "'\0'",
+    "'\ud800'", "f'a'", "f'{1}'", "'a' f'b'", "rf'a'", "lambda: 1", "[*[1]]", "{**{}}", "\\\n1",
+]  # fmt: skip
+
+
+def test_each_spelling_is_read_as_python_reads_it() -> None:
+    wrong = [
+        (text, parse_literal(text))
+        for text in READ
+        if not equal(parse_literal(text), ast.literal_eval(f"(\n{text}\n)"), strict=True)
+    ]
+    assert wrong == []
+    assert parse_literal("frozenset({1, 2})") == frozenset({1, 2})
+    assert parse_literal("[frozenset()]") == [frozenset()]
+
+
+def test_what_is_no_literal_is_refused() -> None:
+    def is_refused(text: str) -> bool:
+        try:
+            parse_literal(text)
+        except LiteralError:
+            return True
+        return False
+
+    assert [text for text in NOT_READ if not is_refused(text)] == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*FRAGMENTS, "0", "2", ".5", "e3", "'a'", "b'c'", "set()"]), max_size=9))
+def test_what_is_read_is_what_python_reads(fragments: list[str]) -> None:
+    text = "".join(fragments)
+    try:
+        value = parse_literal(text)
+    except LiteralError:
+        return
+    if "frozenset" not in text:
+        assert equal(value, ast.literal_eval(f"(\n{text}\n)"), strict=True)
+
+
 HOSTILE = [
     "(" * 60_000, "[" * 60_000, "[" * 30_000 + "]" * 30_000, "-" * 60_000 + "1", "+".join("1" * 20_000),
     "{" * 60_000,
@@ -78,6 +130,11 @@ HOSTILE = [
     "not " * 15_000 + "1", "~" * 60_000, "()" * 30_000, "1j+" * 20_000, "lambda:" * 8_000, "\\\n" * 30_000,
     "{" + ",".join(str(k * (2**61 - 1)) for k in range(3_000)) + "}", "0x" + "f" * 60_000, "x" * 10_000_000,
     "9" * 4_000 + "+1j",
+    "f'" + "{1}" * 21_000 + "'", "f'" + "{f'" * 20_000, "[" + r"'\n'," * 13_000 + "]", "'a' " * 16_000,
+    "b'a' " * 13_000, "'a'" + " " * 60_000 + "1", "'" + "\\" * 60_001, "'''" + "''\\" * 20_000, "." * 60_000,
+    "1." + "9" * 60_000, "[" * 32_000 + "]" * 32_000, "(" * 32_000 + "1" + ")" * 32_000, "#" * 60_000,
+    "{" + ",".join(f"({k * (2**61 - 1)},1)" for k in range(2_000)) + "}",
+    "{" + ",".join(f"{k * (2**61 - 1)}:1" for k in range(2_000)) + "}",
 ]  # fmt: skip
 
 
@@ -90,6 +147,27 @@ def test_hostile_text_costs_little(text: str) -> None:
         except LiteralError as error:
             assert len(str(error)) < 100  # it is shown to people, and holds nothing of the text
     assert time.process_time() - started < 2.0
+
+
+def nest(item: str, level: int) -> str:
+    """Sets of two items with the same hash, which differ only at their ends, at each level."""
+    return item if level == 0 else nest(f"frozenset({{({item}, 0), ({item}, {2**61 - 1})}})", level - 1)
+
+
+def test_comparisons_of_items_with_the_same_hash_are_bounded() -> None:
+    def multiples(count: int) -> str:
+        return "{" + ", ".join(str(k * (2**61 - 1)) for k in range(count)) + "}"
+
+    # 300 items, each with 300 to compare it with, are 90,000 comparisons, and 330 are 108,900.
+    assert parse_literal(multiples(300)) == {k * (2**61 - 1) for k in range(300)}
+    with pytest.raises(LiteralError, match="same hash"):
+        parse_literal(multiples(330))
+    with pytest.raises(LiteralError, match="same hash"):
+        parse_literal(nest("0", 10))
+    # -1 and -2 have the same hash, so in this plane many points have another one's.
+    plane = {(x, y) for x in range(-20, 20) for y in range(-20, 20)}
+    assert parse_literal(render(plane)) == plane
+    assert parse_literal(nest("0", 5)) == parse_literal(nest("0", 5))
 
 
 @pytest.mark.parametrize(
