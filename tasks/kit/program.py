@@ -2,7 +2,7 @@
 
 The rules keep out programs that make bad tasks: those whose value depends on anything but their input, and
 those that talk to the world outside. They are no security boundary; the sandbox is. A model's text is only
-ever read here, as a syntax tree.
+ever read here, as a syntax tree: what a program puts together while it runs is not seen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import symtable
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.contract import Rejected
@@ -27,6 +27,8 @@ ALLOWED_MODULES = frozenset({
     "typing", "unicodedata",
 })  # fmt: skip
 """Top-level modules that a program may import: no clock, no randomness, no files, no processes."""
+
+ALLOWED_SUBMODULES = frozenset({"collections.abc", "json.decoder", "json.encoder", "json.scanner"})
 
 NAMED_MODULES = frozenset({
     "asyncio", "builtins", "ctypes", "datetime", "gc", "hashlib", "importlib", "inspect", "io", "logging",
@@ -54,7 +56,27 @@ REFUSED_NAMES = frozenset({
 })  # fmt: skip
 """Built-in functions that a program may not use; as names of a function's own variables they are fine."""
 
+TAKE_NAMES = {
+    "attrgetter": slice(0, None), "delattr": slice(1, 2), "getattr": slice(1, 2), "methodcaller": slice(0, 1),
+    "setattr": slice(1, 2), "update_wrapper": slice(2, None), "wraps": slice(1, None),
+}  # fmt: skip
+"""Functions that take attributes by name, and which arguments are names; those have to stand in the call."""
+
+EVALUATE_TEXT = frozenset({
+    "ForwardRef", "Formatter", "get_type_hints", "singledispatch", "singledispatchmethod",
+})  # fmt: skip
+"""What evaluates text, the annotations of a function for one, or finds an attribute by a path in text."""
+
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})  # `super().__init__()`, and the guard of a main part
+
+_MAIN = "__main__"  # as `__name__` is compared with
+_DUNDER = re.compile(r"__\w*[^\W_]\w*__")
+_FIELD = re.compile(r"\{([^{}!:]*)")  # of a format string, up to its conversion
+
+_SET_NAMES = frozenset({"set", "frozenset", "hash"})
+_VIEW_NAMES = frozenset({"keys", "items"})
+_SET_OPERATORS = ast.BitAnd | ast.BitOr | ast.BitXor | ast.Sub
+_SET_OPERATOR_NAMES = frozenset({"and_", "or_", "xor", "sub"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module  # what a docstring can stand in
@@ -91,7 +113,7 @@ def check_program(text: str, rules: Rules) -> str | Rejected:
         return Rejected.wrong(reason)
     if not rules.keep_globals:
         tree.body = [node for node in tree.body if _defines_only(node)]
-        text = "\n\n".join(_segment(text, node) for node in tree.body)
+        text = "\n\n".join(_segments(text, tree.body))
     _drop_docstrings(tree)
     try:
         canonical = ast.unparse(tree)
@@ -155,6 +177,27 @@ def bound_names(program: str) -> set[str]:
     }
 
 
+def may_order_sets(program: str, inputs: Sequence[str]) -> bool:
+    """Whether a program's value may hang on the order of a set, or on a hash, as far as its text shows.
+
+    It does where the program, or an input, makes a set or calls `hash`; set operators make sets of the views
+    of a dictionary. `inputs` are argument lists in canonical form. False for a text that is no program.
+    """
+    tree = parse_program("\n".join([program, *inputs]))
+    names: set[str] = set()
+    operators = False
+    for node in [] if isinstance(tree, str) else ast.walk(tree):
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name) | ast.Constant(str(name)):
+                names.add(name)
+            case ast.BinOp(_, operator) | ast.AugAssign(_, operator):
+                operators |= isinstance(operator, _SET_OPERATORS)
+    has_operators = operators or not names.isdisjoint(_SET_OPERATOR_NAMES)
+    return not names.isdisjoint(_SET_NAMES) or (has_operators and not names.isdisjoint(_VIEW_NAMES))
+
+
 def _entry_fault(tree: ast.Module) -> str:
     """Why a program has not one module-level `def f`; "" if it has."""
     entries = [node for node in tree.body if isinstance(node, Function) and node.name == ENTRY]
@@ -193,8 +236,9 @@ def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str]:
     """Reasons for which a program breaks the rules, one a place."""
+    nodes = list(ast.walk(tree))  # a call before what is called
     modules: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names):
                 modules |= {alias.asname or alias.name.split(".")[0] for alias in names}
@@ -208,20 +252,94 @@ def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str
                     yield from _attribute_fault(alias.name)
                     if alias.name.startswith("_"):
                         yield "imports-private"
+                    if (module, alias.name) == ("json", "tool"):
+                        yield "imports-other"
             case ast.Name(name) if _is_dunder(name):
                 yield "dunder-name"
-            case ast.Attribute(_, name) | ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
+            case ast.Attribute(_, name):
                 yield from _attribute_fault(name)
-    for node in ast.walk(tree):
+            case ast.MatchClass(kwd_attrs=names):
+                for name in names:
+                    yield from _attribute_fault(name)
+            case ast.keyword(str(name)) if _is_dunder(name):
+                yield "dunder-attribute"
+    for node in nodes:
         match node:
             case ast.Attribute(ast.Name(module), name) if module in modules and name.startswith("_"):
                 yield "imports-private"
+    yield from _text_faults(nodes)
+    yield from _random_faults(nodes)
     for scope in _scopes(scopes):
+        place = scope.get_type()
         for symbol in scope.get_symbols():
+            name = symbol.get_name()
+            is_bound = symbol.is_assigned() or symbol.is_imported() or symbol.is_parameter()
+            if is_bound and place != "class" and _is_dunder(name):
+                yield "dunder-name"
             # Only in a function is an own name never the built-in one, not even before it is bound.
-            is_own = scope.get_type() == "function" and not symbol.is_global()
-            if symbol.get_name() in REFUSED_NAMES and symbol.is_referenced() and not is_own:
-                yield f"uses-{symbol.get_name()}"
+            is_own = place == "function" and not symbol.is_global()
+            if name in REFUSED_NAMES and symbol.is_referenced() and not is_own:
+                yield f"uses-{name}"
+
+
+def _text_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Faults of what takes attributes by name: the rules see a name only where it stands in the call."""
+    seen: set[ast.AST] = set()
+    for node in nodes:
+        match node:
+            case ast.Call(ast.Name("hasattr"), arguments):
+                seen.update(arguments)  # it tells no more than whether there is one
+            case ast.Call((ast.Name(name) | ast.Attribute(_, name)) as function, arguments, keywords) if (
+                name in TAKE_NAMES
+            ):
+                seen.add(function)
+                if any(isinstance(each, ast.Starred) for each in arguments) or (
+                    keywords and name != "methodcaller"
+                ):
+                    yield "attribute-by-name"
+                for argument in arguments[TAKE_NAMES[name]]:
+                    yield from _named_faults(argument)
+            case ast.Name(name) | ast.Attribute(_, name) if name in TAKE_NAMES and node not in seen:
+                yield "attribute-by-name"
+            case ast.alias(name, str()) if name in TAKE_NAMES:
+                yield "attribute-by-name"
+            case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name) if name in EVALUATE_TEXT:
+                yield "evaluates-text"
+            case ast.Constant(str(text)) if node not in seen:
+                if _DUNDER.fullmatch(text) and _is_dunder(text) and text != _MAIN:
+                    yield "dunder-attribute"
+                for field in _FIELD.findall(text):
+                    for name in field.split(".")[1:]:
+                        yield from _attribute_fault(name.partition("[")[0])
+
+
+def _named_faults(argument: ast.expr) -> Iterator[str]:
+    """Faults of an argument that is the name of an attribute, or a path of them."""
+    match argument:
+        case ast.Constant(str(path)):
+            for name in path.split("."):
+                yield from _attribute_fault(name)
+        case _:
+            yield "attribute-by-name"
+
+
+def _random_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Faults of the one way to chance that the allowed modules have: `NormalDist.samples` without a seed."""
+    is_seeded: set[ast.AST] = set()
+    has_distribution = has_samples = False
+    for node in nodes:
+        match node:
+            case ast.Call(function, _, keywords):
+                for keyword in keywords:
+                    match keyword:
+                        case ast.keyword("seed", ast.Constant(int() | str())):
+                            is_seeded.add(function)
+            case ast.Attribute(_, "samples") | ast.Constant("samples") if node not in is_seeded:
+                has_samples = True
+            case ast.Name("NormalDist") | ast.Attribute(_, "NormalDist") | ast.alias("NormalDist"):
+                has_distribution = True
+    if has_distribution and has_samples:
+        yield "uses-random"
 
 
 def _attribute_fault(name: str) -> Iterator[str]:
@@ -231,12 +349,18 @@ def _attribute_fault(name: str) -> Iterator[str]:
         yield "frame-attribute"
     elif name.lstrip("_") in HIDDEN_MODULES:
         yield from _module_fault(name.lstrip("_"))
+    elif (
+        name == "_thread"
+    ):  # the one private module among those of the allowed ones that tells processes apart
+        yield "imports-private"
 
 
 def _module_fault(module: str) -> Iterator[str]:
     top = module.split(".")[0]
     if top not in ALLOWED_MODULES:
         yield f"imports-{top}" if top in NAMED_MODULES else "imports-other"
+    elif module != top and module not in ALLOWED_SUBMODULES:
+        yield "imports-other"
 
 
 def _is_dunder(name: str) -> bool:
@@ -258,13 +382,19 @@ def _defines_only(node: ast.AST) -> bool:
     return isinstance(node, Function | ast.ClassDef | ast.Import | ast.ImportFrom)
 
 
-def _segment(text: str, node: ast.stmt) -> str:
-    """The source of a statement, with the decorators that belong to it."""
-    if isinstance(node, Function | ast.ClassDef) and node.decorator_list:
-        # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No
-        # other line between the two can begin with one.
-        lines = re.split("\r\n|\r|\n", text)
-        node.lineno, node.col_offset = node.decorator_list[0].lineno, 0
-        while not lines[node.lineno - 1].lstrip().startswith("@"):
-            node.lineno -= 1
-    return ast.get_source_segment(text, node) or ""
+def _segments(text: str, nodes: Sequence[ast.stmt]) -> Iterator[str]:
+    """The source of each statement, with the decorators that belong to it."""
+    source = text.encode()
+    # Positions in a tree are lines and bytes in them.
+    starts = [0, *(found.end() for found in re.finditer(b"\r\n|\r|\n", source))]
+    for node in nodes:
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        line, column = node.lineno - 1, node.col_offset
+        if isinstance(node, Function | ast.ClassDef) and node.decorator_list:
+            # A decorator's node begins behind its `@`, which may be lines above: `@(` opens a parenthesis. No
+            # other line between the two can begin with one.
+            line, column = node.decorator_list[0].lineno - 1, 0
+            while not source[starts[line] : starts[line + 1]].lstrip().startswith(b"@"):
+                line -= 1
+        end = starts[node.end_lineno - 1] + node.end_col_offset
+        yield source[starts[line] + column : end].decode()

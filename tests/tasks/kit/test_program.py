@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import time
 from types import ModuleType
 
 import pytest
@@ -19,6 +20,7 @@ from tasks.kit.program import (
     canonical_program,
     check_program,
     is_same_program,
+    may_order_sets,
     parse_program,
 )
 
@@ -26,7 +28,88 @@ RULES = Rules(max_chars=4000, keep_comments=True, keep_globals=True)
 NO_GLOBALS = Rules(max_chars=4000, keep_comments=True, keep_globals=False)
 F = "def f(x):\n    return {}"
 
+NAMED_IN_TEXT = [
+    # An attribute whose name stands elsewhere than behind a dot.
+    ("def f(x):\n    match x:\n        case int(__class__=c):\n            return c", "dunder-attribute"),
+    (
+        "import typing\ndef f(x):\n    match typing:\n        case object(sys=s):\n            return s",
+        "imports-sys",
+    ),
+    ("import operator, typing\n" + F.format("operator.attrgetter('sys.modules')(typing)"), "imports-sys"),
+    (
+        "from operator import attrgetter\n" + F.format("attrgetter('real', '__class__')(x)"),
+        "dunder-attribute",
+    ),
+    ("from operator import attrgetter as a\n" + F.format("a('real')(x)"), "attribute-by-name"),
+    (
+        "from operator import methodcaller\n" + F.format("methodcaller('__subclasses__')(x)"),
+        "dunder-attribute",
+    ),
+    ("import operator\n" + F.format("operator.methodcaller('__sub' + 'classes__')(x)"), "attribute-by-name"),
+    ("import operator\n" + F.format("map(operator.attrgetter, x)"), "attribute-by-name"),
+    ("def f(x):\n    g = getattr\n    return g(x, 'real')", "attribute-by-name"),
+    (F.format("list(map(getattr, x, ['real']))"), "attribute-by-name"),
+    ("from functools import reduce\n" + F.format("reduce(getattr, ['real'], x)"), "attribute-by-name"),
+    ("from functools import partial\n" + F.format("partial(getattr, x)('real')"), "attribute-by-name"),
+    (F.format("[getattr][0](x, 'real')"), "attribute-by-name"),
+    (F.format("getattr(x, '__cl' + 'ass__')"), "attribute-by-name"),
+    (F.format("getattr(x, f'__{x}__')"), "attribute-by-name"),
+    (F.format("getattr(x, x)"), "attribute-by-name"),
+    (F.format("getattr(*x)"), "attribute-by-name"),
+    (F.format("getattr(x, *x)"), "attribute-by-name"),
+    ("import dataclasses\n" + F.format("getattr(dataclasses, '_thread')"), "imports-private"),
+    (F.format("setattr(x, '__class__', int)"), "dunder-attribute"),
+    (F.format("delattr(x, x)"), "attribute-by-name"),
+    (F.format("'{0.__class__}'.format(x)"), "dunder-attribute"),
+    (F.format("'{x!r:>{y.__class__}}'.format(x=1, y=x)"), "dunder-attribute"),
+    ("import typing\n" + F.format("'{0.sys.modules[time]}'.format(typing)"), "imports-sys"),
+    (F.format("f'{x.__class__}'"), "dunder-attribute"),
+    (F.format("f'{x:{x.__class__}}'"), "dunder-attribute"),
+    ("import string\n" + F.format("string.Formatter().get_field('0.real', x, {{}})"), "evaluates-text"),
+    ("from string import Formatter as F\n" + F.format("F()"), "evaluates-text"),
+    ("import typing\ndef g(x: 'x()'): pass\n" + F.format("typing.get_type_hints(g)"), "evaluates-text"),
+    ("from typing import ForwardRef as R\n" + F.format("R('x')"), "evaluates-text"),
+    ("import functools\n@functools.singledispatch\ndef g(x): pass\n" + F.format("g(x)"), "evaluates-text"),
+    (
+        "from functools import update_wrapper\n" + F.format("update_wrapper(x, f, ['__globals__'])"),
+        "attribute-by-name",
+    ),
+    ("from functools import wraps\n" + F.format("wraps(f, assigned=x)(x)"), "attribute-by-name"),
+    (F.format("type('T', (), {{'__annotations__': x}})"), "dunder-attribute"),
+    (F.format("type('T', (), dict(__match_args__=('real',)))"), "dunder-attribute"),
+    (F.format("object.__getattribute__(x, 'real')"), "dunder-attribute"),
+    (F.format("vars(x)"), "uses-vars"),
+    ("def __build_class__(x):\n    return x\n" + F.format("x"), "dunder-name"),
+    ("def f(x):\n    match x:\n        case __builtins__:\n            return 1", "dunder-name"),
+    ("import math as __builtins__\n" + F.format("x"), "dunder-name"),
+    ("try:\n    import json.tool\nexcept ImportError:\n    pass\n" + F.format("x"), "imports-other"),
+    ("from json import tool\n" + F.format("x"), "imports-other"),
+    ("import re._parser as p\n" + F.format("p"), "imports-other"),
+    # A draw from a distribution is the one way to chance that the allowed modules have.
+    ("from statistics import NormalDist\n" + F.format("NormalDist().samples(1)[0] > 0"), "uses-random"),
+    ("import statistics as s\n" + F.format("s.NormalDist(0, 1).samples(x, seed=None)"), "uses-random"),
+    ("import statistics as s\ndef f(x):\n    g = s.NormalDist().samples\n    return g(1)", "uses-random"),
+    (
+        "import statistics, operator\n"
+        + F.format("operator.methodcaller('samples', 1)(statistics.NormalDist())"),
+        "uses-random",
+    ),
+]
+
 GOOD = [
+    "from statistics import NormalDist\ndef f(x):\n    return NormalDist().samples(3, seed=4)",
+    "import statistics\nclass T:\n    samples = 3\ndef f(x):\n    return T().samples + statistics.mean(x)",
+    "from operator import attrgetter, methodcaller\n"
+    "def f(x):\n    return sorted(x, key=attrgetter('real.imag')), methodcaller('split', sep='__')(x)",
+    "from functools import wraps\ndef g(h):\n    @wraps(h)\n    def i(*a):\n        return h(*a)\n"
+    "    return i\n@g\ndef f(x):\n    return x",
+    "def f(x):\n    return hasattr(x, '__iter__') and not hasattr(x, 'keys')",
+    "def f(x):\n    return '{0} {1.real:>{width}} {{a.__b}}'.format(x, x, width=4), f'{x.real!r:>4}'",
+    "def f(x):\n    return x.replace('__', '_').strip('__init__') + '____'",
+    "def f(x):\n    match x:\n        case int(real=r):\n            return r",
+    "class A:\n    def __eq__(self, other):\n        return super().__init__() is None\n"
+    "    def __hash__(self):\n        return hash(1)\ndef f(x):\n    return A() == x",
+    "import json.decoder as d, collections.abc\ndef f(x):\n    return d.JSONDecoder().decode(x)",
     "def f(x): return x",
     "def helper(x):\n    return x\n\ndef f(x):\n    return helper(x)",
     "def f(x):\n    def inner(y):\n        return y + 1\n    return inner(x)",
@@ -125,6 +208,7 @@ def test_what_is_no_program_with_one_f_is_malformed(program: str, reason: str) -
         (F.format("f.__globals__"), "dunder-attribute"),
         ("import math\nmath.__dict__\n" + F.format("x"), "dunder-attribute"),
         (F.format("getattr(x, '__class__')"), "dunder-attribute"),
+        *NAMED_IN_TEXT,
         ("from collections import _sys\n" + F.format("_sys.maxsize"), "imports-sys"),
         ("from re import _parser\n" + F.format("x"), "imports-private"),
         ("from statistics import random as r\n" + F.format("r.random()"), "imports-random"),
@@ -237,6 +321,39 @@ def test_stripping_globals_leaves_definitions_whole(definition: str) -> None:
 def test_stripping_globals_drops_what_does_more_than_define(statement: str) -> None:
     found = check_program(f"{statement}\ndef f(x):\n    return x", NO_GLOBALS)
     assert found == "def f(x):\n    return x"
+
+
+@pytest.mark.parametrize("part", ["", "@staticmethod\n"], ids=["plain", "decorated"])
+def test_stripping_globals_is_linear(part: str) -> None:
+    text = f"{part}def g(): 0\n" * (20_000 // len(f"{part}def g(): 0\n") - 2) + "def f(x): return x"
+    started = time.process_time()
+    assert isinstance(check_program(text, Rules(20_000, keep_comments=True, keep_globals=False)), str)
+    assert time.process_time() - started < 1.0  # 3.3 s by cutting each statement out of the whole text
+
+
+ORDERS = [
+    ("def f(x): return max({1, 2})", (), True),
+    ("def f(x): return [y for y in {z for z in x}]", (), True),
+    ("def f(x): return list(map(set, x))", (), True),
+    ("def f(x):\n    g = frozenset\n    return g(x)", (), True),
+    ("def f(x): return hash(x)", (), True),
+    ("def f(x): return max(x)", ("[{1}]",), True),
+    ("def f(x): return max(x)", ("[1]", "set(), 1"), True),
+    ("def f(x, y): return list(x.keys() & y)", (), True),
+    ("def f(x, y):\n    z = x.items()\n    z |= y\n    return list(z)", (), True),
+    ("def f(x, y): return list(getattr(x, 'keys')() - y)", (), True),
+    ("import operator\ndef f(x, y): return list(operator.or_(x.keys(), y.keys()))", (), True),
+    ("def f(x): return [k for k, v in x.items()]", ("{'a': [1]}",), False),
+    ("def f(x): return {y: 1 for y in x}", ("'{1}', 'set()'", ""), False),
+    ("def f(x): return x.settings | 1  # a set", ("1",), False),
+]
+
+
+@pytest.mark.parametrize(("program", "inputs", "orders"), ORDERS)
+def test_what_may_hang_on_the_order_of_a_set_is_seen(
+    program: str, inputs: tuple[str, ...], orders: bool
+) -> None:
+    assert may_order_sets(program, inputs) is orders
 
 
 def test_canonical_form_ignores_layout_and_comments_only() -> None:
