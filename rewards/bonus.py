@@ -41,10 +41,9 @@ class Term:
 def price_terms(terms: Mapping[str, Term], features: Mapping[str, float]) -> list[float]:
     """The value of every term, in the order of `terms`; both mappings are by the name of the feature.
 
-    Raises:
-        KeyError: A feature was not measured.
+    A feature that could not be measured counts as 0, so that what cannot be measured is worth nothing more.
     """
-    return [min(term.coefficient * features[name], term.maximum) for name, term in terms.items()]
+    return [min(term.coefficient * features.get(name, 0.0), term.maximum) for name, term in terms.items()]
 
 
 def combine(reward: float, terms: Sequence[float], how: Combine) -> float:

@@ -278,7 +278,10 @@ class TaskPack(ABC):
     def features(
         self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
     ) -> dict[str, float]:
-        """Measure an accepted proposal: one number for each of `names`, the features that a run rewards."""
+        """Measure an accepted proposal: a number for each of `names`, the features that a run rewards.
+
+        What cannot be measured of this proposal is left out, and counts as 0.
+        """
         return {}
 
     def answer_key(self, record: TaskRecord) -> str | None:

@@ -131,10 +131,10 @@ def _verdict(names: Sequence[str]) -> Expected:
 
 def _features(names: Sequence[str]) -> Expected:
     def holds(value: Any) -> bool:
-        is_whole = isinstance(value, Mapping) and set(value) == set(names)
-        return is_whole and all(map(is_number, value.values()))
+        is_asked_for = isinstance(value, Mapping) and set(value) <= set(names)
+        return is_asked_for and all(map(is_number, value.values()))
 
-    return Expected(f"one finite number for each of {', '.join(names)}", holds)
+    return Expected(f"a finite number for some of {', '.join(names)}, and nothing else", holds)
 
 
 _NOTHING = Expected("None", lambda value: value is None)

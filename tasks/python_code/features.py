@@ -89,3 +89,17 @@ FEATURES: dict[str, Callable[[TaskRecord, Sequence[TaskRecord]], float]] = {
     "edit-distance": edit_distance,
 }
 """By the name that `azr.bonus.terms` calls them."""
+
+
+def measure(name: str, record: TaskRecord, references: Sequence[TaskRecord]) -> float | None:
+    """Measure one of `FEATURES`; None where that cannot be done for this program.
+
+    A program need not compile to be a task of the kind `error`: `g(a=1, a=2)` parses and is a SyntaxError all
+    the same. What a library makes of such text is its own affair, and is not allowed to stop a run.
+    """
+    try:
+        return FEATURES[name](record, references)
+    except ImportError:  # it is not installed
+        raise
+    except Exception:  # the boundary to libraries that read a model's text
+        return None

@@ -20,7 +20,7 @@ from tasks.kit.program import canonical_program, is_same_program
 from tasks.python_code import grammar, rules
 from tasks.python_code.checks import SHARE, grade_by_running, grade_error, grade_output, validate
 from tasks.python_code.composite import choose_given, define_given
-from tasks.python_code.features import FEATURES
+from tasks.python_code.features import FEATURES, measure
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, KINDS, Draft, Task
 from tasks.python_code.seeds import IDENTITY, built_in_seed, read_seeds
@@ -101,7 +101,8 @@ class PythonCodePack(FormPack[Draft]):
     def features(
         self, record: TaskRecord, references: Sequence[TaskRecord], names: Sequence[str]
     ) -> dict[str, float]:
-        return {name: FEATURES[name](record, references) for name in names}
+        measured = {name: measure(name, record, references) for name in names}
+        return {name: value for name, value in measured.items() if value is not None}
 
     def answer_key(self, record: TaskRecord) -> str:
         """The answer; of an induction task, which asks for a program, all outputs."""

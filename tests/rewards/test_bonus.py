@@ -16,9 +16,11 @@ def test_term_is_the_scaled_feature_up_to_its_maximum() -> None:
     assert price_terms(terms, {"complexity": 0.8, "edit-distance": 0.9}) == pytest.approx([0.3, 0.09])
 
 
-def test_feature_that_was_not_measured_is_an_error() -> None:
-    with pytest.raises(KeyError, match="complexity"):
-        price_terms({"complexity": Term(0.5, 0.3)}, {"edit-distance": 1.0})
+def test_feature_that_could_not_be_measured_is_worth_nothing() -> None:
+    terms = {"complexity": Term(0.5, 0.3), "edit-distance": Term(0.1, 0.3)}
+    # 0.5 * 0 = 0; 0.1 * 1 = 0.1. Where terms multiply, the reward is 0: nobody escapes a small factor.
+    assert price_terms(terms, {"edit-distance": 1.0}) == pytest.approx([0.0, 0.1])
+    assert combine(0.75, price_terms(terms, {"edit-distance": 1.0}), Combine.MULTIPLY) == 0.0
 
 
 @pytest.mark.parametrize(

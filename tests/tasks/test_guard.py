@@ -224,8 +224,8 @@ def test_a_wrong_record_among_many_is_named(method: str) -> None:
 
 def test_wrong_features_are_named() -> None:
     for value, said in (
-        ({}, "returned {}; it must be one"),
-        ({"size": math.inf}, "finite number for each of size"),
+        ({"height": 1.0}, r"returned {'height': 1.0}; it must be a"),
+        ({"size": math.inf}, "finite number for some of size"),
     ):
         with pytest.raises(PackError, match=said):
             GuardedPack(faulty("features", returns(value))).features(RECORD, [], ["size"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.contract import TaskRecord
+from tasks.guard import GuardedPack
 from tasks.python_code import PythonCodePack
 from tasks.python_code.features import common_length
 
@@ -73,6 +75,39 @@ def test_large_programs_are_measured_at_once() -> None:
     start = time.process_time()
     assert measure("edit-distance", passes, *[mixed] * 6) > 0
     assert time.process_time() - start < 5
+
+
+ODD = {
+    "repeated_keyword": "def f(x):\n    return dict(a=1, a=2)",
+    "repeated_parameter": "def f(x, x):\n    return x",
+    "return_outside": "def f(x):\n    return x\nreturn 1",
+    "nonlocal_outside": "def f(x):\n    def g():\n        return x\n    break",
+    "yield_in_a_comprehension": "def f(x):\n    return [(yield y) for y in x]",
+    "await_outside": "def f(x):\n    return await x",
+    "star_outside": "def f(x):\n    return *x",
+    "assigned_call": "def f(x):\n    return (lambda: (yield))",
+    "deep": "def f(x):\n    return " + "-" * 90 + "x",
+    "surrogate_escape": "def f(x):\n    return '\\ud800' + '\N{SNOWMAN}'",
+    "deep_blocks": "def f(x):\n" + "".join(f"{' ' * n}if x:\n" for n in range(1, 19)) + " " * 19 + "pass",
+}
+
+
+@pytest.mark.parametrize("program", ODD.values(), ids=ODD.keys())
+def test_feature_that_fails_is_a_missing_feature(program: str) -> None:
+    guarded = GuardedPack(PACK)
+    found = guarded.features(of(program), [LINE], PACK.feature_names)
+    assert set(found) <= set(PACK.feature_names)
+    assert "edit-distance" in found
+
+
+def test_complexity_of_what_does_not_compile_is_missing() -> None:
+    assert PACK.features(of(ODD["repeated_keyword"]), [], ["complexity", "halstead"]).keys() == {"halstead"}
+
+
+def test_library_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "complexipy", None)
+    with pytest.raises(ImportError, match="complexipy"):
+        PACK.features(LINE, [], ["complexity"])
 
 
 def test_layout_makes_no_distance() -> None:
