@@ -22,6 +22,8 @@ MAX_INPUT_DEPTH = 40
 MAX_INTEGER_BITS = 14_000
 """Python writes no integer of more than 4,300 digits, but reads one in hexadecimal: `render` would fail."""
 
+MAX_BRACKETS = 200  # open at once, as in Python
+
 MAX_COMPARISONS = 100_000
 """How often items may be compared to build a set or a dictionary, or to find its items in an equal one.
 
@@ -199,13 +201,16 @@ def _read(text: str, max_bytes: int, max_depth: int) -> _Open:
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:
-    position = 0
+    position = num_open = 0
     while True:
         token = _TOKEN.match(text, position)
         if token is None:
             raise LiteralError("not a literal")
         if token.lastgroup == "end":
             return
+        num_open += (token.lastgroup == "open") - (token.lastgroup == "close")
+        if num_open > MAX_BRACKETS:
+            raise LiteralError("nested too deeply")
         yield token
         position = token.end()
 
