@@ -86,6 +86,16 @@ class TaskRecord:
             raise ContractError(words) from error
         _require(back == payload, "TaskRecord.payload", "what JSON does not change (no tuples, say)", payload)
 
+    def to_json(self) -> str:
+        """The record as one line of a file: `{"kind": ..., "payload": {...}}`."""
+        return json.dumps({"kind": self.kind, "payload": dict(self.payload)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`; ValueError, KeyError or TypeError for a text that it did not write."""
+        values = json.loads(text)
+        return cls(kind=values["kind"], payload=values["payload"])
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

@@ -7,10 +7,8 @@ somebody else is an entry point in the group `azr.packs`, name to class, with it
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
-import json
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -57,21 +55,6 @@ def load_pack(config: str | Mapping[str, object]) -> TaskPack:
     except Exception as error:  # the boundary to code that others wrote
         call = f"{pack_class.__name__}(**{knobs})"
         raise PackError(f"pack {target}: {call} raised {short_error(error)}") from error
-
-
-def read_knob(text: str) -> tuple[str, object]:
-    """Read a knob and its value from a command line, for argparse; a value that is no JSON is a string.
-
-    Raises:
-        ArgumentTypeError: There is no `=`, or nothing before it.
-    """
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"a knob must be KNOB=VALUE; got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def available_packs() -> list[str]:

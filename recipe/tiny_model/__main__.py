@@ -11,7 +11,8 @@ from pathlib import Path
 from recipe.tiny_model.cache import MANIFEST, ensure_tiny_model, model_path
 from recipe.tiny_model.config import TinyModelConfig
 from tasks.guard import GuardedPack
-from tasks.registry import load_pack, read_knob
+from tasks.kit.knobs import read_knobs
+from tasks.registry import load_pack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pack", default="arithmetic", help="task pack")
     parser.add_argument(
         "--knob",
-        type=read_knob,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="knob of the pack, its value as JSON: terse=true is what the demo has; may be repeated",
+        help="knob of the pack: terse=true is what the demo has; may be repeated",
     )
     parser.add_argument("--out", type=Path, default="runs/tiny_models", help="folder of all tiny models")
     for field in fields(TinyModelConfig):
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     name, knobs, folder = (options.pop(option) for option in ("pack", "knob", "out"))
     try:
-        pack = GuardedPack(load_pack({"_target_": name, **dict(knobs)}))
+        pack = GuardedPack(load_pack({"_target_": name, **read_knobs(knobs)}))
         config = TinyModelConfig(**options)
     except ValueError as error:
         parser.error(str(error))

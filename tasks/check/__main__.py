@@ -12,20 +12,19 @@ from tasks.check.conformance import CHECKS, ConformanceError, Examined
 from tasks.check.gallery import sample_texts
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack
 from tasks.guard import BAD_SETTING, PackError
-from tasks.registry import load_pack, read_knob
+from tasks.kit.knobs import read_knobs
+from tasks.registry import load_pack
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; 0, or 1 if the pack has a fault; 2, by argparse, if there is no such pack or knob."""
     parser = argparse.ArgumentParser(prog="python -m tasks.check", description="Check a task pack.")
     parser.add_argument("pack", help="name of an installed pack, or a dotted path to its class")
-    parser.add_argument(
-        "knobs", nargs="*", type=read_knob, metavar="KNOB=VALUE", help="the value as JSON, or a bare word"
-    )
+    parser.add_argument("knobs", nargs="*", metavar="KNOB=VALUE", help="such as terse=true")
     options = parser.parse_args(arguments)
 
     def build() -> TaskPack:
-        return load_pack({"_target_": options.pack, **dict(options.knobs)})
+        return load_pack({"_target_": options.pack, **read_knobs(options.knobs)})
 
     try:
         Examined(build).require_available()

@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tasks.sandbox import Limits, SandboxConfig
 
@@ -78,6 +78,37 @@ def takes_knobs(
         return init
 
     return decorate
+
+
+def read_knobs(texts: Sequence[str]) -> dict[str, object]:
+    """Read knobs and their values from a command line, as Hydra reads overrides.
+
+    `terse=true`, `kinds=[deduction]`, `sandbox.backend=wasm`: dots lead into mappings.
+
+    Raises:
+        ValueError: One is no `KNOB=VALUE`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import OverrideType
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    knobs: dict[str, Any] = {}
+    for text in texts:
+        try:
+            override = parser.parse_override(text)
+            is_value = override.type is OverrideType.CHANGE and not override.is_sweep_override()
+            if not (is_value and override.key_or_group):
+                raise HydraException("no knob is set to a value")
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"a knob must be KNOB=VALUE; got {text!r} ({reason})") from error
+        *above, name = override.key_or_group.split(".")
+        inside = knobs
+        for part in above:
+            inside = inside.setdefault(part, {})
+        inside[name] = override.value()
+    return knobs
 
 
 def check_bool(knob: str, value: object) -> None:
