@@ -2,7 +2,7 @@
 
 A pack says which strata its set is drawn from; `build` draws them, `python -m tasks.held_out` writes them,
 and `load` reads them back for an evaluation. Files are made once and committed, so that two runs a year
-apart are measured on the same tasks. `read_rows` is for sets that others wrote in a form of their own.
+apart are measured on the same tasks. What others published is read by `data_file.py`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from tasks.contract import TaskPack, TaskRecord
+from tasks.kit.data_file import collect, describe_left_out, read_data_file
 from tasks.kit.payload import Payload
-
-Item = TypeVar("Item")
 
 DRAWS_PER_RECORD = 1000
 """Draws `build` spends on a stratum for each record it wants, before it calls the stratum exhausted."""
@@ -90,8 +89,7 @@ def render(pack: FilePack, records: Sequence[TaskRecord]) -> str:
         "count": len(records),
         "seed": pack.held_out_seed,
     }
-    rows = [json.dumps({"kind": record.kind, "payload": record.payload}) for record in records]
-    return "\n".join([json.dumps(header), *rows]) + "\n"
+    return "\n".join([json.dumps(header), *(record.to_json() for record in records)]) + "\n"
 
 
 def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
@@ -104,14 +102,18 @@ def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
     remedy = f"run `python -m tasks.held_out {pack_name}` or correct pack.held_out_path"
     if not path.is_file():
         raise FileNotFoundError(f"held-out set {path} is missing; {remedy}")
-    first, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
+    objects, odd = collect(read_data_file(path), _values)
     try:
-        header = json.loads(first)
-        items = [json.loads(row) for row in rows]
+        header, *items = (item for _, item in objects)
         found = (header["pack"], header["version"], header["count"])
         records = [TaskRecord(kind=item["kind"], payload=item["payload"]) for item in items]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"held-out set {path} must be a header and one record a line; {remedy}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"held-out set {path} must be a header and one record a line; {remedy} (of a file that others "
+            "published a set has to be made first)"
+        ) from error
+    if odd:
+        raise ValueError(f"{describe_left_out(f'held-out set {path}', odd)[0]}; {remedy}")
     if found != (pack_name, version, len(records)):
         raise ValueError(
             f"held-out set {path} must be pack {pack_name}, version {version} with as many records as its "
@@ -120,22 +122,5 @@ def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
     return records
 
 
-def read_rows(source: object, rows: Iterable[object], read: Callable[[Payload], Item]) -> Iterator[Item]:
-    """Read the rows of a data set that others wrote: objects, or lines of JSON, where blank ones are skipped.
-
-    Raises:
-        ValueError: A row is no object, or `read` refuses it; the message has the source, the row's number,
-            from 1, and the reason.
-    """
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, str) and not row.strip():
-            continue
-        try:
-            parsed = json.loads(row) if isinstance(row, str) else row
-            if not isinstance(parsed, dict):
-                raise ValueError("must be an object")
-            yield read(parsed)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{source}:{number} must be JSON; {error}; nothing was loaded") from error
-        except ValueError as error:
-            raise ValueError(f"{source}:{number} {error}; nothing was loaded") from error
+def _values(row: Payload) -> dict[str, Any]:
+    return dict(row)

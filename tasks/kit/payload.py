@@ -5,6 +5,7 @@ All raise ValueError where the field is missing or of another type.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 
 from tasks.contract import Json
@@ -25,7 +26,7 @@ def read_str(payload: Payload, field: str) -> str:
     """Return the string under `field`."""
     value = payload.get(field)
     if not isinstance(value, str):
-        raise ValueError(f"field {field!r} must be a string; got {value!r}")
+        raise ValueError(f"field {field!r} must be a string; got {reprlib.repr(value)}")
     return value
 
 

@@ -63,7 +63,7 @@ class PythonCodeKnobs(ProgramKnobs):
     """Training step from which share and number are as given; 0 is the seeding."""
 
     seed_path: str | None = None
-    """A JSONL file of tasks to start from; null starts from the identity function."""
+    """A file of tasks to start from; null starts from the identity function."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

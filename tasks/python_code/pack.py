@@ -52,10 +52,10 @@ class PythonCodePack(FormPack[Draft]):
         self._domains = rules.DOMAINS if knobs.terse else grammar.DOMAINS
         self._form: TaggedForm | TerseForm = TerseForm() if knobs.terse else TaggedForm(knobs)
         limits = check_limits(knobs.time_limit_s, knobs.memory_mb, RESULT_BYTES)
-        self._runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
+        self.runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
 
     def require_available(self) -> None:
-        self._runner.check()
+        self.runner.check()
 
     @property
     def kinds(self) -> tuple[KindSpec, ...]:
@@ -66,7 +66,7 @@ class PythonCodePack(FormPack[Draft]):
         records: list[TaskRecord] = []
         num_inputs = self._form.num_inputs
         if self._knobs.seed_path is not None:
-            make = partial(validate, knobs=self._knobs, runner=self._runner)
+            make = partial(validate, knobs=self._knobs, runner=self.runner)
             path = Path(self._knobs.seed_path)
             records = read_seeds(path, self._enabled, num_inputs, make, self.task_key)
         known = {record.kind for record in records}
@@ -91,7 +91,7 @@ class PythonCodePack(FormPack[Draft]):
                 return of_reference
             draft = of_reference
         given = choose_given(kind, references, self._knobs, step)
-        record = await self._runner.in_thread(validate, kind, draft, self._knobs, self._runner, given)
+        record = await self.runner.in_thread(validate, kind, draft, self._knobs, self.runner, given)
         return record if isinstance(record, Rejected) else Accepted(record)
 
     @property
@@ -122,7 +122,7 @@ class PythonCodePack(FormPack[Draft]):
             return grade_error(task, answer)
         if task.kind == DEDUCTION:
             return grade_output(task, answer, strict)
-        return await self._runner.in_thread(grade_by_running, task, answer, strict, self._runner)
+        return await self.runner.in_thread(grade_by_running, task, answer, strict, self.runner)
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         """Draw a task; raises SandboxBroken where its outputs, unless it is a terse one, cannot be had."""
@@ -165,7 +165,7 @@ class PythonCodePack(FormPack[Draft]):
     def _draw(self, kind: str, domain: str, rng: random.Random) -> TaskRecord:
         if self._knobs.terse:
             return rules.draw_record(kind, domain, rng)
-        return grammar.draw_record(kind, domain, self._form.num_inputs, rng, self._runner)
+        return grammar.draw_record(kind, domain, self._form.num_inputs, rng, self.runner)
 
 
 def _about_reference(draft: Draft, references: Sequence[TaskRecord]) -> Draft | Rejected:

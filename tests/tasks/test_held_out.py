@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_another_path_is_read(name: str, tmp_path: Path) -> None:
     assert list(file_pack(name, held_out_path=str(copy)).held_out()) == list(pack.held_out())[:7]
 
 
+def test_a_set_may_be_compressed_and_have_a_byte_order_mark(name: str, tmp_path: Path) -> None:
+    pack = file_pack(name)
+    copy = tmp_path / "copy.jsonl.gz"
+    copy.write_bytes(gzip.compress(b"\xef\xbb\xbf" + pack.default_held_out_path.read_bytes()))
+    assert list(file_pack(name, held_out_path=str(copy)).held_out()) == list(pack.held_out())
+
+
+def test_an_odd_row_of_a_set_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(file_pack(name).default_held_out_path.read_bytes() + b"{\n")
+    with pytest.raises(ValueError, match=r"odd\.jsonl: 1 left out, must be JSON.*: row \d+; run"):
+        file_pack(name, held_out_path=str(path)).held_out()
+
+
 @pytest.mark.parametrize("field", ["pack", "version", "count"])
 def test_wrong_header_is_refused(name: str, field: str, tmp_path: Path) -> None:
     pack = file_pack(name)
@@ -122,7 +137,7 @@ def test_wrong_header_is_refused(name: str, field: str, tmp_path: Path) -> None:
         file_pack(name, held_out_path=str(path)).held_out()
 
 
-@pytest.mark.parametrize("text", ["", "\n", "[]", "{}", '{"pack": "x"', "no json"])
+@pytest.mark.parametrize("text", ["", "\n", "[]", "{}", '{"pack": "x"', "{no json", '{"code": ""}'])
 def test_damaged_file_is_refused(name: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "damaged.jsonl"
     path.write_text(text)

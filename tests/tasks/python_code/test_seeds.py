@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tasks.python_code import PythonCodePack
 
 GOOD = {"program": "def f(x):\n    return x + 1", "input": "1"}
 INDUCTION = {"program": "def f(x):\n    return x + 1", "inputs": ["1", "2", "3"], "message": "adds one"}
+COLUMNS = {"program": pyarrow.string(), "input": pyarrow.string(), "inputs": pyarrow.list_(pyarrow.string()),
+           "message": pyarrow.string()}  # fmt: skip
 ERROR = {"kind": "error", "program": "def f(x):\n    return x['a']", "input": "{}"}
 
 
@@ -36,31 +40,58 @@ def test_a_file_gives_a_record_a_kind_and_misses_none(tmp_path: Path) -> None:
     assert pack_with(tmp_path / "off.jsonl", [ERROR], kinds=["deduction"]).seeds()[0].kind == "deduction"
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("no json", "must be JSON"),
-        ("[1]", "must be an object with a string 'program'"),
-        ({"program": 3}, "must be an object with a string 'program'"),
-        ({"program": "def f(x): return x"}, "must have a string 'input'"),
-        ({**GOOD, "output": "2"}, "must not have the field 'output'"),
-        ({**GOOD, "kind": "code_i"}, "must have a kind that fits"),
-        ({**GOOD, "kind": "induction"}, "must have a kind that fits"),
-        ({**INDUCTION, "kind": "deduction"}, "must have a kind that fits"),
-        ({**INDUCTION, "inputs": ["1"]}, "must have 3 inputs; got 1"),
-        ({**INDUCTION, "inputs": "123"}, "or a list of strings 'inputs'"),
-        ({**INDUCTION, "message": None}, "must have a string 'message'"),
-        ({**GOOD, "input": "x"}, "is no deduction task: input-not-a-literal"),
-        ({**GOOD, "input": "'a'"}, "is no deduction task: raises"),
-        ({**GOOD, "program": "import os\ndef f(x): return x"}, "is no deduction task: imports-os"),
-        ({**GOOD, "program": "def f(x): return x+1"}, "repeats the deduction task of line 1"),
-    ],
-)
-def test_a_bad_line_is_named_and_nothing_is_loaded(row: object, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "seeds.jsonl"
-    with pytest.raises(ValueError, match=r"seeds\.jsonl:3 .*nothing was loaded") as caught:
-        pack_with(path, [GOOD, "", row]).seeds()
-    assert message in str(caught.value)
+LEFT_OUT: list[tuple[object, str]] = [
+    ("no json", "must be JSON"),
+    ("[1]", "must be an object"),
+    ({"program": 3}, "must have a string 'program'"),
+    ({"program": "def f(x): return x"}, "must have a string 'input'"),
+    ({**GOOD, "output": "2"}, "must not have the field 'output'"),
+    ({**GOOD, "kind": "code_i"}, "must have a kind that fits"),
+    ({**GOOD, "kind": "induction"}, "must have a kind that fits"),
+    ({**INDUCTION, "kind": "deduction"}, "must have a kind that fits"),
+    ({**INDUCTION, "inputs": ["1"]}, "must have 3 inputs; got 1"),
+    ({**INDUCTION, "inputs": "123"}, "or a list of strings 'inputs'"),
+    ({**INDUCTION, "message": None}, "must have a string 'message'"),
+    ({**GOOD, "input": "x"}, "is no deduction task: input-not-a-literal"),
+    ({**GOOD, "input": "'a'"}, "is no deduction task: raises"),
+    ({**GOOD, "program": "import os\ndef f(x): return x"}, "is no deduction task: imports-os"),
+    ({**GOOD, "program": "def f(x): return x+1"}, "repeats the deduction task of an earlier row"),
+]
+
+
+def test_rows_that_make_no_task_are_said_and_the_others_are_seeds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = pack_with(tmp_path / "seeds.jsonl", [GOOD, "", *(row for row, _ in LEFT_OUT), INDUCTION])
+    assert [record.kind for record in pack.seeds()] == ["deduction", "abduction", "induction"]
+    said = "\n".join(caplog.messages)
+    assert [words for _, words in LEFT_OUT if words not in said] == []
+    assert "seeds.jsonl: 3 left out, must have a kind that fits its fields; got" not in said
+    assert "seeds.jsonl: 1 left out, must have 3 inputs; got 1: row 11" in said
+
+
+def test_a_file_without_any_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"pack\.seed_path: .*seeds\.jsonl: 2 left out, must be JSON.*: row 1, 3"
+    ):
+        pack_with(tmp_path / "seeds.jsonl", ["{no json", "", "{nor this"]).seeds()
+
+
+def test_the_method_s_own_seed_buffers_are_read_and_their_outputs_worked_out(tmp_path: Path) -> None:
+    more = {"imports": [], "original_snippet": "def f(x): 0", "composite_functions": [], "_input_type": "int"}
+    triplet = {"snippet": GOOD["program"], "input": "1", "output": "9", **more}
+    function = {**INDUCTION, "snippet": INDUCTION["program"], "outputs": ["9"], "imports": []}
+    del function["program"]
+    seeds = pack_with(tmp_path / "seeds.jsonl", [triplet, function]).seeds()
+    assert seeds == pack_with(tmp_path / "own.jsonl", [GOOD, INDUCTION]).seeds()
+    assert [record.kind for record in seeds] == ["deduction", "abduction", "induction"]
+
+
+def test_a_table_has_every_column_in_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([GOOD, INDUCTION], pyarrow.schema(COLUMNS)), path)
+    packed = PythonCodePack(num_inputs=3, seed_path=str(path))
+    assert packed.seeds() == pack_with(tmp_path / "seeds.jsonl", [GOOD, INDUCTION]).seeds()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
