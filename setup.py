@@ -33,6 +33,8 @@ INSTALL_REQUIRES = [
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
     "complexipy>=5",
     "radon>=6",
+    # Data sets as parquet files: those that others published, and those of our tasks for veRL's own reader.
+    "pyarrow",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
     "math-verify>=0.9,<0.10",
 ]
