@@ -30,6 +30,11 @@ INSTALL_REQUIRES = [
     "wrapt>=1.16",
     # Compares installed versions with the ones above (`recipe.doctor`).
     "packaging",
+    # Say before a start whether a model's weights are whole, whether its chat template can be read, and what
+    # verl's own configuration has a number for.
+    "safetensors",
+    "jinja2",
+    "pyyaml",
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
     "complexipy>=5",
     "radon>=6",

@@ -1,7 +1,7 @@
 """How the configuration is composed on top of verl's.
 
 Hydra checks names and types of the `azr` node against `recipe/selfplay/config.py` before anything starts;
-rules across fields are in `recipe/preflight/rules.py`.
+rules across fields are in `recipe/preflight/rules/`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.errors import OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -54,13 +55,21 @@ class SearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add verl's folder of configuration files, and those of the installed packs."""
-        spec = importlib.util.find_spec("verl")
-        if spec is None or not spec.submodule_search_locations:
-            raise ModuleNotFoundError(f"verl is not installed; run `make env`, or for GPUs `{GPU_INSTALL}`")
-        folder = Path(spec.submodule_search_locations[0]) / "trainer" / "config"
-        search_path.append(provider="verl", path=f"file://{folder}")
+        search_path.append(provider="verl", path=f"file://{verl_conf_folder()}")
         for folder in installed_conf_folders():
             search_path.append(provider=f"task pack {folder.parent.name}", path=f"file://{folder}")
+
+
+def verl_conf_folder() -> Path:
+    """The folder of verl's own configuration, without importing verl.
+
+    Raises:
+        ModuleNotFoundError: verl is not installed.
+    """
+    spec = importlib.util.find_spec("verl")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"verl is not installed; run `make env`, or for GPUs `{GPU_INSTALL}`")
+    return Path(spec.submodule_search_locations[0]) / "trainer" / "config"
 
 
 def register() -> None:
@@ -71,10 +80,19 @@ def register() -> None:
 
 def explain(error: Exception) -> str:
     """One line for a mistake that Hydra or OmegaConf found: what is wrong, and what exists instead."""
+    if isinstance(error, OverrideParseException):
+        return _explain_override(error.override, error.message.splitlines()[0])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     override = re.match(r"Could not override '([^']+)'", lines[0])
     if override is not None:
         return _explain_key(override[1])
+    several = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(([^=]+)=(.*))'", lines[0])
+    if several is not None:  # in Hydra's own words differently for a run and for the doctor
+        whole, key, values = several.groups()
+        return (
+            f"the override {whole} gives several values, and a run takes one. A list is {key}=[{values}]; a "
+            f"value with a comma in it stands in quotes: '{key}=\"{values}\"'"
+        )
     if "Could not find" in str(error):
         # Hydra goes on with where it looked, which says nothing to who mistyped a name.
         kept = list(itertools.takewhile(lambda line: not line.startswith("Config search path"), lines))
@@ -83,6 +101,17 @@ def explain(error: Exception) -> str:
     if error.__cause__ is not None:
         lines += str(error.__cause__).splitlines()[:1]
     return " ".join(lines)
+
+
+def _explain_override(override: str, reason: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"an override must be KEY=VALUE; got {override}"
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        f"the override {override} cannot be read: {reason}. A value that has =, commas, spaces, brackets or "
+        f"quotes in it stands in quotes, and the whole in quotes for the shell: '{key}=\"{quoted}\"'"
+    )
 
 
 def _explain_key(key: str) -> str:

@@ -23,8 +23,9 @@ from recipe.config import CONF, explain, register
 from recipe.life import survey_nodes
 from recipe.preflight import machine, memory, slots
 from recipe.preflight.memory import ALL, Estimate
-from recipe.preflight.model import cached_file, is_on_hub, missing_weights
-from recipe.preflight.rules import find_problems, shape_to_estimate
+from recipe.preflight.model import finder, is_on_hub, missing_weights
+from recipe.preflight.rules import find_problems
+from recipe.preflight.rules.keys import sizes
 from recipe.preflight.setup import REFUSALS, Setup
 from recipe.selfplay.plan import StepPlan
 
@@ -44,6 +45,8 @@ def diagnose(setup: Setup) -> int:
 
 def describe(setup: Setup) -> None:
     """Print what is there and what the run will need. What cannot be had is among the problems."""
+    if any(sizes(setup)):  # so are these, and what follows reads them
+        return
     sections: dict[str, list[Callable[[Setup], Iterator[str]]]] = {
         "versions": [_versions],
         "machine": [_machine, _cluster, _sandbox],
@@ -96,7 +99,7 @@ def _model(setup: Setup) -> Iterator[str]:
     path = setup.config.actor_rollout_ref.model.path
     missing = None
     if path is not None and is_on_hub(path):
-        missing = missing_weights(lambda name: cached_file(path, name))
+        missing = missing_weights(finder(path))
     yield str(path)
     if missing is not None:
         yield (
@@ -107,10 +110,9 @@ def _model(setup: Setup) -> Iterator[str]:
 
 
 def _estimate(setup: Setup) -> Iterator[str]:
-    config, shape, card = setup.config, shape_to_estimate(setup), setup.card_gib
+    config, shape, card = setup.config, setup.shape, setup.card_gib
     if shape is None:
-        path = config.actor_rollout_ref.model.path
-        yield f"none: the sizes of {path} are not known here, or a setting that it needs is wrong"
+        yield f"none: the sizes of {config.actor_rollout_ref.model.path} are not known here"
         return
     yield f"{shape.num_parameters / 1e6:,.1f} million parameters"
     with suppress(*REFUSALS):

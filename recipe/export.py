@@ -107,7 +107,11 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
         trust_remote_code = bool(config.actor_rollout_ref.model.trust_remote_code)
         with redirect_stdout(sys.stderr):  # verl's merger talks; what is printed here is a directory
             merge(folder / "actor", model, ROLLOUT_DTYPES[dtype], trust_remote_code=trust_remote_code)
-        (model / "README.md").write_text(card, encoding="utf-8")
+        readme = model / "README.md"
+        readme.write_text(card, encoding="utf-8")
+        for file in model.rglob("*"):  # safetensors makes its file for its owner alone
+            if file.is_file():
+                file.chmod(readme.stat().st_mode)
         model.rename(out)
     return out
 
@@ -145,10 +149,9 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
             f"to it. For the two apart: python -m verl.model_merger merge --backend fsdp --local_dir {actor} "
             "--target_dir DIR"
         )
-    layout = actor / "fsdp_config.json"
-    if not layout.is_file():
-        raise ExportError(f"{actor} must hold the shards of an FSDP model; it has no {layout.name}")
-    world_size = json.loads(layout.read_text())["world_size"]
+    world_size = checkpoint.num_workers(folder)
+    if world_size is None:
+        raise ExportError(f"{actor} must hold the shards of an FSDP model; it has no fsdp_config.json")
     shards = [f"model_world_size_{world_size}_rank_{rank}.pt" for rank in range(world_size)]
     if missing := [shard for shard in shards if not (actor / shard).is_file()]:
         raise ExportError(f"{actor} must hold the shards of all {world_size} workers; it lacks {missing[0]}")

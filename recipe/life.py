@@ -83,7 +83,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 with open_dict(config):
                     runtime_env.env_vars = variables | dict(runtime_env.get("env_vars") or {})
             if config.actor_rollout_ref.model.path == TINY_MODEL:
-                from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+                from recipe.tiny_model import TinyModelConfig
+                from recipe.tiny_model.cache import ensure_tiny_model
 
                 print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
                 model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))

@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from recipe import life
 from recipe.config import CONF, explain, finalize, register
 from recipe.preflight import PreflightError
+from recipe.preflight.memory import fill_bucket
+from recipe.preflight.model import fill_context, find_config
 from recipe.preflight.rules import check
 
 register()
@@ -29,6 +31,9 @@ def main(config: DictConfig) -> None:
     try:
         pack = check(config, life.survey_nodes)
         finalize(config, len(pack.kinds))
+        model = find_config(config.actor_rollout_ref.model.path)
+        fill_bucket(config, model)
+        fill_context(config, model)
         life.live(config, pack)
     except PreflightError as error:
         _refuse(str(error))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.run.files import TENSORBOARD
+from recipe.run.files import logger_folders
 
 
 class AzrTaskRunner:
@@ -19,7 +19,7 @@ class AzrTaskRunner:
 
     def run(self, config: DictConfig) -> None:
         """Train as `config` says."""
-        os.environ["TENSORBOARD_DIR"] = str(Path(config.run.dir) / TENSORBOARD)  # read by verl's logger
+        os.environ.update(logger_folders(Path(config.run.dir)))
         import transfer_queue as tq
         from verl.trainer.ppo.v1 import AgentLoopManagerTQ
         from verl.utils.logging_utils import configure_verl_logging

@@ -9,18 +9,25 @@ Letters: P parameters, T tokens of a micro-batch, V vocabulary, L blocks, S work
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import ROLLOUT_DTYPES
-from recipe.preflight.model import ModelShape
+from recipe.preflight.model import ModelConfig, ModelShape, largest_weight
 from recipe.preflight.slots import num_workers
 
 GIB = 2**30
 BYTES = {"fp32": 4, "float32": 4, "bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2}
 """Bytes of a number, by the names that verl has for its type."""
+
+BUCKET = "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes"
+"""The bucket through which a worker passes its weights on to vLLM, in MiB."""
+
+LEAST_BUCKET_MIB = 64
+VERLS_BUCKET_MIB = 2048  # its default
 
 VLLM_CACHE = "key-value cache, graphs and activations of vLLM"
 
@@ -146,7 +153,7 @@ def estimate_host(config: DictConfig, shape: ModelShape) -> Estimate:
             *(Part(name, workers * gib) for name, gib in training.items()),
             Part("weights in vLLM", replicas * 2 * _rollout_gib(config, shape)),
             Part("key-value cache", replicas * config.cpu.kv_cache_gib),
-            Part("weight transfer", workers * bucket_gib(config)),
+            Part("weight transfer", workers * bucket_mib(config, asdict(shape)) / 1024),
         ]
         return Estimate(tuple(parts))
     # verl loads the whole model on every node's workers before it is sharded: on all of them if the output
@@ -180,9 +187,27 @@ def checkpoint_gib(config: DictConfig, shape: ModelShape) -> float:
     return _num_shards(config) * (training["weights"] + training["optimizer"])
 
 
-def bucket_gib(config: DictConfig) -> float:
-    """GiB of the bucket through which a worker passes its weights on to vLLM."""
-    return float(config.actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes) / 1024
+def bucket_mib(config: DictConfig, model: ModelConfig | None) -> int:
+    """MiB of the bucket through which a worker passes its weights on: as given, or as the model needs it."""
+    if (given := OmegaConf.select(config, BUCKET)) is not None:
+        return int(given)
+    return max(LEAST_BUCKET_MIB, largest_weight_mib(config, model) or VERLS_BUCKET_MIB)
+
+
+def largest_weight_mib(config: DictConfig, model: ModelConfig | None) -> int | None:
+    """MiB of the largest weight that is passed on, rounded up; None if the model's sizes are not known.
+
+    It travels in the trainer's number type and is cast by vLLM (verl 0.9.1, `bucketed_weight_transfer.py`).
+    Without CUDA's sharing of memory it has to fit the bucket; with it a larger one goes by itself.
+    """
+    if (numbers := largest_weight(model or {})) is None:
+        return None
+    return math.ceil(numbers * BYTES[config.actor_rollout_ref.actor.fsdp_config.model_dtype] / 2**20)
+
+
+def fill_bucket(config: DictConfig, model: ModelConfig | None) -> None:
+    """Give the bucket a size where the configuration leaves that to the model."""
+    OmegaConf.update(config, BUCKET, bucket_mib(config, model))
 
 
 def sequence_tokens(config: DictConfig) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
+from jinja2 import Environment, TemplateSyntaxError
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError
+from recipe.tiny_model import TinyModelConfig
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """What transformers loads; in place of either, an index (its name with `.index.json`) and its shards."""
@@ -20,7 +24,14 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the file begins that Git leaves in the place of a large one."""
+
+# What else of a model is large, and read by transformers if it is there.
+VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+
 ModelConfig = dict[str, Any]  # what a model's config.json holds
+FindFile = Callable[[str], Path | None]  # a file of a model by its name; None if it is not on this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +69,17 @@ def find_config(path: str) -> ModelConfig | None:
         PreflightError: It holds no JSON object.
     """
     if path == TINY_MODEL:
-        from recipe.tiny_model import TinyModelConfig  # torch comes with it
-        from recipe.tiny_model.tokenizer import build_tokenizer
-        from recipe.tiny_model.warmup import architecture
+        return {"model_type": "qwen2", **TinyModelConfig().sizes()}
+    found = finder(path)("config.json")
+    return published().get(path) if found is None else read_json(found)
 
-        tiny = TinyModelConfig()
-        return cast(ModelConfig, architecture(tiny, build_tokenizer(tiny.max_positions)).to_dict())
+
+def finder(path: str) -> FindFile:
+    """How files are found of a model directory, or of a model of the hub that is in this machine's cache."""
     folder = Path(path).expanduser()
-    found = folder / "config.json" if folder.is_dir() else cached_file(path, "config.json")
-    if found is not None and found.exists():
-        return read_json(found)
-    return published().get(path)
+    if folder.is_dir():
+        return lambda name: folder / name if (folder / name).exists() else None
+    return lambda name: cached_file(path, name)
 
 
 @cache
@@ -82,6 +93,52 @@ def head_counts(config: ModelConfig) -> tuple[int, int] | None:
     """Query heads, and key and value heads, of a block; None if it is not the config.json of a decoder."""
     heads = config.get("num_attention_heads")
     return None if heads is None else (heads, config.get("num_key_value_heads") or heads)
+
+
+def context_length(config: ModelConfig) -> int | None:
+    """Positions that a model is made for; None if its config.json does not say.
+
+    As vLLM 0.27.1 reckons (`_get_and_verify_max_len`), positions of YaRN (arXiv:2309.00071) are those of the
+    original model times the factor, and those of linear scaling times the factor. Of other scalings
+    config.json has the result already (llama3, longrope, Gemma 3), or trainer and vLLM would take different
+    frequencies beyond the original positions (dynamic).
+    """
+    text = config.get("text_config") or config
+    positions, rope = (
+        text.get("max_position_embeddings"),
+        text.get("rope_parameters") or text.get("rope_scaling") or {},
+    )
+    kind = rope.get("rope_type", rope.get("type"))
+    if positions is None or kind not in ("yarn", "linear") or "gemma3" in text.get("model_type", ""):
+        return cast("int | None", positions)
+    if kind == "yarn":
+        original = text.get("original_max_position_embeddings")
+        positions = original or rope.get("original_max_position_embeddings") or positions
+    return int(positions * (rope.get("factor") or 1))
+
+
+def fill_context(config: DictConfig, model: ModelConfig | None) -> None:
+    """Tell verl the positions of a model whose rotary embedding is scaled.
+
+    verl 0.9.1 holds `rollout.max_model_len` against `max_position_embeddings` as it stands. The frequencies
+    of YaRN and of linear scaling do not depend on that number.
+    """
+    positions = context_length(model or {})
+    overrides = config.actor_rollout_ref.model.override_config
+    if model is not None and positions != (model.get("text_config") or model).get("max_position_embeddings"):
+        with open_dict(config):
+            overrides.setdefault("max_position_embeddings", positions)
+
+
+def largest_weight(config: ModelConfig) -> int | None:
+    """Numbers in the largest weight of a dense decoder; None if its config.json does not say.
+
+    That is the embedding (vocabulary * width), or a matrix of a feed-forward block (inner width * width).
+    """
+    text = config.get("text_config") or config
+    hidden, *others = (text.get(name) for name in ("hidden_size", "vocab_size", "intermediate_size"))
+    known = [size for size in others if isinstance(size, int)]
+    return hidden * max(known) if isinstance(hidden, int) and known else None
 
 
 def shape_of(config: ModelConfig) -> ModelShape | None:
@@ -146,19 +203,87 @@ def cached_file(name: str, file: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def missing_weights(find: Callable[[str], Path | None]) -> str | None:
-    """A file of weights that `find` lacks; None if they are whole, in one file or in an index's shards.
+def weight_names(find: FindFile) -> list[str]:
+    """The files that hold the weights: one, or an index's shards; the usual one if there is neither.
 
     Raises:
-        PreflightError: The index holds no JSON object.
+        PreflightError: The index holds no JSON object, or names no shard.
     """
     for name in WEIGHTS:
         if find(name) is not None:
-            return None
+            return [name]
         if (index := find(f"{name}.index.json")) is not None:
-            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
-            return next((shard for shard in shards if find(shard) is None), None)
-    return WEIGHTS[0]
+            shards = set(read_json(index).get("weight_map", {}).values())
+            if not shards:
+                raise PreflightError(
+                    f"{index} must name the files of the weights, and names none; fetch the model again"
+                )
+            return sorted(shards)
+    return [WEIGHTS[0]]
+
+
+def missing_weights(find: FindFile) -> str | None:
+    """A file of weights that `find` lacks; None if they are there, in one file or in an index's shards.
+
+    Raises:
+        PreflightError: The index holds no JSON object, or names no shard.
+    """
+    return next((name for name in weight_names(find) if find(name) is None), None)
+
+
+def fault_of(file: Path) -> str | None:
+    """What keeps a file of a model from being read; None if nothing is seen. Only its ends are looked at."""
+    with file.open("rb") as opened:
+        start = opened.read(len(LFS_POINTER))
+    if not start:
+        return "is empty; fetch the model again"
+    if start == LFS_POINTER:
+        return "is what Git LFS leaves in the place of a file; run `git lfs pull` in the model's directory"
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, framework="np"):  # reads the header, and compares it to the file's length
+                return None
+        except SafetensorError as error:
+            return f"is damaged or cut short ({error}); fetch the model again"
+    if start.startswith(b"PK") and not zipfile.is_zipfile(file):  # torch's, whose directory stands at the end
+        return "is cut short; fetch the model again"
+    return None
+
+
+def chat_template_of(find: FindFile) -> str | None:
+    """The chat template of a model, from where transformers looks for it; None without any.
+
+    Raises:
+        PreflightError: tokenizer_config.json holds no JSON object.
+    """
+    if (file := find("chat_template.jinja")) is not None:
+        return file.read_text(encoding="utf-8") or None
+    if (tokenizer := find("tokenizer_config.json")) is None:
+        return None
+    found = read_json(tokenizer).get("chat_template")
+    if isinstance(found, list):  # several, by name
+        found = {each["name"]: each["template"] for each in found}.get("default")
+    return found or None
+
+
+def template_fault(template: str) -> str | None:
+    """What keeps a chat template from being read, and in which line; None if nothing does."""
+    # transformers adds one tag to Jinja's own, which marks what the assistant said.
+    plain = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", template)
+    try:
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
+    except TemplateSyntaxError as error:
+        return f"{error.message} (line {error.lineno})"
+    return None
+
+
+def hub_is_offline() -> bool:
+    """Whether models are not to be fetched (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def is_on_hub(path: str) -> bool:

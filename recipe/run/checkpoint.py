@@ -87,6 +87,12 @@ def is_finished(folder: Path) -> bool:
     return (folder / "azr" / "manifest.json").exists()
 
 
+def num_workers(folder: Path) -> int | None:
+    """The number of workers whose shards a checkpoint has, as verl 0.9.1 notes it; None if it does not."""
+    layout = folder / "actor" / "fsdp_config.json"
+    return int(json.loads(layout.read_text())["world_size"]) if layout.is_file() else None
+
+
 def finished(checkpoints: Path) -> dict[int, Path]:
     """The finished checkpoints in the run's folder of checkpoints, by step, the newest last."""
     return {

@@ -3,7 +3,7 @@
 config.yaml      the resolved configuration, as it was asked for
 metrics.jsonl    one line a step: verl's metrics and ours
 ledger.jsonl     one line a proposal or attempt
-tensorboard/     the metrics again, as event files
+tensorboard/     the metrics again, as event files; likewise wandb/ and swanlog/, where they are asked for
 summary.json     the held-out result before and after
 checkpoints/     verl's folders, with self-play's state in each
 log.txt          what verl, vLLM and Ray print
@@ -35,6 +35,16 @@ PROBE_BYTES = 1 << 20
 
 LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 """Characters that `str.splitlines` takes for the end of a line and JSON does not, as JSON escapes."""
+
+
+def logger_folders(run_dir: Path) -> dict[str, str]:
+    """Where verl's loggers write, by the environment variable that each reads: into the run's directory."""
+    return {
+        "TENSORBOARD_DIR": str(run_dir / TENSORBOARD),
+        "WANDB_DIR": str(run_dir),
+        "SWANLAB_LOG_DIR": str(run_dir / "swanlog"),
+        "VERL_FILE_LOGGER_ROOT": str(run_dir),
+    }
 
 
 class JsonLinesFile:

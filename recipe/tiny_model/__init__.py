@@ -5,7 +5,6 @@ Qwen2 of 0.67 million parameters, trained for a few minutes on correct transcrip
 uses torch and transformers only, never verl, so it can be built before anything else is started.
 """
 
-from recipe.tiny_model.cache import ensure_tiny_model
 from recipe.tiny_model.config import TinyModelConfig
 
-__all__ = ["TinyModelConfig", "ensure_tiny_model"]
+__all__ = ["TinyModelConfig"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+NUM_TOKENS = 256 + 3
+"""Size of the vocabulary: every byte, and three markers (`recipe/tiny_model/tokenizer.py`)."""
+
 HEAD_SIZE = 32
 """Width of one attention head: the smallest that vLLM's CPU attention takes."""
 
@@ -56,6 +59,20 @@ class TinyModelConfig:
         self._require("rise_share", 0 <= self.rise_share < 1, "be at least 0 and below 1")
         for name in _SHARES:
             self._require(name, 0 <= getattr(self, name) <= 1, "be between 0 and 1")
+
+    def sizes(self) -> dict[str, int | bool]:
+        """What the model's config.json says of its architecture, that of Qwen2."""
+        num_heads = self.hidden_size // HEAD_SIZE
+        return {
+            "vocab_size": NUM_TOKENS,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": num_heads,
+            "num_key_value_heads": num_heads,
+            "max_position_embeddings": self.max_positions,
+            "tie_word_embeddings": True,
+        }
 
     def _require(self, name: str, holds: bool, condition: str) -> None:
         if not holds:

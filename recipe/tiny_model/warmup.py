@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from recipe.tiny_model.config import HEAD_SIZE, TinyModelConfig
+from recipe.tiny_model.config import TinyModelConfig
 from recipe.tiny_model.muon import muon
 from recipe.tiny_model.tokenizer import TURN_END
 from recipe.tiny_model.transcripts import Transcript
@@ -56,17 +56,9 @@ def build_model(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2ForC
 
 def architecture(config: TinyModelConfig, tokenizer: Qwen2Tokenizer) -> Qwen2Config:
     """What the model's config.json says."""
-    num_heads = config.hidden_size // HEAD_SIZE
     return Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_heads,
-        max_position_embeddings=config.max_positions,
+        **config.sizes(),
         initializer_range=config.hidden_size**-0.5,
-        tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -195,7 +195,8 @@ def model_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     cache = tmp_path_factory.mktemp("tiny-models")
 
     def build(pack: str, steps: int = 60, **knobs: object) -> Path:
-        from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+        from recipe.tiny_model import TinyModelConfig
+        from recipe.tiny_model.cache import ensure_tiny_model
 
         # A step takes a quarter of the tiny model's time. One process: another takes seconds to import torch.
         size = {"hidden_size": 64, "intermediate_size": 192, "num_layers": 2}

@@ -207,7 +207,8 @@ def slurm() -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that has learnt nothing: it need not be good at anything here."""
-    from recipe.tiny_model import TinyModelConfig, ensure_tiny_model
+    from recipe.tiny_model import TinyModelConfig
+    from recipe.tiny_model.cache import ensure_tiny_model
 
     pack = load_pack({"_target_": "arithmetic", "terse": True})
     config = TinyModelConfig(steps=1, batch_size=2, num_processes=1)

@@ -6,6 +6,7 @@ That the exported model is the trained policy is tested by tests/e2e/test_killed
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ class Merger:
         print("verl's merger talks")
         self.calls.append((actor, dtype))
         out.mkdir()
+        (out / "model.safetensors").touch(mode=0o600)  # as safetensors makes it
         if len(self.calls) > 1:
             raise OSError(28, "No space left on device")
 
@@ -189,6 +191,21 @@ def test_model_is_written_whole_or_not_at_all(
         export.main([str(run), "--step", "10"])
     assert "No space left on device" in capsys.readouterr().err
     assert list((run / "export").iterdir()) == [out]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_weights_are_readable_to_whom_the_umask_says(
+    run: Path, merger: Merger, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        out = export.export(run)
+    finally:
+        os.umask(before)
+    assert {file.name: file.stat().st_mode & 0o777 for file in out.iterdir()} == {
+        "README.md": mode,
+        "model.safetensors": mode,
+    }
 
 
 def test_run_whose_directory_was_moved_is_found(run: Path, merger: Merger) -> None:

@@ -25,9 +25,9 @@ def stack() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from recipe.tiny_model import TinyModelConfig, cache, ensure_tiny_model
+    from recipe.tiny_model import TinyModelConfig, cache
     from recipe.tiny_model.__main__ import main
-    from recipe.tiny_model.cache import MANIFEST, model_path
+    from recipe.tiny_model.cache import MANIFEST, ensure_tiny_model, model_path
     from recipe.tiny_model.muon import muon, orthogonalize
     from recipe.tiny_model.tokenizer import build_tokenizer
     from recipe.tiny_model.transcripts import Transcript, stream_transcripts, stream_warmup

@@ -64,6 +64,7 @@ def test_tiny_model_is_as_large_as_said() -> None:
 
     config = TinyModelConfig()
     model = build_model(config, build_tokenizer(config.max_positions))
+    assert (find_config("tiny") or {}).items() <= model.config.to_dict().items()
     assert shape(find_config("tiny")) == shape(model.config.to_dict())
     assert shape(find_config("tiny")).num_parameters == model.num_parameters()
 

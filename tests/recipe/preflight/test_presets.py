@@ -12,8 +12,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from recipe.config import CONF, register
-from recipe.preflight import memory, rules
+from recipe.preflight import machine, memory, rules
+from recipe.preflight.machine import Gpu
 from recipe.preflight.model import find_config, shape_of
+from recipe.preflight.setup import Node
 from tasks.contract import TaskPack
 from tasks.registry import available_packs
 
@@ -30,7 +32,14 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
 
 
 def check(config: DictConfig) -> TaskPack:
-    return rules.check(config, lambda address, paths: pytest.fail(f"no cluster at {address} is asked"))
+    return rules.check(config, lambda address, paths: (Node("10.0.0.1", 1000, 16),))
+
+
+@pytest.fixture(autouse=True)
+def eight_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has what the largest preset asks for."""
+    monkeypatch.setattr(machine, "find_gpus", lambda: [Gpu("one of eight", 80.0, 80.0)] * 8)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 @pytest.mark.slow
@@ -72,7 +81,8 @@ def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: 
 @pytest.mark.parametrize("cluster", names("cluster"))
 def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
     lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
-    check(composed(tmp_path, f"cluster={cluster}", "actor_rollout_ref.model.path=tiny", *lengths))
+    joined = ["ray_kwargs.ray_init.address=10.0.0.1:6379"] if cluster == "multi_node" else []
+    check(composed(tmp_path, f"cluster={cluster}", "actor_rollout_ref.model.path=tiny", *lengths, *joined))
 
 
 @pytest.mark.slow

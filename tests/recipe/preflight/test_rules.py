@@ -9,13 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
+from safetensors.numpy import save_file
 
 from recipe.config import CONF, register
-from recipe.preflight import PreflightError, rules, slots
-from recipe.preflight.rules import RULES
+from recipe.preflight import PreflightError, machine, rules, slots
+from recipe.preflight.machine import Gpu
+from recipe.preflight.rules import cluster, keys
+from recipe.preflight.rules import register as registered
+from recipe.preflight.rules.register import RULES
 from recipe.preflight.setup import Node, Setup
 from recipe.run import checkpoint
 from tasks.arithmetic import ArithmeticPack
@@ -23,7 +28,7 @@ from tasks.contract import TaskPack, TaskRecord
 from tasks.kit.kinds import KindsPack
 
 MODEL = "actor_rollout_ref.model.path"
-RULES_OF_CLUSTERS = [rule for rule in RULES if rule.find in (rules.cluster_slots, rules.shared_folders)]
+RULES_OF_CLUSTERS = [rule for rule in RULES if rule.find in (cluster.cluster_slots, cluster.shared_folders)]
 MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
 
 
@@ -232,12 +237,15 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "ulysses_sequence_parallel_size must divide the number of workers, .* = 1; got 2",
     ),
     (
-        {"trainer.nnodes": 2, "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        {
+            "trainer.n_gpus_per_node": 2,
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+        },
         "ulysses_sequence_parallel_size=2 needs .*attn_implementation=flash_attention_2, .*; got sdpa",
     ),
     (
         {
-            "trainer.nnodes": 3,
+            "trainer.n_gpus_per_node": 3,
             "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 3,
             "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
         },
@@ -304,9 +312,11 @@ def test_all_broken_rules_are_found_by_the_other_reader(config: DictConfig) -> N
 
 
 def test_rule_is_one_function(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "RULES", [])
+    own: list[registered.Rule] = []
+    monkeypatch.setattr(rules, "RULES", own)
+    monkeypatch.setattr(registered, "RULES", own)
 
-    @rules.rule(applies=lambda config: config.azr.seed == 7)
+    @registered.rule(applies=lambda config: config.azr.seed == 7)
     def unlucky(setup: Setup) -> Iterator[str]:
         """A rule of somebody's own."""
         yield f"azr.seed must not be {setup.config.azr.seed}"
@@ -315,7 +325,27 @@ def test_rule_is_one_function(config: DictConfig, monkeypatch: pytest.MonkeyPatc
     assert refusal(config, {"azr.seed": 7}) == "azr.seed must not be 7"
 
 
+def test_word_for_a_number_or_for_true_is_told_for_every_key_that_verl_has_one_for(
+    config: DictConfig,
+) -> None:
+    numbers = {key for key, value in keys.verl_defaults().items() if isinstance(value, int | float)}
+    asked = numbers - keys.SIZES.keys() - keys.VALUES.keys()
+    assert {"actor_rollout_ref.actor.clip_ratio", "actor_rollout_ref.rollout.enforce_eager"} <= asked
+    change(config, dict.fromkeys(asked, "no"))
+    rule = next(rule for rule in RULES if rule.find is keys.types)
+    found = rules.find_problems(Setup(config, no_cluster), [rule])
+    assert {line.split(" must be ")[0] for line in found} == asked
+
+
 ALLOWED: list[dict[str, Any]] = [
+    {"trainer.nnodes": 2, "ray_kwargs.ray_init.num_gpus": 2},  # one machine that stands for two
+    {"trainer.total_epochs": 30},
+    {"trainer.save_freq": -1, "trainer.test_freq": 0},
+    {"transfer_queue.enable": True},
+    {"actor_rollout_ref.rollout.gpu_memory_utilization": 1},
+    {"actor_rollout_ref.rollout.top_p": 0.9, "actor_rollout_ref.rollout.top_k": 20},
+    {"actor_rollout_ref.actor.entropy_coeff": 0.001},  # verl's default is the integer 0
+    {"actor_rollout_ref.actor.kl_loss_type": "k3+"},
     {"azr.replay_per_kind": 32},
     {"azr.oversample": 1.5},
     {"azr.buffer_capacity": 32},
@@ -339,7 +369,7 @@ ALLOWED: list[dict[str, Any]] = [
         "actor_rollout_ref.rollout.engine_kwargs.vllm.distributed_executor_backend": "mp",
     },
     {
-        "trainer.nnodes": 2,
+        "trainer.n_gpus_per_node": 2,
         "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
         "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 144,
@@ -384,6 +414,10 @@ def test_held_out_set_of_another_version_is_refused(config: DictConfig, tmp_path
 # ------------------------------ the model ------------------------------
 
 
+def write_weights(path: Path) -> None:
+    save_file({"weight": numpy.zeros(8, numpy.float32)}, path)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model directory that passes."""
@@ -391,7 +425,7 @@ def model(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    (folder / "model.safetensors").touch()
+    write_weights(folder / "model.safetensors")
     return folder
 
 
@@ -424,9 +458,9 @@ def test_incomplete_model_directory_is_refused(config: DictConfig, model: Path, 
 def test_shards_that_an_index_names_have_to_be_there(config: DictConfig, model: Path, index: str) -> None:
     (model / "model.safetensors").unlink()
     (model / index).write_text(json.dumps({"weight_map": {"a": "one", "b": "two", "c": "one"}}))
-    (model / "one").touch()
+    write_weights(model / "one")
     assert refusal(config, {MODEL: str(model)}).startswith(f"{model / 'two'} must exist")
-    (model / "two").touch()
+    write_weights(model / "two")
     check(config)
 
 
@@ -614,6 +648,7 @@ def test_node_of_eight_gpus_has_the_slots_that_verl_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(machine, "find_gpus", lambda: [Gpu("one of eight", 80.0, 80.0)] * 8)
     config = composed(tmp_path, "cluster=one_node", f"{MODEL}=Qwen/Qwen2.5-7B")
     check(config)
     # 3 for each of 8 workers, 8 storage units (verl's default), and 3.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import re
+import shlex
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub.constants
+import numpy
 import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from safetensors.numpy import save_file
 
 from recipe import doctor, main_azr
 from recipe.life import survey_nodes
 from recipe.preflight import machine
+from recipe.preflight.model import LFS_POINTER, find_config, shape_of
 from recipe.preflight.setup import Setup
+from recipe.run import checkpoint
 
 MODEL = "actor_rollout_ref.model.path"
 
@@ -30,16 +37,31 @@ OVERRIDES = {
         "baselines is no key of the configuration any more; give algorithm.trr.cells",
     ),
     "unknown pack": ("pack=nope", "In 'azr': Could not find 'pack/nope'. Available options in 'pack': arith"),
+    "unquoted =": ("run.dir=runs/a=b", "the override run.dir=runs/a=b cannot be read: mismatched input '=' "),
+    "several values": (
+        "trainer.logger=console,wandb",
+        "the override trainer.logger=console,wandb gives several values, and a run takes one. A list is tr",
+    ),
+    "a range": (
+        "azr.seed=range(3)",
+        "the override azr.seed=range(3) gives several values, and a run takes one.",
+    ),
+    "no =": ("run.dir", "an override must be KEY=VALUE; got run.dir"),
 }
 """Those that Hydra refuses."""
 
-# What is given, and how the line that comes back begins. FOLDER is the test's own; in it are a file, a model
-# directory whose config.json is cut short, and the result of a run. Nothing listens at ADDRESS.
+ACTOR = "actor_rollout_ref.actor"
+ROLLOUT = "actor_rollout_ref.rollout"
+BUCKET = f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes"
+LONG = "/tmp/" + 40 * "x"
+
+# What is given, and how the line that comes back begins. FOLDER is the test's own, with what `furnish` puts
+# there. Nothing listens at ADDRESS.
 MISTAKES = {
+    # Self-play and the pack
     "enum": ("azr.solve_on=abc", "azr.solve_on must be one of fresh, previous, attempts; got 'abc'"),
     "pack knob": ("pack.deduction_max=1", "pack arithmetic: pack.deduction_max must be an integer from 9 to"),
     "negative size": ("azr.held_out_samples=-1", "azr.held_out_samples must be at least 0; got -1"),
-    "no GPU": ("trainer.n_gpus_per_node=0", "trainer.n_gpus_per_node must be at least 1; got 0"),
     "oversample": (
         "azr.propose=false azr.oversample=2.0",
         "azr.oversample must be at least 1, and 1 with azr.p",
@@ -47,48 +69,200 @@ MISTAKES = {
     "profile": ("reward_profile=nope", "reward_profile must be one of arithmetic, "),
     "measure": ("reward_profile=paper_accuracy", "reward_profile=paper_accuracy grades wrong attempts by "),
     "feature": (
-        "azr.bonus.terms={beauty: {}}",
+        "'azr.bonus.terms={beauty: {}}'",
         "azr.bonus.terms.beauty is no feature of the pack arithmetic; it has ",
     ),
     "cells": ("algorithm.trr.cells=kind", "algorithm.trr.cells must be one of role-kind, "),
-    "resume mode": (
-        "trainer.resume_mode=nope",
-        "trainer.resume_mode must be one of auto, disable, resume_path",
+    # verl's keys
+    "rollout.n": (f"{ROLLOUT}.n=8", f"{ROLLOUT}.n must be 1: "),
+    "val n": (f"{ROLLOUT}.val_kwargs.n=4", f"{ROLLOUT}.val_kwargs.n must be 1: "),
+    "no steps": (
+        "trainer.total_training_steps=null",
+        "trainer.total_training_steps must be an integer, at least 1; got null",
     ),
-    "rollout.n": ("actor_rollout_ref.rollout.n=8", "actor_rollout_ref.rollout.n must be 1: "),
-    "val n": (
-        "actor_rollout_ref.rollout.val_kwargs.n=4",
-        "actor_rollout_ref.rollout.val_kwargs.n must be 1: ",
+    "zero steps": (
+        "trainer.total_training_steps=0",
+        "trainer.total_training_steps must be at least 1; got 0",
     ),
-    "checkpoints": ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep must be null or at "),
+    "half a step": (
+        "trainer.total_training_steps=2.5",
+        "trainer.total_training_steps must be an integer, at least 1; got 2.5",
+    ),
+    "epochs": (
+        "trainer.total_epochs=3",
+        "trainer.total_epochs must be at least trainer.total_training_steps=20",
+    ),
+    "percent": (
+        f"{ROLLOUT}.gpu_memory_utilization=90",
+        f"{ROLLOUT}.gpu_memory_utilization must be a share of a GPU's memory, above 0 and at most 1; got 90",
+    ),
+    "nothing": (
+        f"{ROLLOUT}.gpu_memory_utilization=0",
+        f"{ROLLOUT}.gpu_memory_utilization must be a share of ",
+    ),
+    "adapters": (
+        "actor_rollout_ref.model.lora_rank=1024",
+        "actor_rollout_ref.model.lora_rank must be from 0 (none) to 512, the largest that vLLM has; got 1024",
+    ),
+    "no held-out task": (
+        "data.val_max_samples=0",
+        "data.val_max_samples must be -1 for all, or at least 1; got 0",
+    ),
+    "greedy": (f"{ROLLOUT}.temperature=0", f"{ROLLOUT}.temperature must be above 0: "),
+    "no group": ("algorithm.trr=null", "algorithm.trr must be a group of keys; got null"),
+    "rate": (f"{ACTOR}.optim.lr=fast", f"{ACTOR}.optim.lr must be a number, at least 0; got 'fast'"),
+    "word for a number": (
+        f"{ACTOR}.clip_ratio_high=high",
+        f"{ACTOR}.clip_ratio_high must be a number; got 'high'",
+    ),
+    "word for true": (
+        f"{ROLLOUT}.enforce_eager=maybe",
+        f"{ROLLOUT}.enforce_eager must be true or false; got 'ma",
+    ),
+    "loss": (f"{ACTOR}.loss_agg_mode=mean", f"{ACTOR}.loss_agg_mode must be one of token-mean, "),
+    "strategy": (f"{ACTOR}.strategy=megatron", f"{ACTOR}.strategy must be fsdp2 on a CPU; got 'megatron'"),
+    "fsdp on a CPU": (
+        "actor_rollout_ref.ref.strategy=fsdp",
+        "actor_rollout_ref.ref.strategy must be fsdp2 on a CPU; got 'fsdp'",
+    ),
+    "device": ("trainer.device=cuda", "trainer.device=cpu goes together with the settings under cpu, "),
+    "mini-batch": (f"{ACTOR}.ppo_mini_batch_size=32", f"{ACTOR}.ppo_mini_batch_size must be left alone: "),
+    "agent loops": (
+        f"{ROLLOUT}.agent.agent_loop_config_path=mine.yaml",
+        f"{ROLLOUT}.agent.agent_loop_config_path must be null: ",
+    ),
+    "queue": ("transfer_queue.enable=false", "transfer_queue.enable must be null or true: "),
+    "data": ("data.train_files=gsm8k.parquet", "data.train_files must be self-play: "),
+    "prompts": ("data.train_batch_size=47", "data.train_batch_size must be left alone: azr.* and "),
     "lengths": (
         "data.max_response_length=65",
         "data.max_prompt_length + data.max_response_length = 289 must fit ",
     ),
-    "slots": (
-        "ray_kwargs.ray_init.num_cpus=6",
-        "ray_kwargs.ray_init.num_cpus must be at least 7, which verl ",
+    "tokens": (f"{ROLLOUT}.max_num_batched_tokens=8", f"{ROLLOUT}.max_num_batched_tokens must be at least "),
+    # Loggers
+    "unknown logger": ("trainer.logger=[console,wandbb]", "trainer.logger must be some of console, "),
+    "no package": (
+        "trainer.logger=[console,swanlab]",
+        "trainer.logger=swanlab needs the package swanlab, which is not installed",
     ),
-    "prompts": ("data.train_batch_size=47", "data.train_batch_size must be left alone: azr.* and "),
+    "no key": ("trainer.logger=[console,wandb]", "trainer.logger=wandb needs a key of wandb: "),
+    # The model
     "no model": (
         f"{MODEL}=/no/such/model",
         f"{MODEL} must be a model directory or a name on the hub; /no/such",
     ),
     "unset model": (f"{MODEL}=null", f"{MODEL} must be a model directory or a name on the hub; it is not"),
-    "broken model": (f"{MODEL}=FOLDER/model", "FOLDER/model/config.json must hold a JSON object, "),
+    "broken model": (f"{MODEL}=FOLDER/broken", "FOLDER/broken/config.json must hold a JSON object, "),
+    "pointer": (f"{MODEL}=FOLDER/pointer", "FOLDER/pointer/model.safetensors is what Git LFS leaves "),
+    "cut weights": (f"{MODEL}=FOLDER/cut", "FOLDER/cut/model.safetensors is damaged or cut short ("),
+    "quantized": (
+        f"{MODEL}=FOLDER/small",
+        f"{MODEL} must be a model whose weights are not quantized; FOLDER/small",
+    ),
+    "absent shard": (f"{MODEL}=FOLDER/shards", "FOLDER/shards/2.safetensors must exist: "),
+    "no template": (f"{MODEL}=FOLDER/untold", "FOLDER/untold must have a chat template, "),
+    "bad template": (
+        "'actor_rollout_ref.model.custom_chat_template=a{% if %}'",
+        "actor_rollout_ref.model.custom_chat_template must be a Jinja template; got Expected an expression",
+    ),
+    "offline": (
+        f"HF_HUB_OFFLINE=1 {MODEL}=somebody/model",
+        f"{MODEL}=somebody/model must be in the hub's cache of this machine, since HF_HUB",
+    ),
+    # 49,152 * 576 numbers of 4 bytes.
+    "bucket": (f"{MODEL}=FOLDER/wide {BUCKET}=64", f"{BUCKET} must be at least 108, the MiB of the model's "),
+    "context": (
+        f"{ROLLOUT}.max_model_len=1025",
+        f"{ROLLOUT}.max_model_len must fit the model's context, 1024; ",
+    ),
+    # The run's folders
     "unwritable": (
         "run.dir=FOLDER/file/run",
         "run.dir must be writable; FOLDER/file/run is not: Not a dir",
     ),
     "result": ("run.dir=FOLDER/done", "run.dir must not hold the result of a run without checkpoints, "),
+    "resume mode": (
+        "trainer.resume_mode=nope",
+        "trainer.resume_mode must be one of auto, disable, resume_path",
+    ),
+    "checkpoints": ("trainer.max_actor_ckpt_to_keep=1", "trainer.max_actor_ckpt_to_keep must be null or at "),
+    "resume from nowhere": (
+        "trainer.resume_mode=resume_path trainer.resume_from_path=FOLDER/nowhere",
+        "trainer.resume_from_path must be a finished checkpoint of this recipe; got FOLDER/nowhere",
+    ),
+    "resume from null": (
+        "trainer.resume_mode=resume_path",
+        "trainer.resume_from_path must be a finished checkpoint of this recipe; got null",
+    ),
+    "path without its mode": (
+        "trainer.resume_from_path=FOLDER/two/checkpoints/global_step_2",
+        "trainer.resume_from_path is read with trainer.resume_mode=resume_path alone; got auto",
+    ),
+    "other workers": (
+        "run.dir=FOLDER/two",
+        "trainer.nnodes * trainer.n_gpus_per_node must make 2, the number of ",
+    ),
+    "another model": ("run.dir=FOLDER/one", f"{MODEL} must be a model like that of FOLDER/one/checkpoints/"),
+    # Ray
+    "no GPU": ("trainer.n_gpus_per_node=0", "trainer.n_gpus_per_node must be at least 1; got 0"),
+    "slots": (
+        "ray_kwargs.ray_init.num_cpus=6",
+        "ray_kwargs.ray_init.num_cpus must be at least 7, which verl ",
+    ),
+    "GPU slots": ("ray_kwargs.ray_init.num_gpus=0", "ray_kwargs.ray_init.num_gpus must be at least 1, "),
+    "nodes": ("trainer.nnodes=2", "trainer.nnodes=2 needs a Ray cluster of as many nodes to join, "),
     "cluster": ("ray_kwargs.ray_init.address=ADDRESS", "Ray's head must listen at ADDRESS "),
+    # 45 + 4 + 64 bytes are 6 more than 107.
+    "sockets": (f"RAY_TMPDIR={LONG}", "RAY_TMPDIR must be shorter by 6 bytes: sockets in "),
 }
 
 
+def furnish(folder: Path) -> None:
+    """A file; the result of a run; runs with a checkpoint; model directories that each lack something."""
+    (folder / "file").touch()
+    (folder / "done").mkdir()
+    (folder / "done" / "summary.json").write_text("{}")
+    for name, num_workers in (("one", 1), ("two", 2)):
+        step = folder / name / "checkpoints" / "global_step_2"
+        (step / "actor" / "huggingface").mkdir(parents=True)
+        (step / "actor" / "fsdp_config.json").write_text(json.dumps({"world_size": num_workers}))
+        (step / "actor" / "huggingface" / "config.json").write_text(json.dumps({"hidden_size": 8}))
+        checkpoint.write_manifest(step, checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "", 0, 0))
+    for name in ("broken", "pointer", "cut", "shards", "small", "untold", "wide"):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
+        (folder / name / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+        save_file({"weight": numpy.zeros(8, numpy.float32)}, folder / name / "model.safetensors")
+    (folder / "broken" / "config.json").write_text('{"hidden_size": 8')
+    (folder / "pointer" / "model.safetensors").write_bytes(LFS_POINTER + b"v1\noid sha256:0\nsize 9\n")
+    weights = (folder / "cut" / "model.safetensors").read_bytes()
+    (folder / "cut" / "model.safetensors").write_bytes(weights[:-1])
+    index = {"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}
+    (folder / "shards" / "model.safetensors").rename(folder / "shards" / "1.safetensors")
+    (folder / "shards" / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "untold" / "tokenizer_config.json").write_text(json.dumps({"chat_template": None}))
+    (folder / "small" / "config.json").write_text(
+        json.dumps({"quantization_config": {"quant_method": "awq"}})
+    )
+    sizes = {"hidden_size": 576, "vocab_size": 49152, "intermediate_size": 1536}
+    (folder / "wide" / "config.json").write_text(json.dumps(sizes))
+
+
 @pytest.fixture(autouse=True)
-def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+def roomy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "available_gib", lambda: (1000.0, 2000.0))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(machine, "find_gpus", list)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # nobody is logged in
+    for name in (
+        "RAY_ADDRESS",
+        "RAY_TMPDIR",
+        "NETRC",
+        "WANDB_MODE",
+        "WANDB_API_KEY",
+        "WANDB_IDENTITY_TOKEN_FILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -117,29 +291,44 @@ def test_override_is_refused_alike(say: Say, monkeypatch: pytest.MonkeyPatch, gi
     assert say(main_azr.command_line) == (status, line)
 
 
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """The sizes of a model need torch, and a look at a cluster needs Ray: seconds each, once a process."""
+    shape_of(find_config("tiny") or {})
+    importlib.import_module("recipe.engine.cluster")
+
+
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(("given", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_doctor_and_run_say_the_same(
-    config: DictConfig, tmp_path: Path, say: Say, given: str, said: str
+def test_doctor_and_run_say_the_same_within_two_seconds(
+    config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say, given: str, said: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # nothing listens there any more
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    (tmp_path / "file").touch()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text('{"hidden_size": 8')
-    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    (tmp_path / "model" / "model.safetensors").touch()
-    (tmp_path / "done").mkdir()
-    (tmp_path / "done" / "summary.json").write_text("{}")
+    furnish(tmp_path)
     given, said = (
         text.replace("FOLDER", str(tmp_path)).replace("ADDRESS", address) for text in (given, said)
     )
-    for override in re.split(r" (?=azr)", given):
+    for override in shlex.split(given):
         key, _, value = override.partition("=")
-        OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+        if key == "HF_HUB_OFFLINE":
+            monkeypatch.setattr(huggingface_hub.constants, key, True)
+        elif key.isupper():
+            monkeypatch.setenv(key, value)
+        else:
+            OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+
+    began = time.process_time()
     status, line = say(lambda: main_azr.main.__wrapped__(config))
+    refused = time.process_time()
     assert (status, line.count("\n")) == (2, 1)
     assert line.startswith(f"error: {said}")
     status, told = say(lambda: doctor.diagnose(Setup(config, survey_nodes)))
     assert status == 1
     assert f"\n- {line.removeprefix('error: ')}" in told
     assert not (tmp_path / "run").exists()
+    assert max(refused - began, time.process_time() - refused) < 2.0
+
+
+def test_there_are_forty() -> None:
+    assert len(OVERRIDES) + len(MISTAKES) >= 40

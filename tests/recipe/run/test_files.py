@@ -275,3 +275,10 @@ def test_disk_that_is_found_full_on_the_way_down_is_told(
 def test_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         outputs.check_writable(tmp_path / "missing")
+
+
+def test_every_logger_that_writes_files_writes_them_into_the_runs_directory(tmp_path: Path) -> None:
+    # verl's defaults are folders of the working directory.
+    folders = outputs.logger_folders(tmp_path)
+    assert folders.keys() == {"TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR", "VERL_FILE_LOGGER_ROOT"}
+    assert all(Path(folder).is_relative_to(tmp_path) for folder in folders.values())

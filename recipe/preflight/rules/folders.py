@@ -1,0 +1,88 @@
+"""The run's folders: they can be written to, and hold nothing that the run would spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from recipe.preflight import machine, slots
+from recipe.preflight.rules.register import rule
+from recipe.preflight.setup import Setup
+from recipe.run import checkpoint
+from recipe.run.files import SUMMARY, check_writable
+
+
+@rule()
+def writable(setup: Setup) -> Iterator[str]:
+    """The folders that the run writes to can be made and written to."""
+    for key, folder in machine.folders(setup.config).items():
+        try:
+            check_writable(machine.nearest(folder))
+        except OSError as error:
+            yield f"{key} must be writable; {folder} is not: {error.strerror}"
+
+
+@rule()
+def resuming(setup: Setup) -> Iterator[str]:
+    """A run goes on from its own checkpoint, and never over another's result."""
+    trainer = setup.config.trainer
+    checkpoints, mode = Path(trainer.default_local_dir), trainer.resume_mode
+    latest = checkpoint.latest_checkpoint(checkpoints)
+    if mode != "resume_path" and trainer.resume_from_path is not None:
+        yield f"trainer.resume_from_path is read with trainer.resume_mode=resume_path alone; got {mode}"
+    if mode == "disable" and latest is not None:
+        yield f"trainer.resume_mode=disable would write over the run with {latest}; give another run.dir"
+    elif mode == "resume_path":
+        yield from _other_checkpoint(trainer.resume_from_path, checkpoints)
+    elif latest is None and (summary := Path(setup.config.run.dir) / SUMMARY).exists():
+        yield (
+            "run.dir must not hold the result of a run without checkpoints, which a new run would write "
+            f"over; {summary} exists. Give another run.dir."
+        )
+    begin = resumed_from(setup)
+    if begin is not None and (manifest := checkpoint.read_manifest(begin)) is not None:
+        checkpoint.check_pack(begin, manifest, setup.pack.name)
+
+
+def resumed_from(setup: Setup) -> Path | None:
+    """The checkpoint that the run would go on from; None for a new run."""
+    trainer = setup.config.trainer
+    if trainer.resume_mode == "resume_path":
+        return Path(trainer.resume_from_path or "")
+    return (
+        checkpoint.latest_checkpoint(Path(trainer.default_local_dir))
+        if trainer.resume_mode == "auto"
+        else None
+    )
+
+
+def _other_checkpoint(given: str | None, checkpoints: Path) -> Iterator[str]:
+    """What keeps a run with these checkpoints from being resumed from another than its newest."""
+    path = Path(given or "")
+    if given is None or not checkpoint.is_finished(path):
+        got = "null" if given is None else given
+        yield f"trainer.resume_from_path must be a finished checkpoint of this recipe; got {got}"
+    # The ledger and the metrics of its run are cut back to where the checkpoint was made.
+    elif path.absolute().parent != checkpoints.absolute():
+        yield (
+            f"trainer.resume_from_path must be a checkpoint of this run, under {checkpoints}; got "
+            f"{path}. Copy that run's directory and give it as run.dir."
+        )
+    elif not (path / "actor").is_dir():
+        yield (
+            f"trainer.resume_from_path must be a checkpoint with weights; {path} has none any more: a run "
+            "keeps those of its newest trainer.max_actor_ckpt_to_keep"
+        )
+
+
+@rule()
+def as_many_workers(setup: Setup) -> Iterator[str]:
+    """A checkpoint has one shard a worker, and verl 0.9.1 loads it into as many."""
+    if (begin := resumed_from(setup)) is None or (wrote := checkpoint.num_workers(begin)) is None:
+        return
+    if (workers := slots.num_workers(setup.config)) != wrote:
+        yield (
+            f"trainer.nnodes * trainer.n_gpus_per_node must make {wrote}, the number of workers that wrote "
+            f"{begin}; got {workers}. To go on with another number, start a new run from what "
+            "`python -m recipe.export` makes of the checkpoint."
+        )

@@ -1,0 +1,203 @@
+"""The model: its files, its chat template, and what its sizes allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from recipe.config import TINY_MODEL
+from recipe.preflight import machine, memory, slots
+from recipe.preflight.memory import BUCKET
+from recipe.preflight.model import (
+    SIZES,
+    VOCABULARIES,
+    chat_template_of,
+    context_length,
+    fault_of,
+    finder,
+    head_counts,
+    hub_is_offline,
+    is_on_hub,
+    missing_weights,
+    read_json,
+    template_fault,
+    weight_names,
+)
+from recipe.preflight.rules.folders import resumed_from
+from recipe.preflight.rules.keys import (
+    ATTENTION,
+    EXECUTOR,
+    MODEL,
+    ROLLOUT,
+    SEQUENCE_PARALLEL,
+    TENSOR_PARALLEL,
+    TOKENS,
+)
+from recipe.preflight.rules.register import rule
+from recipe.preflight.setup import Setup
+
+NEEDED = {
+    "config.json": "a model directory holds one",
+    "tokenizer_config.json": "the tokenizer is needed for the chat template",
+}
+"""Files of every model, with the reason."""
+
+
+def is_directory(path: str | None) -> bool:
+    """Whether the model is one of this machine's."""
+    return path is not None and Path(path).expanduser().is_dir()
+
+
+@rule(applies=lambda config: config.actor_rollout_ref.model.path != TINY_MODEL)
+def model_files(setup: Setup) -> Iterator[str]:
+    """A model is a directory with all it needs, or a name on the hub; offline, one that is in the cache."""
+    path = setup.config.actor_rollout_ref.model.path
+    if path is None or not (is_directory(path) or is_on_hub(path)):
+        got = "it is not set" if path is None else f"{path} does not exist"
+        yield f"{MODEL} must be a model directory or a name on the hub; {got}"
+        return
+    find = finder(path)
+    missing = {name: reason for name, reason in NEEDED.items() if find(name) is None}
+    if (weights := missing_weights(find)) is not None:
+        missing[weights] = "without it the weights are not whole"
+    for name, reason in missing.items():
+        if is_directory(path):
+            yield f"{Path(path).expanduser() / name} must exist: {reason}"
+        elif hub_is_offline():
+            yield (
+                f"{MODEL}={path} must be in the hub's cache of this machine, since HF_HUB_OFFLINE is set; "
+                f"{name} is not. Fetch it where there is a network (`hf download {path}`), or give a folder"
+            )
+            return
+
+
+@rule(applies=lambda config: config.actor_rollout_ref.model.path not in (None, TINY_MODEL))
+def whole_files(setup: Setup) -> Iterator[str]:
+    """The large files of a model that are on this machine are what they are called."""
+    find = finder(setup.config.actor_rollout_ref.model.path)
+    for name in (*weight_names(find), *VOCABULARIES):
+        if (file := find(name)) is not None and (fault := fault_of(file)) is not None:
+            yield f"{file} {fault}"
+
+
+@rule()
+def trainable(setup: Setup) -> Iterator[str]:
+    """The weights of a model are numbers that an optimizer can change."""
+    if (quantized := (setup.model_config or {}).get("quantization_config")) is not None:
+        method = quantized.get("quant_method", "unknown")
+        path = setup.config.actor_rollout_ref.model.path
+        yield f"{MODEL} must be a model whose weights are not quantized; {path} is (quant_method={method})"
+
+
+@rule()
+def chat_template(setup: Setup) -> Iterator[str]:
+    """Prompts are written by a chat template, the model's or the run's own."""
+    model = setup.config.actor_rollout_ref.model
+    template, whose = model.custom_chat_template, "actor_rollout_ref.model.custom_chat_template"
+    if template is None:
+        if model.path in (None, TINY_MODEL):
+            return
+        find = finder(model.path)
+        if not is_directory(model.path) and find("tokenizer_config.json") is None:
+            return  # the hub has it
+        template, whose = chat_template_of(find), f"the chat template of {model.path}"
+    if template is None:
+        remedy = "Use an instruct model, or add chat_template.jinja to the directory."
+        yield f"{model.path} must have a chat template, and its tokenizer has none. {remedy}"
+    elif (fault := template_fault(template)) is not None:
+        yield f"{whose} must be a Jinja template; got {fault}"
+
+
+@rule()
+def lengths(setup: Setup) -> Iterator[str]:
+    """A prompt and its response fit in whatever has to hold them."""
+    config = setup.config
+    whole = memory.sequence_tokens(config)
+    tokens, spread = OmegaConf.select(config, TOKENS), slots.sequence_parallel_size(config)
+    shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
+    window, limit = context_length(setup.model_config or {}), config.actor_rollout_ref.rollout.max_model_len
+    for most, what in (
+        (limit, f"{ROLLOUT}.max_model_len={limit}"),
+        (tokens * spread, f"{TOKENS}={tokens}, one micro-batch{shared}"),
+        (window, f"the model's context, {window}"),
+    ):
+        if most is not None and whole > most:
+            yield f"data.max_prompt_length + data.max_response_length = {whole} must fit {what}"
+    if None not in (limit, window) and limit > window:
+        yield f"{ROLLOUT}.max_model_len must fit the model's context, {window}; got {limit}"
+
+
+# Elsewhere CUDA shares memory, and a weight that does not fit the bucket goes by itself.
+@rule(applies=machine.on_cpu)
+def weight_bucket(setup: Setup) -> Iterator[str]:
+    """The bucket of shared memory that weights go to vLLM through holds the largest of them."""
+    needed = memory.largest_weight_mib(setup.config, setup.model_config)
+    given = memory.bucket_mib(setup.config, setup.model_config)
+    if needed is not None and given < needed:
+        yield (
+            f"{BUCKET} must be at least {needed}, the MiB of the model's largest weight, or null to follow "
+            f"from it; got {given}"
+        )
+
+
+@rule()
+def resumed_model(setup: Setup) -> Iterator[str]:
+    """A checkpoint goes back into the model that it was made of."""
+    begin = resumed_from(setup)
+    saved = None if begin is None else begin / "actor" / "huggingface" / "config.json"
+    if saved is None or not saved.exists() or setup.model_config is None:
+        return
+    then, now = read_json(saved), setup.model_config
+    for name in (name for name in SIZES if name in then and name in now and then[name] != now[name]):
+        yield (
+            f"{MODEL} must be a model like that of {begin}, with {name}={then[name]}; got one with "
+            f"{now[name]}. Give that model, or another run.dir"
+        )
+        return
+
+
+@rule()
+def parallelism(setup: Setup) -> Iterator[str]:
+    """What tensor parallelism (vLLM's) and sequence parallelism (the trainer's) have to divide."""
+    reference, per_node = setup.config.actor_rollout_ref, setup.config.trainer.n_gpus_per_node
+    tensor = reference.rollout.tensor_model_parallel_size
+    sequence = slots.sequence_parallel_size(setup.config)
+    if per_node % tensor:
+        replica = f"{TENSOR_PARALLEL}={tensor}, the GPUs of one vLLM replica"
+        yield f"trainer.n_gpus_per_node must be a multiple of {replica}; got {per_node}"
+    workers = slots.num_workers(setup.config)
+    if workers % sequence:
+        number = f"the number of workers, trainer.nnodes * trainer.n_gpus_per_node = {workers}"
+        yield f"{SEQUENCE_PARALLEL} must divide {number}; got {sequence}"
+    attention = reference.model.override_config.get("attn_implementation", "flash_attention_2")
+    if sequence > 1 and attention != "flash_attention_2":
+        only = f"{ATTENTION}=flash_attention_2, the only one that verl spreads over workers"
+        yield f"{SEQUENCE_PARALLEL}={sequence} needs {only}, and the package flash-attn; got {attention}"
+    if (counts := head_counts(setup.model_config or {})) is None:
+        return
+    heads, kv_heads = counts
+    for key, size in ((TENSOR_PARALLEL, tensor), (SEQUENCE_PARALLEL, sequence)):
+        if heads % size or (kv_heads % size and size % kv_heads):
+            of_keys = f"divide its {kv_heads} key-value heads or be a multiple of them"
+            yield f"{key} must divide the model's {heads} attention heads, and {of_keys}; got {size}"
+
+
+@rule()
+def executor(setup: Setup) -> Iterator[str]:
+    """vLLM waits for ever for the processes that `uni` does not start."""
+    rollout = setup.config.actor_rollout_ref.rollout
+    if memory.runs_in_engine(rollout) and rollout.tensor_model_parallel_size > 1:
+        tensor = f"{TENSOR_PARALLEL}={rollout.tensor_model_parallel_size}"
+        yield f"{EXECUTOR}=uni runs a model in one process; {tensor} needs mp"
+
+
+@rule()
+def batches(setup: Setup) -> Iterator[str]:
+    """vLLM has room for a token of every sequence."""
+    rollout = setup.config.actor_rollout_ref.rollout
+    tokens, sequences = rollout.max_num_batched_tokens, rollout.max_num_seqs
+    if tokens < sequences:
+        least = f"at least {ROLLOUT}.max_num_seqs={sequences}"
+        yield f"{ROLLOUT}.max_num_batched_tokens must be {least}; got {tokens}"
