@@ -29,7 +29,10 @@ PACKS = [
 ]
 SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 LIMIT_S = 0.05
-"""Most CPU seconds that this process, the trusted side, spends on a response."""
+"""Most CPU seconds that this process, the trusted side, spends on a generated response."""
+
+LARGE_LIMIT_S = 0.5
+"""The same for a program as long as one may be: 1,900 sums took 0.064 s."""
 
 FRAGMENTS = [
     "<think>", "</think>", "<answer>", "</answer>", "```", "```python\n", "```input\n", "```output\n",
@@ -104,7 +107,9 @@ def generated(rng: random.Random) -> str:
     return text
 
 
-async def check(response: str, packs: Sequence[PythonCodePack] = PACKS) -> list[str]:
+async def check(
+    response: str, packs: Sequence[PythonCodePack] = PACKS, limit_s: float = LIMIT_S
+) -> list[str]:
     """Ask every kind of the packs about one response; the reasons, "" for what is accepted or right."""
     reasons = []
     for pack in packs:
@@ -114,7 +119,7 @@ async def check(response: str, packs: Sequence[PythonCodePack] = PACKS) -> list[
             times.append(time.process_time())
             verdict = await pack.judge(record, response)
             times.append(time.process_time())
-            assert max(b - a for a, b in itertools.pairwise(times)) < LIMIT_S, (times, response[:200])
+            assert max(b - a for a, b in itertools.pairwise(times)) < limit_s, (times, response[:200])
             assert isinstance(found, Accepted) or SLUG.fullmatch(found.reason), found
             assert isinstance(verdict.outcome, Outcome)
             assert (
@@ -124,11 +129,13 @@ async def check(response: str, packs: Sequence[PythonCodePack] = PACKS) -> list[
     return reasons
 
 
-def run(responses: list[str], packs: Sequence[PythonCodePack] = PACKS) -> Counter[str]:
+def run(
+    responses: list[str], packs: Sequence[PythonCodePack] = PACKS, limit_s: float = LIMIT_S
+) -> Counter[str]:
     """Check responses in one event loop; how often each reason was given."""
 
     async def all_of_them() -> list[list[str]]:
-        return [await check(response, packs) for response in responses]
+        return [await check(response, packs, limit_s) for response in responses]
 
     found = asyncio.run(all_of_them())
     assert {len(reasons) for reasons in found} == {2 * len(KINDS) * len(packs)}
@@ -153,7 +160,7 @@ def test_ten_thousand_responses_get_an_outcome() -> None:
 
 @pytest.mark.usefixtures("nothing_runs_here")
 def test_large_responses_get_an_outcome() -> None:
-    run(LARGE)
+    run(LARGE, limit_s=LARGE_LIMIT_S)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
