@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import builtins
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 from tasks.contract import CheckBrokenError, PackUnavailableError
+from tasks.kit.program import may_order_sets
 from tasks.sandbox import (
     Call,
     CallStatus,
@@ -120,20 +121,28 @@ class Runner:
         """Slug of why calls that `run` made are no ground for a task; "" if they are.
 
         They are made again under another hash seed, in reverse order, so that a value that depends on earlier
-        calls shows as well. Half of the time of an attempt has to do, or on a busier day it could run out.
+        calls shows as well; where sets play a part, under more of them. Half of the time of an attempt has to
+        do, or on a busier day it could run out.
         """
-        second = self._run_again(program, inputs)
-        if not all(map(_agree, first, second)):
-            return NOT_DETERMINISTIC
-        is_slow = any(call.cpu_ms > 500 * self.limits.cpu_s for call in [*first, *second])
-        return "too-slow" if is_slow else ""
+        for again in self._run_again(program, inputs):
+            if not all(map(_agree, first, again)):
+                return NOT_DETERMINISTIC
+            if any(call.cpu_ms > 500 * self.limits.cpu_s for call in [*first, *again]):
+                return "too-slow"
+        return ""
 
     def repeated(self, program: str, inputs: Sequence[str], first: Sequence[Call]) -> list[bool]:
-        """Whether each of the calls that `run` made gives the same once more, as in `repeat_fault`."""
-        return list(map(_agree, first, self._run_again(program, inputs)))
+        """Whether each of the calls that `run` made gives the same again, as in `repeat_fault`."""
+        same = [True] * len(inputs)
+        for again in self._run_again(program, inputs):
+            same = [is_same and _agree(*pair) for is_same, *pair in zip(same, first, again, strict=True)]
+        return same
 
-    def _run_again(self, program: str, inputs: Sequence[str]) -> list[Call]:
-        return self.run(program, inputs[::-1], hash_seed=1)[::-1]
+    def _run_again(self, program: str, inputs: Sequence[str]) -> Iterator[list[Call]]:
+        """Make the calls in reverse order, under one hash seed after the other."""
+        num_seeds = self.config.count_hash_seeds() if may_order_sets(program, inputs) else 2
+        for hash_seed in range(1, num_seeds):
+            yield self.run(program, inputs[::-1], hash_seed)[::-1]
 
 
 def fault(call: Call) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from tasks.sandbox.contract import JOB_BUDGET, Call, CallStatus, Limits
+from tasks.sandbox.contract import JOB_BUDGET, NUM_HASH_SEEDS, Call, CallStatus, Limits
 from tasks.sandbox.literals import LiteralError, parse_arguments, parse_literal, render, render_arguments
 
 MAX_INPUTS_PER_PROCESS = 16
@@ -43,6 +43,7 @@ class Try(NamedTuple):
 
     ending: Call  # what became of a call without a line, as the kernel, the runtime or the server reports it
     written: bytes  # its lines; if it had too little time, those that it wrote while it had some
+    needs_codecs: bool = False  # it ended since it needs a codec that not every interpreter has loaded
 
 
 class OutOfMemoryKill(BackendFailure):
@@ -66,9 +67,9 @@ class Reply(NamedTuple):
 
 
 def check_hash_seed(hash_seed: int) -> None:
-    """Refuse what is neither of the two seeds, by a ValueError."""
-    if hash_seed not in (0, 1):
-        raise ValueError(f"hash_seed must be 0 or 1; got {hash_seed!r}")
+    """Refuse what is none of the seeds, by a ValueError."""
+    if hash_seed not in range(NUM_HASH_SEEDS):
+        raise ValueError(f"hash_seed must be from 0 to {NUM_HASH_SEEDS - 1}; got {hash_seed!r}")
 
 
 def canonical_inputs(inputs: Sequence[str]) -> list[str]:

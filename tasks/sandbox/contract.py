@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 BACKENDS = ("fork", "wasm", "http")
 MAX_DEFAULT_ZYGOTES = 8
 MAX_CONCURRENT = 1024
-MAX_RESULT_BYTES = 1 << 20
+MAX_RESULT_BYTES = 65_536
+"""Reading the sixteen results of a process, all as long as this, takes the trusted side about a second."""
+
+NUM_HASH_SEEDS = 8
+"""A choice between two that hangs on a set's order is the same under all of them once in 128 times."""
+
+NUM_WASM_HASH_SEEDS = 2  # each is an image of 37 MB that takes half a minute to build
 MAX_DEPTH = 100
 
 
@@ -76,6 +82,10 @@ class SandboxConfig:
         if self.backend == "http":
             return replace(self, http_max_concurrent=1)
         return replace(self, num_zygotes=1)
+
+    def count_hash_seeds(self) -> int:
+        """In how many interpreters with different hash seeds programs can run."""
+        return NUM_WASM_HASH_SEEDS if self.backend == "wasm" else NUM_HASH_SEEDS
 
     def count_concurrent(self) -> int:
         """How many programs run at once, wherever they run: more callers than that would only wait."""
@@ -210,8 +220,10 @@ class Sandbox(ABC):
             program: What to run.
             inputs: Argument lists as text, such as `"[1, 2], 'a'"`; literals only.
             limits: For each call; the default `Limits()` if not given.
-            hash_seed: 0 or 1: in which of two interpreters with different hash seeds to run. A result that
-                differs between the two is not deterministic.
+            hash_seed: 0 to `NUM_HASH_SEEDS` - 1: in which of the interpreters with different hash seeds to
+                run. A result that differs between two of them is not deterministic. The first two are always
+                at hand, for every program that runs at once; the others are started at their first use, one
+                of each. With "wasm" there are two in all.
 
         Returns:
             One call for every input, in their order.

@@ -1,6 +1,7 @@
 """The backend "fork": warm zygotes on this machine, one child a program, behind the kernel's filters.
 
-A slot is a pair of zygotes that differ in their hash seed.
+A slot is a pair of zygotes that differ in their hash seed. All slots share the spare zygotes, which are
+started when they are needed first: those of the other hash seeds, with all codecs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import NamedTuple
 
 from tasks.sandbox.calls import BackendFailure, OutOfMemoryKill, Try, last_line, max_reply_bytes, probe
 from tasks.sandbox.contract import (
+    NUM_HASH_SEEDS,
     PROBE,
     Call,
     CallStatus,
@@ -31,12 +33,9 @@ from tasks.sandbox.contract import (
     Program,
     SandboxUnavailable,
 )
-from tasks.sandbox.guest.protocol import ATTACKS, REPLY, REQUEST, SETUP_FAILED, Ending, Hello
+from tasks.sandbox.guest.protocol import ATTACKS, NEEDS_CODECS, REPLY, REQUEST, SETUP_FAILED, Ending, Hello
 from tasks.sandbox.seccomp import ARCHITECTURES, program_filter
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker, socket_pair
-
-HASH_SEEDS = (1, 2)
-"""Those of the two zygotes of a slot."""
 
 CHOICES = (
     "Untrusted code would run with your privileges. Choose one: "
@@ -166,7 +165,8 @@ class Zygote(Worker):
 class ForkSandbox(SlotSandbox[Zygote]):
     """Runs programs in children of zygotes. See `Sandbox` for the methods."""
 
-    workers_per_slot = len(HASH_SEEDS)
+    workers_per_slot = 2
+    num_spare = NUM_HASH_SEEDS - workers_per_slot
 
     def __init__(self, num_zygotes: int, allow_unsafe: bool = False, exposed: Sequence[str] = ()) -> None:
         """Start the zygotes and attack them.
@@ -190,12 +190,13 @@ class ForkSandbox(SlotSandbox[Zygote]):
                 "Use WebAssembly, `sandbox.backend=wasm` (pip install 'azr-verl[wasm]'), or a server, "
                 "`sandbox.backend=http sandbox.http_url=http://<host>:8080/run_code`."
             )
-        setup = {"filter": program_filter(machine).hex(), "exposed": [*exposed]}
-        self._setup = json.dumps(setup).encode()
+        self._setup = {"filter": program_filter(machine).hex(), "exposed": [*exposed]}
         super().__init__(num_zygotes)
 
     def _start(self, number: int) -> Zygote:
-        return Zygote(HASH_SEEDS[number], self._setup)
+        setup = self._setup | {"all_codecs": number >= self.workers_per_slot}
+        # A hash seed of 0 would switch the randomisation off.
+        return Zygote(number + 1, json.dumps(setup).encode())
 
     def _check_before_run(self, worker: Zygote) -> None:
         if worker.hello.seccomp_errno and not self._capabilities.unsafe:
@@ -277,4 +278,5 @@ def _to_try(wrote: _Written | None, ending: Ending, limits: Limits) -> Try:
         raise BackendFailure(f"something outside ended the child by signal {-code}")
     if wrote is None:
         return ended(CallStatus.OUTPUT_LIMIT, "more output than allowed")
-    return ended(CallStatus.EXITED, f"exit status {code}" if code else "the process ended without a result")
+    made = ended(CallStatus.EXITED, f"exit status {code}" if code else "the process ended without a result")
+    return made._replace(needs_codecs=code == NEEDS_CODECS)

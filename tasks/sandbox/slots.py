@@ -2,6 +2,8 @@
 
 A slot is a few warm processes that run one program at a time. A program that loops holds one slot for its CPU
 limit and delays nothing in the others. A process that fails is replaced, and what it ran is tried once more.
+
+Spare processes, one slot for all, are for what few programs need. They are started at their first use.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import struct
 import subprocess
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
@@ -119,7 +121,10 @@ class SlotSandbox(Sandbox, Generic[W]):
     """Runs programs in slots. See `Sandbox` for the methods."""
 
     workers_per_slot: int
-    """Processes of a slot: one for each hash seed, or one that knows both."""
+    """Processes of a slot: one for each of the first hash seeds, or one that knows them all."""
+
+    num_spare = 0
+    """Processes for further hash seeds, which can do whatever those of a slot can, and more."""
 
     def __init__(self, num_slots: int) -> None:
         """Start the processes for `num_slots` programs at once, at least 1, and examine one.
@@ -131,6 +136,8 @@ class SlotSandbox(Sandbox, Generic[W]):
         self._closed = False
         # None where a process has to be started anew.
         self._free: queue.SimpleQueue[list[W | None]] = queue.SimpleQueue()
+        self._spare: queue.SimpleQueue[list[W | None]] = queue.SimpleQueue()
+        self._spare.put([None] * (self.workers_per_slot + self.num_spare))
         try:
             # All are started before the first is waited for.
             slots = [
@@ -167,23 +174,13 @@ class SlotSandbox(Sandbox, Generic[W]):
         check_hash_seed(hash_seed)
         self._check_open()
         canonical, bounds = canonical_inputs(inputs), limits or Limits()
-        slot = self._free.get()
+        number = hash_seed % (self.workers_per_slot + self.num_spare)
+        with self._slot_of(number) as slot:
 
-        def try_inputs(rest: list[str]) -> Try:
-            """Run inputs in one process; on a failure of the machinery once more, in a new one."""
-            try:
-                return self._run_in(slot, program, rest, bounds, hash_seed)
-            except BackendFailure as failure:
-                _log.warning("a program is run again in a new process: %s", failure)
-            try:
-                return self._run_in(slot, program, rest, bounds, hash_seed)
-            except OutOfMemoryKill as again:
-                return again.made
+            def try_inputs(rest: list[str]) -> Try:
+                return self._try(slot, number, lambda worker: worker.run(program, rest, bounds, hash_seed))
 
-        try:
             return run_calls(try_inputs, canonical, bounds)
-        finally:
-            self._free.put(slot)
 
     def close(self) -> None:
         """End all processes. A `run` that is waiting or under way raises RuntimeError."""
@@ -202,18 +199,41 @@ class SlotSandbox(Sandbox, Generic[W]):
         if self._closed:
             raise RuntimeError("the sandbox is closed")
 
-    def _run_in(
-        self, slot: list[W | None], program: Program, inputs: list[str], limits: Limits, hash_seed: int
-    ) -> Try:
-        """Run inputs in the process of a slot that knows the hash seed; if that breaks off, it is killed."""
-        number = hash_seed % self.workers_per_slot
+    @contextlib.contextmanager
+    def _slot_of(self, number: int) -> Iterator[list[W | None]]:
+        """Wait for a slot that has a process of this number, and hold it."""
+        slots = self._free if number < self.workers_per_slot else self._spare
+        slot = slots.get()
+        try:
+            yield slot
+        finally:
+            slots.put(slot)
+
+    def _try(self, slot: list[W | None], number: int, run: Callable[[W], Try]) -> Try:
+        """Run inputs in one process; on a failure of the machinery once more, in a new one."""
+        try:
+            made = self._run_in(slot, number, run)
+        except BackendFailure as failure:
+            _log.warning("a program is run again in a new process: %s", failure)
+            try:
+                made = self._run_in(slot, number, run)
+            except OutOfMemoryKill as again:
+                made = again.made
+        if not made.needs_codecs or number >= self.workers_per_slot:
+            return made
+        number += self.workers_per_slot
+        with self._slot_of(number) as spare:
+            return self._try(spare, number, run)
+
+    def _run_in(self, slot: list[W | None], number: int, run: Callable[[W], Try]) -> Try:
+        """Run inputs in the process of a slot that has this number; if that breaks off, it is killed."""
         worker = slot[number]
         try:
             if worker is None:
                 worker = slot[number] = self._spawn(number)
                 worker.wait_until_ready()
             self._check_before_run(worker)
-            return worker.run(program, inputs, limits, hash_seed)
+            return run(worker)
         except BaseException as error:
             slot[number] = None
             if worker is not None:

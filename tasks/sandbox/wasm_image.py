@@ -28,7 +28,7 @@ NUM_IMAGES = 2
 PACKAGES = ("componentize-py", "wasmtime")
 GUEST = Path(__file__).resolve().parent / "guest"
 APPLICATION = "component"
-LIBRARY = ("__init__.py", "harness.py", "modules.py")
+LIBRARY = ("__init__.py", "addresses.py", "harness.py", "modules.py")
 """What the application imports of its own package."""
 
 BUILD_S = 900.0

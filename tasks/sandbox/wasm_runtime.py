@@ -15,7 +15,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tasks.sandbox.calls import Try, max_reply_bytes, probe
-from tasks.sandbox.contract import PROBE, Call, CallStatus, Capabilities, Limits, Program
+from tasks.sandbox.contract import (
+    NUM_WASM_HASH_SEEDS,
+    PROBE,
+    Call,
+    CallStatus,
+    Capabilities,
+    Limits,
+    Program,
+)
 from tasks.sandbox.slots import MARGIN_S, START_S, SlotSandbox, Worker, socket_pair
 from tasks.sandbox.wasm_image import WORKER_COMMAND, ensure_images, worker_environment
 
@@ -35,7 +43,8 @@ class WasmProcess(Worker):
 
     def run(self, program: Program, inputs: list[str], limits: Limits, hash_seed: int) -> Try:
         payload = json.dumps((program.source, program.entry, inputs, limits.result_bytes, limits.depth))
-        request = hash_seed, payload, asdict(limits), max_reply_bytes(len(inputs), limits)
+        image, most = hash_seed % NUM_WASM_HASH_SEEDS, max_reply_bytes(len(inputs), limits)
+        request = image, payload, asdict(limits), most
         answer = self._exchange(json.dumps(request).encode(), limits.wall_s + MARGIN_S)
         status, error, cpu_ms, written = json.loads(answer)
         return Try(Call(CallStatus(status), None, error, cpu_ms), written.encode())

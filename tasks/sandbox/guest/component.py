@@ -21,7 +21,8 @@ import image
 import wit_world
 
 from tasks.sandbox.guest import harness
-from tasks.sandbox.guest.modules import PRELOAD, hide_modules
+from tasks.sandbox.guest.addresses import fill_gaps
+from tasks.sandbox.guest.modules import PRELOAD, hide_modules, import_codecs
 
 
 class _Nowhere(io.TextIOBase):
@@ -52,6 +53,7 @@ def _emit(line: bytes) -> None:
 def _prepare() -> None:
     for name in PRELOAD:
         importlib.import_module(name)
+    import_codecs(frozenset())
     sys.stdin, sys.stdout, sys.stderr = io.StringIO(), _Nowhere(), _Nowhere()
     warnings.simplefilter("ignore")
     # A traceback would look for the sources of its frames, and there are no files.
@@ -70,20 +72,6 @@ def _refuse_files(event: str, _: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
-def _fill_gaps(num_objects: int) -> list[object]:
-    """Objects to keep, of every small size and of the kinds that Python keeps back to use again.
-
-    A copied interpreter hands out the same memory in the same order each time, and the order hardly differs
-    between images. Without these, whose number does, an object would have one address in all of them, and a
-    result that depends on it would pass for deterministic. A program that fills no gaps also copies fewer
-    pages, which makes it twice as fast.
-    """
-    kept: list[object] = []
-    for number in range(num_objects):
-        kept += [object(), [], {}, set(), (number,), number / 2, lambda: None]
-    return kept + [bytes(size) for size in range(0, 480, 8) for _ in range(num_objects)]
-
-
 _prepare()
-_KEPT = _fill_gaps(random.randrange(400, 600))
+_KEPT = fill_gaps(random.randrange(400, 600))
 _NUM_MORE = 16 * image.NUMBER + random.randrange(16)  # never the same in two images

@@ -35,6 +35,12 @@ _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 # By address: a metaclass can make its class equal to `int`.
 _SCALARS = frozenset(map(id, (type(None), bool, int, float, str, bytes, complex)))
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
+# By address too, and by the class's own name: a program can give a class of its own any name.
+_BUILT_IN_ERRORS = {
+    id(kind): kind.__name__
+    for kind in vars(builtins).values()
+    if isinstance(kind, type) and issubclass(kind, BaseException)
+}
 _LITERAL_NAMES = {"__builtins__": {"set": set, "frozenset": frozenset}}
 _OUT_OF_MEMORY = "out of memory"
 
@@ -135,7 +141,8 @@ def _describe(error: BaseException) -> tuple[str, str]:
         return "unsupported", text
     if kind is ResultTooLong:
         return "output", text
-    name = _name_of(kind)[:80]
+    # No class of a program's own is taken for a built-in one, whatever it is called.
+    name = _BUILT_IN_ERRORS.get(_id(kind)) or f"<{_name_of(kind)[:80]}>"
     text = f"{name}: {text}" if text else name
     return ("exited" if _issubclass(kind, _system_exit) else "raised"), text
 

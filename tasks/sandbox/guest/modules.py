@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import encodings
+import importlib
+import os
 import sys
 
 PRELOAD = (
@@ -11,12 +15,27 @@ PRELOAD = (
     "math", "numbers", "operator", "pprint", "queue", "random", "re", "reprlib", "statistics", "string",
     "struct", "sys", "textwrap", "time", "types", "typing", "unicodedata", "warnings", "weakref",
     # What the modules above load only when they need it.
-    "_strptime", "encodings.ascii", "encodings.base64_codec", "encodings.cp1252", "encodings.hex_codec",
-    "encodings.latin_1", "encodings.punycode", "encodings.raw_unicode_escape", "encodings.rot_13",
-    "encodings.unicode_escape", "encodings.utf_16", "encodings.utf_16_le", "encodings.utf_16_be",
-    "encodings.utf_32", "encodings.utf_8_sig", "linecache",
+    "_strptime", "atexit", "linecache", "stringprep", *(["_pylong"] if sys.version_info >= (3, 12) else []),
 )  # fmt: skip
 """All that a program can import: nothing can be loaded later, and each module makes every fork dearer."""
+
+LIBRARY_CODECS = frozenset({
+    "big5", "big5hkscs", "bz2_codec", "cp932", "cp949", "cp950", "euc_jis_2004", "euc_jisx0213", "euc_jp",
+    "euc_kr", "gb18030", "gb2312", "gbk", "hz", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_2",
+    "iso2022_jp_2004", "iso2022_jp_3", "iso2022_jp_ext", "iso2022_kr", "johab", "shift_jis",
+    "shift_jis_2004", "shift_jisx0213", "zlib_codec",
+})  # fmt: skip
+"""Codecs that load shared libraries, nine in all: a fork would be a fifth dearer for every program."""
+
+
+def import_codecs(left_out: frozenset[str]) -> None:
+    """Import CPython's own codecs, which are loaded when a program names them first, but for some."""
+    for file in sorted(os.listdir(encodings.__path__[0])):
+        name = file.removesuffix(".py")
+        if name != file and name not in left_out:
+            # Two are there on Windows only, and without them their names are unknown, as elsewhere.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"encodings.{name}")
 
 
 class _NoImport:

@@ -16,6 +16,12 @@ SETUP_FAILED = signal.SIGUSR1
 """How a child ends that could not be confined, after it wrote the reason to its private socket. A program
 cannot end so: the filter forbids all signals."""
 
+NEEDS_CODECS = 77
+"""Exit status of a child whose program asks for a codec that its zygote has not loaded.
+
+A program can end so too: then it is run again in a zygote with all codecs, and no more than that.
+"""
+
 ATTACKS = ("open", "socket", "fork", "kill", "exec", "env")
 """The self-test; a request names an attack by its number, from 1."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 # `_socket` is what `socket` wraps; the wrapper would load two more libraries.
 import _socket
+import codecs
+import encodings.aliases
 import gc
 import importlib
 import json
@@ -23,8 +25,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tasks.sandbox.guest import confine, harness
-from tasks.sandbox.guest.modules import PRELOAD, hide_modules
-from tasks.sandbox.guest.protocol import REPLY, REQUEST, SETUP_FAILED, Ending, Hello
+from tasks.sandbox.guest.addresses import fill_gaps
+from tasks.sandbox.guest.modules import LIBRARY_CODECS, PRELOAD, hide_modules, import_codecs
+from tasks.sandbox.guest.protocol import NEEDS_CODECS, REPLY, REQUEST, SETUP_FAILED, Ending, Hello
 
 CONTROL = 3
 """The control socket in the zygote; in a child, its private socket takes this number."""
@@ -47,7 +50,7 @@ def main(control: int) -> None:
     channel = _socket.socket(-1, -1, -1, CONTROL)
     options = json.loads(channel.recv(1 << 16))
     python = ".".join(map(str, sys.version_info[:3]))
-    preload([*options["exposed"], *PRELOAD])
+    preload([*options["exposed"], *PRELOAD], frozenset() if options["all_codecs"] else LIBRARY_CODECS)
     uid = confine.confine_zygote()
     landlock, landlock_errno = 0, 0
     try:
@@ -63,21 +66,39 @@ def main(control: int) -> None:
     channel.send(json.dumps(Hello(python, uid, landlock, landlock_errno, seccomp_errno)).encode())
     # Errors of the start went to a pipe that the supervisor closes now.
     os.dup2(1, 2)
+    kept = fill_gaps(os.urandom(1)[0])
     # What is here now is here in every child: never look at it again, or each child copies its pages.
     gc.collect()
     gc.freeze()
     serve(channel, None if seccomp_errno else seccomp)
+    del kept
 
 
-def preload(modules: list[str]) -> None:
-    """Import all that a program may import: once confined, a process can open no file."""
+def preload(modules: list[str], left_out: frozenset[str]) -> None:
+    """Import all that a program may import, and codecs: once confined, a process can open no file.
+
+    A child whose program names a codec that is left out ends with NEEDS_CODECS: a LookupError would be
+    another result than Python's.
+    """
     register = os.register_at_fork
     # `random` and `threading` have every child reseed and rebuild locks: 160 page faults for nothing, since
     # a child has one thread, and unseeded random numbers must differ between zygotes only.
     os.register_at_fork = lambda **_: None
     for name in modules:
         importlib.import_module(name)
+    import_codecs(left_out)
     os.register_at_fork = register
+    aliases = encodings.aliases.aliases
+
+    def end_if_left_out(encoding: str) -> None:
+        name = encodings.normalize_encoding(encoding)
+        if left_out & {name, aliases.get(name), aliases.get(name.replace(".", "_"))}:
+            os._exit(NEEDS_CODECS)
+
+    # The first that is asked: Python's own search would look for a file.
+    codecs.unregister(encodings.search_function)
+    codecs.register(end_if_left_out)
+    codecs.register(encodings.search_function)
 
 
 def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> None:

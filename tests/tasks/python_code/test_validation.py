@@ -184,6 +184,14 @@ RUN = [
     ("error", "KeyError = ValueError\ndef f(x):\n    raise KeyError", "1", "error-redefined"),
     ("error", "def f(x, KeyError=ValueError):\n    raise KeyError", "1", "error-redefined"),
     ("deduction", "KeyError = ValueError\ndef f(x):\n    return x", "1", ""),
+    ("error", "def f(x):\n    raise type('KeyError', (Exception,), {})", "1", "error-not-built-in"),
+    ("error", "def f(x):\n    raise type('KeyError: x', (Exception,), {})", "1", "error-not-built-in"),
+    (
+        "error",
+        "class E(Exception):\n    pass\nE.__name__ = 'KeyError'\ndef f(x):\n    raise E",
+        "1",
+        "error-not-built-in",
+    ),
     ("error", "def f(x):\n    return f(x)", "1", "recursion-limit"),
     ("error", "def f(x):\n    raise SystemExit", "1", "exits"),
     ("error", "def f(x):\n    raise KeyError(list({'a', 'b', 'c'}))", "1", ""),
@@ -197,6 +205,52 @@ def test_what_running_shows_is_wrong(kind: str, program: str, argument: str, rea
     if reason is None:
         return
     assert found == Rejected(Outcome.WRONG, reason) if reason else isinstance(found, Accepted), found
+
+
+TIES = [
+    "max(set(x), key=x.count)",
+    "sorted(set(x), key=len)[0]",
+    "next(iter(frozenset(x)))",
+    "{y for y in x}.pop()",
+    "list(dict.fromkeys(x).keys() & x)[0]",
+    "hash(x[0]) % 2",
+]
+
+
+@pytest.mark.parametrize("expression", TIES)
+def test_what_hangs_on_the_order_of_a_set_is_no_task(expression: str) -> None:
+    """Two equally good answers: of ten such programs two hash seeds let five pass, eight none or one."""
+    inputs = [repr([2 * a, 2 * b]) for a, b in zip("abcdefghij", "klmnopqrst", strict=True)]
+    found = [accept("deduction", proposal(returning(expression), text)) for text in inputs]
+    refused = [each for each in found if each == Rejected(Outcome.WRONG, "not-deterministic")]
+    assert len(refused) >= 9, found
+
+
+def test_sets_that_do_not_show_their_order_make_tasks() -> None:
+    for expression in ("sorted(set(x))", "len(set(x)), 'a' in set(x)", "set(x) | {'z'}", "max(set(x))"):
+        assert isinstance(accept("deduction", proposal(returning(expression), "['b', 'a']")), Accepted)
+
+
+def test_order_of_sets_is_asked_for_where_there_are_sets_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    class Counted:
+        def run(self, program: object, inputs: list[str], *_: object, hash_seed: int) -> list[Call]:
+            seeds.append(hash_seed)
+            return [Call(CallStatus.OK, "1", None, 1) for _ in inputs]
+
+    monkeypatch.setattr("tasks.execution.process_sandbox", lambda config: Counted())
+    assert isinstance(accept("deduction", proposal(returning("x"), "1")), Accepted)
+    assert seeds == [0, 1]
+    seeds.clear()
+    assert isinstance(accept("deduction", proposal(returning("len(set(x))"), "'a'")), Accepted)
+    assert seeds == list(range(8))
+
+
+def test_coin_of_a_distribution_is_no_task() -> None:
+    coin = "from statistics import NormalDist\n" + returning("NormalDist().samples(1)[0] > x")
+    for _ in range(8):
+        assert accept("deduction", proposal(coin, "3")) == Rejected(Outcome.WRONG, "uses-random")
 
 
 STUBBORN = """\

@@ -222,6 +222,12 @@ def code_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def prelude() -> str:
+    """What defines `find` and `libc` for an attack that `strike` does not make."""
+    return PRELUDE
+
+
+@pytest.fixture(scope="session")
 def start_sandbox() -> Callable[..., ForkSandbox]:
     """`start`, for tests that need a sandbox of their own."""
     return start

@@ -5,11 +5,13 @@ Run: pytest tests/tasks/sandbox/test_attacks_on_the_reward.py
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
-from tasks.sandbox import Call, CallStatus, LiteralError, Program, Sandbox, equal, parse_literal
+from tasks.execution import BUILT_IN_ERRORS, error_class
+from tasks.sandbox import Call, CallStatus, Limits, LiteralError, Program, Sandbox, equal, parse_literal
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
 Strike = Callable[..., Call]
@@ -163,11 +165,100 @@ def test_an_input_that_is_no_literal_is_refused(sandbox: Sandbox, text: str) -> 
         sandbox.run(Program("def f(x): return x"), ["1", text])
 
 
+FORGED_ERRORS = {
+    "class": "class KeyError(Exception): pass\ndef f(x): raise KeyError('k')",
+    "class_of_class": "def f(x): raise type('KeyError', (Exception,), {})('k')",
+    "subclass": "def f(x): raise type('KeyError', (KeyError,), {})('k')",
+    "renamed": "class E(Exception): __module__ = 'builtins'\nE.__name__ = E.__qualname__ = 'KeyError'\n"
+    "def f(x): raise E",
+    "with_a_colon": "def f(x): raise type('KeyError: k', (Exception,), {})",
+    "with_blanks": "def f(x): raise type(' KeyError\\t', (Exception,), {})",
+    "metaclass": "class M(type):\n __name__ = __qualname__ = property(lambda s: 'KeyError')\n"
+    "class E(Exception, metaclass=M): pass\ndef f(x): raise E",
+    "false_class": "class E(Exception):\n __class__ = KeyError\ndef f(x): raise E",
+    "replaced": "import builtins\nbuiltins.KeyError = type('KeyError', (Exception,), {})\n"
+    "def f(x): raise KeyError",
+    "base_exception": "def f(x): raise type('KeyError', (BaseException,), {})",
+}
+
+
+@pytest.mark.parametrize("source", FORGED_ERRORS.values(), ids=FORGED_ERRORS.keys())
+def test_error_is_labelled_by_its_class_and_not_by_its_name(strike: Strike, source: str) -> None:
+    call = strike(source, RAISED)
+    assert call.status is not RAISED or error_class(call) not in BUILT_IN_ERRORS, call
+
+
+def test_built_in_errors_keep_their_names(sandbox: Sandbox) -> None:
+    source = (
+        "def f(name):\n kind = vars(__import__('builtins'))[name]\n"
+        " raise kind('k', [KeyError()]) if issubclass(kind, BaseExceptionGroup) else kind.__new__(kind)"
+    )
+    # Of these two the harness says more than the class.
+    names = [name for name in BUILT_IN_ERRORS if name not in ("MemoryError", "SystemExit")]
+    calls = sandbox.run(Program(source), [repr(name) for name in names])
+    assert [error_class(call) for call in calls] == [BUILT_IN_ERRORS[name].__name__ for name in names]
+
+
+COSTLY = {
+    "f_string": ("\"f'\" + '{1}' * 21000 + \"'\"", UNSUPPORTED),
+    "nested_f_string": ("\"f'\" + '{f\\\"{' * 10000", UNSUPPORTED),
+    "open_brackets": ("'[' * 65000", UNSUPPORTED),
+    "brackets": ("'[' * 32000 + ']' * 32000", UNSUPPORTED),
+    "parentheses": ("'(' * 32000 + '1' + ')' * 32000", OK),
+    "signs": ("'-' * 65000 + '1'", UNSUPPORTED),
+    "sum": ("'1+' * 32000 + '1j'", UNSUPPORTED),
+    "strings_in_a_row": ("'(' + \"'a' \" * 16000 + ')'", OK),
+    "escapes": ("'[' + r\"'\\n',\" * 13000 + ']'", OK),
+    "bytes_in_a_row": ("'(' + \"b'a' \" * 13000 + ')'", OK),
+    "quotes": ('"\'" * 65001', UNSUPPORTED),
+    "digits": ("'9' * 65000", UNSUPPORTED),
+    "integers": ("'[' + ('9' * 4200 + ',') * 15 + ']'", OK),
+    "equal_hashes": ("'{' + ','.join(str(k * (2**61 - 1)) for k in range(2500)) + '}'", UNSUPPORTED),
+    "equal_hashes_of_keys": (
+        "'{' + ','.join(f'{k * (2**61 - 1)}:1' for k in range(2500)) + '}'",
+        UNSUPPORTED,
+    ),
+    "equal_hashes_of_tuples": (
+        "'{' + ','.join(f'({k * (2**61 - 1)},1)' for k in range(2000)) + '}'",
+        UNSUPPORTED,
+    ),
+    "equal_hashes_at_each_level": ("nest('0', 10)", UNSUPPORTED),
+    "few_equal_hashes": ("'{' + ','.join(str(k * (2**61 - 1)) for k in range(100)) + '}'", OK),
+}
+"""Texts that a program writes as its result sixteen times, and what becomes of each."""
+
+FORGE = """
+def nest(item, level):
+    for _ in range(level):
+        item = 'frozenset({(%s, 0), (%s, 2305843009213693951)})' % (item, item)
+    return item
+line = '{"i": %d, "s": "ok", "v": ' + __import__('json').dumps(TEXT) + '}\\n'
+def f(x):
+    find('os').write(3, (line % x).encode())
+    return x
+"""
+
+
+@pytest.mark.parametrize(("text", "status"), COSTLY.values(), ids=COSTLY.keys())
+def test_no_result_costs_the_trusted_side_more_than_its_length(
+    sandbox: Sandbox, prelude: str, text: str, status: CallStatus
+) -> None:
+    if isinstance(sandbox, WasmSandbox):
+        pytest.skip("there is no descriptor to write to")
+    source = prelude + FORGE.replace("TEXT", text)
+    started = time.process_time()
+    calls = sandbox.run(Program(source), [str(index) for index in range(16)], Limits(cpu_s=5.0, wall_s=60.0))
+    assert time.process_time() - started < 4.0
+    assert {call.status for call in calls} == {status}
+
+
 RANDOM = {
     "string_hash": "def f(x): return hash('a')",
     "set_order": "def f(x): return list({str(i) for i in range(50)})",
     "address": "def f(x): return id(object())",
     "address_in_text": "def f(x): return str(object())",
+    "last_digits_of_addresses": "class A: pass\n"
+    "def f(x): return [str(y)[-4:-1] for y in (object(), f, A(), lambda: 0, [].append, {}.get, set().add)]",
     "random_number": "import random\ndef f(x): return random.random()",
     "random_generator": "import random\ndef f(x): return random.Random().random()",
     "fine_clock": "import time\ndef f(x): return time.time_ns()",

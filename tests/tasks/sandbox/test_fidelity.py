@@ -8,17 +8,23 @@ Run: pytest tests/tasks/sandbox/test_fidelity.py
 
 from __future__ import annotations
 
+import encodings.aliases
 import json
+import os
 import random
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.sandbox import CallStatus, Limits, Program, Sandbox, parse_literal, render
+from tasks.sandbox import Call, CallStatus, Limits, Program, Sandbox, parse_literal, render
+from tasks.sandbox.guest.modules import LIBRARY_CODECS
+from tasks.sandbox.guest.protocol import NEEDS_CODECS
+from tasks.sandbox.wasm_runtime import WasmSandbox
 
 PLAIN = Path(__file__).parent / "processes" / "plain.py"
 
@@ -179,3 +185,123 @@ def test_programs_give_what_they_give_in_a_plain_interpreter(
     assert seen["ok"] > num_programs
     assert seen["raised"] > num_programs / 10
     assert len({call.literal for calls in found for call in calls}) > num_programs / 2
+
+
+LAZY = [
+    # What a module of the list imports when it is needed first, and not before.
+    "collections.Counter('abca').most_common(1)",
+    "functools.singledispatch(lambda y: type(y).__name__)(x)",
+    "[functools.singledispatch(lambda y: 0).register(int, abs)(-3)]",
+    "re.findall(r'\\N{DIGIT ONE}|\\N{LATIN SMALL LETTER A}', 'a1')",
+    "datetime.datetime.strptime('3 Feb 2024', '%d %b %Y').isoformat()",
+    "time.strptime('2024', '%Y').tm_year",
+    "datetime.date(2024, 2, 3).strftime('%A %j %B')",
+    "calendar.month(2024, 2)",
+    "list(map(json.loads, ('[1]'.encode(how) for how in ('utf-16', 'utf-16-be', 'utf-32', 'utf-32-le'))))",
+    "random.Random('seed').random()",
+    "divmod(7 ** 9000, 3 ** 5000)[1] % 1000",
+    "len(str(7 ** 5000 % 10 ** 4000))",
+    "weakref.finalize(C(), print).alive",
+    "format(decimal.Decimal('1234.5'), 'n') + format(1234, 'n')",
+    "decimal.Decimal(2).sqrt().as_tuple()[1][:9]",
+    "str(inspect.signature(C.m)) + inspect.cleandoc(' a')",
+    "pprint.pformat({'b': 1, 'a': list(range(40))})",
+    "list(difflib.unified_diff(['a'], ['b'])) + difflib.get_close_matches('appel', ['ape', 'apple'])",
+    "io.TextIOWrapper(io.BytesIO(b'\\xa1\\xa2'), encoding='gbk').read()",
+    "'\\N{SNOWMAN}'.encode('ascii', 'namereplace'), 'b\\xfc.de'.encode('idna'), 'b\\xfc'.encode('punycode')",
+    "base64.a85decode(base64.a85encode(b'abc')) + base64.b32hexencode(b'a')",
+    "ast.unparse(ast.parse('x = f\"{y!r:>3}\"'))",
+    "copy.deepcopy(C()).n, repr(types.SimpleNamespace(a=1))",
+    "typing.get_type_hints(C.m)['return'] is int",
+    "isinstance(C(), typing.runtime_checkable(type('P', (typing.Protocol,), {'n': 0})))",
+    "warnings.warn('x'), E(3).name, E['A'] | E.B",
+    "statistics.NormalDist(0, 1).inv_cdf(0.75), statistics.correlation([1, 2, 4], [1, 3, 2])",
+    "string.Template('$a').substitute(a=1), struct.pack('>d', 1.5)",
+    "reprlib.repr(list(range(99))), contextlib.suppress(KeyError).__class__.__name__",
+    "int('0x' + 'f' * 3000, 16) % 97, int('7' * 4000) % 97",
+]
+LAZY_HEAD = """
+import ast, base64, calendar, collections, contextlib, copy, datetime, decimal, difflib, enum, functools
+import inspect, io, json, pprint, random, re, reprlib, statistics, string, struct, time, types
+import typing, warnings, weakref
+class C:
+    n = 1
+    def m(self, x: 'str' = '') -> 'int':
+        return 1
+class E(enum.IntFlag):
+    A = 1
+    B = 2
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_python_imports_when_it_needs_it_is_there(sandbox: Sandbox) -> None:
+    wrong = []
+    for expression in LAZY:
+        source = f"{LAZY_HEAD}def f(x): return [{expression}].__repr__()"
+        space: dict[str, Any] = {"__name__": "__program__"}
+        exec(source, space)
+        (call,) = sandbox.run(Program(source), ["1"], Limits(wall_s=60.0))
+        if call.literal != repr(space["f"](1)):
+            wrong.append((expression, call))
+    assert wrong == []
+
+
+CODEC = """
+def f(how):
+    try:
+        encoded = 'ab\\u00e9\\u4e00'.encode(how, 'replace')
+        return encoded, encoded.decode(how, 'replace'), b'a\\xe9\\xb0b'.decode(how, 'replace')
+    except BaseException as error:
+        return type(error).__name__, str(error)
+"""
+CODEC_NAMES = sorted(
+    {name[:-3] for name in os.listdir(encodings.__path__[0]) if name.endswith(".py")}
+    | {*encodings.aliases.aliases.keys()}
+    | {"UTF-8", "Shift-JIS", "latin 1", "no such codec", "", "..", "utf_8.utf_8"}
+)
+
+
+def run_codecs(sandbox: Sandbox, names: list[str], hash_seed: int = 0) -> dict[str, Call]:
+    """What becomes of `CODEC` with each name."""
+    calls = sandbox.run(
+        Program(CODEC), [repr(name) for name in names], Limits(wall_s=60.0), hash_seed=hash_seed
+    )
+    return dict(zip(names, calls, strict=True))
+
+
+def test_codecs_give_what_they_give_in_a_plain_interpreter(sandbox: Sandbox) -> None:
+    space: dict[str, Callable[[str], object]] = {}
+    exec(CODEC, space)
+    names = CODEC_NAMES
+    if isinstance(sandbox, WasmSandbox):
+        names = [name for name in names if encodings.aliases.aliases.get(name, name) not in LIBRARY_CODECS]
+    found = run_codecs(sandbox, names)
+    wrong = [(name, call) for name, call in found.items() if call.literal != render(space["f"](name))]
+    assert len(names) > 300
+    assert wrong == []
+
+
+def test_program_that_needs_a_library_s_codec_is_run_where_it_is(
+    start_sandbox: Callable[..., Sandbox],
+) -> None:
+    with start_sandbox() as sandbox:
+        before = sandbox.worker_pids()  # type: ignore[attr-defined]
+        assert run_codecs(sandbox, ["koi8_r", "idna"])["koi8_r"].status is CallStatus.OK
+        assert sandbox.worker_pids() == before  # type: ignore[attr-defined]
+        for hash_seed in (0, 1, 0, 1):
+            found = run_codecs(sandbox, ["ascii", "gbk", "sjis", "EUC-KR"], hash_seed)
+            assert [call.status for call in found.values()] == [CallStatus.OK] * 4
+        # One for each of the two hash seeds, and none of them has to be started twice.
+        assert len(sandbox.worker_pids()) == len(before) + 2  # type: ignore[attr-defined]
+
+
+def test_program_that_ends_as_if_it_needed_a_codec_gains_nothing(
+    start_sandbox: Callable[..., Sandbox],
+) -> None:
+    ending = f"def f(x): return __import__('os')._exit({NEEDS_CODECS})"
+    with start_sandbox(guards=False) as sandbox:
+        for _ in range(3):
+            (call,) = sandbox.run(Program(ending), ["1"])
+            assert call.status is CallStatus.EXITED
+        assert sandbox.run(Program("def f(x): return x"), ["1"])[0].literal == "1"
