@@ -173,7 +173,7 @@ FORGED_ERRORS = {
     "def f(x): raise E",
     "with_a_colon": "def f(x): raise type('KeyError: k', (Exception,), {})",
     "with_blanks": "def f(x): raise type(' KeyError\\t', (Exception,), {})",
-    "metaclass": "class M(type):\n __name__ = __qualname__ = property(lambda s: 'KeyError')\n"
+    "metaclass": "class M(type):\n __name__ = property(lambda s: 'KeyError')\n"
     "class E(Exception, metaclass=M): pass\ndef f(x): raise E",
     "false_class": "class E(Exception):\n __class__ = KeyError\ndef f(x): raise E",
     "replaced": "import builtins\nbuiltins.KeyError = type('KeyError', (Exception,), {})\n"
@@ -191,7 +191,8 @@ def test_error_is_labelled_by_its_class_and_not_by_its_name(strike: Strike, sour
 def test_built_in_errors_keep_their_names(sandbox: Sandbox) -> None:
     source = (
         "def f(name):\n kind = vars(__import__('builtins'))[name]\n"
-        " raise kind('k', [KeyError()]) if issubclass(kind, BaseExceptionGroup) else kind.__new__(kind)"
+        " if kind is ExceptionGroup: raise kind('k', [KeyError()])\n"
+        " if kind is BaseExceptionGroup: raise kind('k', [KeyboardInterrupt()])\n raise kind.__new__(kind)"
     )
     # Of these two the harness says more than the class.
     names = [name for name in BUILT_IN_ERRORS if name not in ("MemoryError", "SystemExit")]
@@ -204,7 +205,7 @@ COSTLY = {
     "nested_f_string": ("\"f'\" + '{f\\\"{' * 10000", UNSUPPORTED),
     "open_brackets": ("'[' * 65000", UNSUPPORTED),
     "brackets": ("'[' * 32000 + ']' * 32000", UNSUPPORTED),
-    "parentheses": ("'(' * 32000 + '1' + ')' * 32000", OK),
+    "parentheses": ("'(' * 32000 + '1' + ')' * 32000", UNSUPPORTED),
     "signs": ("'-' * 65000 + '1'", UNSUPPORTED),
     "sum": ("'1+' * 32000 + '1j'", UNSUPPORTED),
     "strings_in_a_row": ("'(' + \"'a' \" * 16000 + ')'", OK),
@@ -225,16 +226,18 @@ COSTLY = {
     "equal_hashes_at_each_level": ("nest('0', 10)", UNSUPPORTED),
     "few_equal_hashes": ("'{' + ','.join(str(k * (2**61 - 1)) for k in range(100)) + '}'", OK),
 }
-"""Texts that a program writes as its result sixteen times, and what becomes of each."""
+"""Texts that a program writes as its results, and what becomes of each."""
 
 FORGE = """
 def nest(item, level):
     for _ in range(level):
         item = 'frozenset({(%s, 0), (%s, 2305843009213693951)})' % (item, item)
     return item
-line = '{"i": %d, "s": "ok", "v": ' + __import__('json').dumps(TEXT) + '}\\n'
+line = ', "s": "ok", "v": ' + __import__('json').dumps(TEXT) + '}\\n'
+calls = []
 def f(x):
-    find('os').write(3, (line % x).encode())
+    find('os').write(3, ('{"i": %d' % len(calls) + line).encode())
+    calls.append(x)
     return x
 """
 
@@ -247,8 +250,8 @@ def test_no_result_costs_the_trusted_side_more_than_its_length(
         pytest.skip("there is no descriptor to write to")
     source = prelude + FORGE.replace("TEXT", text)
     started = time.process_time()
-    calls = sandbox.run(Program(source), [str(index) for index in range(16)], Limits(cpu_s=5.0, wall_s=60.0))
-    assert time.process_time() - started < 4.0
+    calls = sandbox.run(Program(source), ["1", "2", "3"], Limits(cpu_s=5.0, wall_s=60.0))
+    assert time.process_time() - started < 3.0  # one such f-string of a megabyte took Python's parser 73 s
     assert {call.status for call in calls} == {status}
 
 

@@ -240,7 +240,7 @@ def test_what_python_imports_when_it_needs_it_is_there(sandbox: Sandbox) -> None
     for expression in LAZY:
         source = f"{LAZY_HEAD}def f(x): return [{expression}].__repr__()"
         space: dict[str, Any] = {"__name__": "__program__"}
-        exec(source, space)
+        exec(compile(source, "<lazy>", "exec", dont_inherit=True), space)
         (call,) = sandbox.run(Program(source), ["1"], Limits(wall_s=60.0))
         if call.literal != repr(space["f"](1)):
             wrong.append((expression, call))
