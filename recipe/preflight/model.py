@@ -74,6 +74,23 @@ def find_config(path: str) -> ModelConfig | None:
     return published().get(path) if found is None else read_json(found)
 
 
+def find_tokenizer(path: str) -> Any | None:
+    """The tokenizer of a model that is on this machine, in a directory or in the hub's cache; else None."""
+    if path == TINY_MODEL:
+        from recipe.tiny_model import TinyModelConfig  # torch comes with it
+        from recipe.tiny_model.tokenizer import build_tokenizer
+
+        return build_tokenizer(TinyModelConfig().max_positions)
+    if finder(path)("tokenizer_config.json") is None:
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(Path(path).expanduser()), local_files_only=True)
+    except Exception:  # the boundary to transformers: whatever it makes of a file, the run is not over yet
+        return None
+
+
 def finder(path: str) -> FindFile:
     """How files are found of a model directory, or of a model of the hub that is in this machine's cache."""
     folder = Path(path).expanduser()

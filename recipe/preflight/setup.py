@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from omegaconf import DictConfig
 
 from recipe.preflight import PreflightError, machine
 from recipe.preflight.machine import Gpu
-from recipe.preflight.model import ModelConfig, ModelShape, find_config, shape_of
+from recipe.preflight.model import ModelConfig, ModelShape, find_config, find_tokenizer, shape_of
 from recipe.selfplay.plan import StepPlan
 from tasks.contract import PackUnavailableError, TaskPack
 from tasks.guard import GuardedPack, PackError
@@ -61,8 +62,8 @@ class Setup:
 
     @property
     def plan(self) -> StepPlan:
-        """What follows from `azr.*` for a step of one kind."""
-        return StepPlan.of(self.config.azr, num_kinds=1)
+        """What follows from `azr.*` for a step of all kinds of the pack."""
+        return StepPlan.of(self.config.azr, len(self.pack.kinds))
 
     @property
     def pack(self) -> TaskPack:
@@ -94,6 +95,15 @@ class Setup:
             return None if self.model_config is None else shape_of(self.model_config)
         except PreflightError:  # another rule says so
             return None
+
+    @cached_property
+    def tokenizer(self) -> Any | None:
+        """The model's tokenizer, with the run's chat template; None where it is not known."""
+        model = self.config.actor_rollout_ref.model
+        tokenizer = None if model.path is None else find_tokenizer(model.get("tokenizer_path") or model.path)
+        if tokenizer is not None and model.custom_chat_template is not None:
+            tokenizer.chat_template = model.custom_chat_template
+        return tokenizer if tokenizer is not None and tokenizer.chat_template else None
 
     @cached_property
     def gpus(self) -> list[Gpu]:

@@ -164,6 +164,7 @@ VALUES = {
     "azr.attempts_per_record": at_least(1),
     "azr.buffer_capacity": at_least(1),
     "azr.replay_per_kind": at_least(0),
+    "azr.seeding.max_waves": at_least(0),
     "azr.held_out_samples": at_least(0),
     "azr.failures.retries": at_least(0),
     "azr.failures.max_share": Must("in [0, 1)", lambda share: 0 <= share < 1, float),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from recipe.preflight.rules.keys import GROUP_ESTIMATORS
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 from recipe.selfplay.config import SolveOn
 from recipe.selfplay.credit import Baseline, Cells, Scale
+from recipe.selfplay.plan import StepPlan
 
 
 @rule()
@@ -24,7 +26,7 @@ def counts(setup: Setup) -> Iterator[str]:
     if target > azr.buffer_capacity:
         yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
     # The first step draws so many records of a kind, to replay or in place of fresh ones.
-    needs = "replay_per_kind" if setup.plan.trains_attempts else "proposals_per_kind"
+    needs = "replay_per_kind" if _trains_attempts(azr) else "proposals_per_kind"
     if target < azr[needs]:
         yield (
             f"azr.seeding.target must be at least azr.{needs}={azr[needs]} with azr.solve_on={azr.solve_on} "
@@ -36,7 +38,7 @@ def counts(setup: Setup) -> Iterator[str]:
 def groups(setup: Setup) -> Iterator[str]:
     """Estimators and cells that compare attempts need several attempts at one record in one step."""
     azr, algorithm = setup.config.azr, setup.config.algorithm
-    trr, has_groups = algorithm.trr, setup.plan.trains_attempts
+    trr, has_groups = algorithm.trr, _trains_attempts(azr)
     if algorithm.adv_estimator in GROUP_ESTIMATORS and not has_groups:
         yield (
             f"algorithm.adv_estimator={algorithm.adv_estimator} compares the attempts at a proposed record: "
@@ -54,3 +56,8 @@ def groups(setup: Setup) -> Iterator[str]:
             "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none, and cells that come again "
             f"in the next step, which those of record do not; got scale {trr.scale} and cells {trr.cells}"
         )
+
+
+def _trains_attempts(azr: Any) -> bool:
+    """Whether attempts at proposals are trained on; of no pack, and so of no number of kinds."""
+    return StepPlan.of(azr, num_kinds=1).trains_attempts

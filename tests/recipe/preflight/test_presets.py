@@ -80,7 +80,7 @@ def test_experiment_passes_at_the_tiny_models_scale(tmp_path: Path, experiment: 
 
 @pytest.mark.parametrize("cluster", names("cluster"))
 def test_cluster_passes(tmp_path: Path, cluster: str) -> None:
-    lengths = ("data.max_prompt_length=100", "data.max_response_length=100")
+    lengths = ("data.max_prompt_length=100", "data.max_response_length=100", "terse_prompts=true")
     joined = ["ray_kwargs.ray_init.address=10.0.0.1:6379"] if cluster == "multi_node" else []
     check(composed(tmp_path, f"cluster={cluster}", "actor_rollout_ref.model.path=tiny", *lengths, *joined))
 

@@ -65,9 +65,19 @@ def test_demo_passes(config: DictConfig) -> None:
     assert check(config).name == "arithmetic"
 
 
+def test_plan_is_that_of_all_kinds(config: DictConfig) -> None:
+    assert Setup(config, no_cluster).plan.prompts == 3 * config.azr.proposals_per_kind
+
+
 # ------------------------------ rules ------------------------------
 
 BROKEN: list[tuple[dict[str, Any], str]] = [
+    (
+        {"data.max_prompt_length": 20},
+        "data.max_prompt_length must be at least 27, the tokens of a proposer's prompt for induction without "
+        "any references; got 20",
+    ),
+    ({"azr.seeding.max_waves": -1}, "azr.seeding.max_waves must be at least 0; got -1"),
     ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
     (
         {"reward_profile": "paper_accuracy"},
@@ -663,7 +673,7 @@ def test_slots_that_are_given_stay(config: DictConfig, monkeypatch: pytest.Monke
 
 
 def test_a_vote_takes_two_attempts(config: DictConfig) -> None:
-    config.pack = {"_target_": "math_word", "verify": "majority"}
+    config.pack = {"_target_": "math_word", "verify": "majority", "terse": True}
     said = refusal(config, {"azr.attempts_per_record": 1})
     assert "azr.attempts_per_record must be at least 2 with the pack math_word" in said
     check(change(config, {"azr.attempts_per_record": 2}))
