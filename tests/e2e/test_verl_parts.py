@@ -118,6 +118,7 @@ def trained(
         "trainer.test_freq=2",
         f"trainer.rollout_data_dir={folder / 'rollouts'}",
         f"trainer.default_local_dir={folder / 'checkpoints'}",
+        "+ray_kwargs.ray_init.address=local",  # and no cluster of another test
     ]
     variables = cpu_environment(threads=2, kv_cache_gib=1) | {
         "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)]),
