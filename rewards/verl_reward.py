@@ -94,8 +94,8 @@ def _find_prices(name: str, pack: TaskPack) -> Profile:
 
 def _read_record(ground_truth: str) -> TaskRecord:
     try:
-        return TaskRecord(**json.loads(ground_truth))
-    except (ValueError, TypeError) as error:  # no JSON, no object, other fields, or values that no record has
+        return TaskRecord.from_json(ground_truth)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             "reward_model.ground_truth must be a task's record as JSON, as python -m tasks.export writes it; "
             f"got {reprlib.repr(ground_truth)}"

@@ -102,7 +102,7 @@ def trained(
         "reward.custom_reward_function.name=compute_score",
         "+reward.custom_reward_function.reward_kwargs.profile=azr_code",
         "reward.num_workers=1",
-        f"actor_rollout_ref.model.path={model_of('arithmetic', terse=True)}",
+        f"actor_rollout_ref.model.path={model_of('python_code', steps=240, terse=True)}",
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
         "actor_rollout_ref.actor.strategy=fsdp2",
         "actor_rollout_ref.actor.use_dynamic_bsz=true",
@@ -151,10 +151,19 @@ def trained(
 
 
 def test_no_response_is_left_out(trained: Trained) -> None:
-    """Also none of python_code: its sandbox runs in verl's reward worker."""
     for rows in trained.rows.values():
         packs = [trained.task_of[row["gts"]][0] for row in rows]
         assert packs.count("arithmetic") == packs.count("python_code") == TASKS * ATTEMPTS
+
+
+def test_programs_run_in_a_sandbox_of_verls_reward_worker(trained: Trained) -> None:
+    """To judge an input or a program takes a run, unless it is malformed."""
+    malformed = -1.0  # in `azr_code`
+    runs = [("python_code", "abduction"), ("python_code", "induction")]
+    scores = [
+        row["score"] for rows in trained.rows.values() for row in rows if trained.task_of[row["gts"]] in runs
+    ]
+    assert any(score != malformed for score in scores)
 
 
 def test_rewards_are_those_of_self_play(trained: Trained) -> None:
@@ -168,7 +177,7 @@ def test_rewards_are_those_of_self_play(trained: Trained) -> None:
     different, rewards = [], set()
     for row in (row for rows in trained.rows.values() for row in rows):
         pack = packs[trained.task_of[row["gts"]][0]]
-        record = TaskRecord(**json.loads(row["gts"]))
+        record = TaskRecord.from_json(row["gts"])
         (attempt,) = asyncio.run(judge_responses(pack, record, [Response(row["output"])], CheckClock()))
         reward = price_attempt(load_profile("azr_code"), attempt.outcome, None, attempt.measures)
         rewards.add(reward)

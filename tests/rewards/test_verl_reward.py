@@ -107,7 +107,7 @@ def test_every_pack_is_judged_and_priced_as_in_self_play(name: str) -> None:
     records = [next(one for one in pack.held_out() if one.kind == spec.name) for spec in pack.kinds]
     differences, outcomes = [], set()
     for record in records:
-        ground_truth = json.dumps({"kind": record.kind, "payload": dict(record.payload)})
+        ground_truth = record.to_json()
         texts = list(dict.fromkeys([pack.gold_response(record), *some_responses(pack)]))
         attempts = asyncio.run(judge_responses(pack, record, list(map(Response, texts)), CheckClock()))
         assert [attempt.response.text for attempt in attempts] == texts
