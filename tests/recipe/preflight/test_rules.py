@@ -170,6 +170,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "algorithm.trr.baseline must be one of cell-mean, running-mean; got 'mean'",
     ),
     ({"algorithm.trr.scale": "var"}, "algorithm.trr.scale must be one of std, none; got 'var'"),
+    ({"algorithm.trr.columns": "ability"}, "algorithm.trr.columns must be left out: .*; got 'ability'"),
     (
         {"algorithm.trr.baseline": "running-mean"},
         "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none.*; got scale std",
