@@ -699,11 +699,11 @@ def test_packs_features_are_priced_and_only_for_learnable_tasks(build: Build) ->
     assert priced[2, PROPOSAL] == -1.0
 
 
-def test_feature_that_a_pack_did_not_measure_is_an_error(build: Build) -> None:
+def test_feature_that_a_pack_could_not_measure_is_worth_nothing(build: Build) -> None:
     selfplay = build(bonus=BonusConfig("sum", {"length": Term()}))
     requests = selfplay.begin_step(1)
-    with pytest.raises(KeyError, match="length"):
-        selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
+    settlement = selfplay.settle(1, requests, all_accepted(requests, RIGHT, WRONG))
+    assert settlement.priced[0, PROPOSAL].reward == 0.5
 
 
 def test_recent_sampling_reaches_the_buffer(build: Build) -> None:
