@@ -191,6 +191,8 @@ def bucket_mib(config: DictConfig, model: ModelConfig | None) -> int:
     """MiB of the bucket through which a worker passes its weights on: as given, or as the model needs it."""
     if (given := OmegaConf.select(config, BUCKET)) is not None:
         return int(given)
+    if config.cpu is None:
+        return VERLS_BUCKET_MIB
     return max(LEAST_BUCKET_MIB, largest_weight_mib(config, model) or VERLS_BUCKET_MIB)
 
 

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from safetensors.numpy import save_file
 
+from recipe.config import CONF
 from recipe.life import survey_nodes
 from recipe.preflight import memory
 from recipe.preflight.memory import BUCKET
@@ -159,6 +160,17 @@ def test_bucket_follows_from_the_largest_weight(
     assert OmegaConf.select(config, BUCKET) is None
     memory.fill_bucket(config, sizes)
     assert OmegaConf.select(config, BUCKET) == mib
+
+
+def test_bucket_of_a_gpu_is_verls(config: DictConfig) -> None:
+    config.cpu = None
+    memory.fill_bucket(config, SMOLLM2)
+    assert OmegaConf.select(config, BUCKET) == 2048
+
+
+def test_cpu_settings_leave_verls_own_trainer_a_bucket() -> None:
+    # `python -m verl.trainer.main_ppo +cluster=cpu_1` fills in nothing: a null would end it.
+    assert OmegaConf.select(OmegaConf.load(CONF / "cluster" / "cpu_1.yaml"), BUCKET, default=0) == 0
 
 
 def test_bucket_that_is_given_stays_and_has_to_hold_the_largest_weight(
