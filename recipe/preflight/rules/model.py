@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from jinja2 import TemplateError
 from omegaconf import OmegaConf
 
 from recipe.config import TINY_MODEL
@@ -201,3 +203,25 @@ def batches(setup: Setup) -> Iterator[str]:
     if tokens < sequences:
         least = f"at least {ROLLOUT}.max_num_seqs={sequences}"
         yield f"{ROLLOUT}.max_num_batched_tokens must be {least}; got {tokens}"
+
+
+# The last one: it loads transformers, which takes seconds.
+@rule()
+def proposers_prompts(setup: Setup) -> Iterator[str]:
+    """A proposer's prompt drops references until it fits, so it has to fit without any."""
+    data = setup.config.data
+    if (tokenizer := setup.tokenizer) is None:
+        return
+    chat = data.get("apply_chat_template_kwargs") or {}
+    for spec in setup.pack.kinds:
+        messages = setup.pack.propose_prompt(spec.name, (), random.Random(0))
+        try:
+            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **chat)
+        except TemplateError:  # another rule says so
+            return
+        tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if tokens > data.max_prompt_length:
+            yield (
+                f"data.max_prompt_length must be at least {tokens}, the tokens of a proposer's prompt for "
+                f"{spec.name} without any references; got {data.max_prompt_length}"
+            )
