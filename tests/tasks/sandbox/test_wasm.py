@@ -28,6 +28,7 @@ from tasks.sandbox import (
     wasm_image,
     wasm_runtime,
 )
+from tasks.sandbox.calls import BackendFailure
 from tasks.sandbox.wasm_runtime import WasmSandbox
 
 ROOT = Path(__file__).parents[3]
@@ -136,9 +137,7 @@ def test_the_cache_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
     process = wasm_runtime.WasmProcess([tmp_path / "missing.cwasm"])
-    with pytest.raises(
-        wasm_runtime.BackendFailure, match=r"a process did not start: .*(No such file|'wasmtime')"
-    ):
+    with pytest.raises(BackendFailure, match=r"a process did not start: .*(No such file|'wasmtime')"):
         process.wait_until_ready()
     process.kill()
 
