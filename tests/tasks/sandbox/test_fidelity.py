@@ -220,6 +220,10 @@ LAZY = [
     "reprlib.repr(list(range(99))), contextlib.suppress(KeyError).__class__.__name__",
     "int('0x' + 'f' * 3000, 16) % 97, int('7' * 4000) % 97",
 ]
+NOT_IN_WASM = {"random.Random('seed').random()", "ast.unparse(ast.parse('x = f\"{y!r:>3}\"'))"}
+"""Its CPython is newer, and imports for them what is not in its image."""
+OTHER_IN_WASM = {"idna", "punycode", "undefined"}
+"""Codecs whose errors a newer CPython says in other words, or does not raise."""
 LAZY_HEAD = """
 import ast, base64, calendar, collections, contextlib, copy, datetime, decimal, difflib, enum, functools
 import inspect, io, json, pprint, random, re, reprlib, statistics, string, struct, time, types
@@ -242,7 +246,9 @@ def test_what_python_imports_when_it_needs_it_is_there(sandbox: Sandbox) -> None
         space: dict[str, Any] = {"__name__": "__program__"}
         exec(compile(source, "<lazy>", "exec", dont_inherit=True), space)
         (call,) = sandbox.run(Program(source), ["1"], Limits(wall_s=60.0))
-        if call.literal != repr(space["f"](1)):
+        if isinstance(sandbox, WasmSandbox) and expression in NOT_IN_WASM:
+            assert call.status is CallStatus.RAISED
+        elif call.literal != repr(space["f"](1)):
             wrong.append((expression, call))
     assert wrong == []
 
@@ -275,7 +281,8 @@ def test_codecs_give_what_they_give_in_a_plain_interpreter(sandbox: Sandbox) -> 
     exec(CODEC, space)
     names = CODEC_NAMES
     if isinstance(sandbox, WasmSandbox):
-        names = [name for name in names if encodings.aliases.aliases.get(name, name) not in LIBRARY_CODECS]
+        left_out = LIBRARY_CODECS | OTHER_IN_WASM
+        names = [name for name in names if encodings.aliases.aliases.get(name, name) not in left_out]
     found = run_codecs(sandbox, names)
     wrong = [(name, call) for name, call in found.items() if call.literal != render(space["f"](name))]
     assert len(names) > 300

@@ -250,7 +250,7 @@ def test_a_process_that_always_dies_is_a_backend_error(
     wasm: WasmSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise wasm_runtime.BackendFailure("it is gone")
+        raise BackendFailure("it is gone")
 
     monkeypatch.setattr(wasm_runtime.WasmProcess, "_exchange", fail)
     (call,) = wasm.run(ECHO, ["1"])
