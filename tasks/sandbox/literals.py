@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 import cmath
+import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from tasks.kit.syntax import parse_expression
@@ -56,6 +58,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_JSON_NUMBERS = re.compile(r"\[[][0-9, .-]*")
+_LONG_NUMBER = re.compile("[0-9]{300}")  # it may be too large for a float
 _NAMES = {"None": None, "True": True, "False": False}
 
 
@@ -71,7 +75,10 @@ def parse_literal(text: str, *, max_bytes: int = MAX_INPUT_BYTES, max_depth: int
     else, more than `max_bytes` in UTF-8, more than `max_depth` (a number has depth 0) and more comparisons
     than `MAX_COMPARISONS` is a LiteralError.
     """
-    whole = _read(text.strip(), max_bytes, max_depth)
+    text = text.strip()
+    if len(text) <= max_bytes and (numbers := _read_numbers(text, max_depth)) is not None:
+        return numbers
+    whole = _read(text, max_bytes, max_depth)
     if not whole.items:
         raise LiteralError("not a literal")
     return whole.close(")", max_depth)
@@ -198,6 +205,23 @@ def _read(text: str, max_bytes: int, max_depth: int) -> _Open:
         raise
     except _HOSTILE as error:
         raise LiteralError(f"not a literal ({type(error).__name__})") from None
+
+
+def _read_numbers(text: str, max_depth: int) -> object | None:
+    """Lists of numbers as JSON has them, the commonest long results; None for what the grammar has to read.
+
+    Its reader in C takes a fiftieth of the time, and both give the same value for what both read.
+    """
+    if not _JSON_NUMBERS.fullmatch(text) or _LONG_NUMBER.search(text):
+        return None
+    steps = ((mark == "[") - (mark == "]") for mark in text if mark in "[]")
+    if max(accumulate(steps), default=0) > min(max_depth, MAX_BRACKETS):
+        return None
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return value
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:

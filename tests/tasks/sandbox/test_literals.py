@@ -6,7 +6,7 @@ import ast
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.sandbox import (
@@ -121,6 +121,26 @@ def test_what_is_read_is_what_python_reads(fragments: list[str]) -> None:
         return
     if "frozenset" not in text:
         assert equal(value, ast.literal_eval(f"(\n{text}\n)"), strict=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.recursive(st.integers() | st.floats(-1e9, 1e9), lambda items: st.lists(items, max_size=4)).map(str)
+    | st.lists(st.sampled_from(["[", "]", "1", "0", "-", ".", ", ", "9" * 400]), max_size=9).map("".join)
+)
+@example("[" * 39 + "]" * 39)
+@example("[" * 41 + "]" * 41)
+@example("[" + "9" * 400 + ".0]")
+@example("[-0, -0.0, 01]")
+def test_lists_of_numbers_are_read_alike_by_the_grammar(text: str) -> None:
+    def read(text: str) -> object:
+        try:
+            return render(parse_literal(text))
+        except LiteralError:
+            return LiteralError
+
+    assume(text)
+    assert read(text) == read(f"({text})"), "the grammar alone reads what stands in parentheses"
 
 
 HOSTILE = [
