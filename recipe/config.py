@@ -126,8 +126,38 @@ def _explain_key(key: str) -> str:
     return f"{key} is no key of the configuration; {parent or 'the top level'} has {', '.join(names)}"
 
 
+def samples_as_it_trains(config: DictConfig) -> bool:
+    """Whether the log-probabilities of sampling are those that the update begins from, but for rounding.
+
+    A step is one update from the weights that it was sampled with, if verl makes one pass over it. Both sides
+    compute in fp32 then, on all of the distribution. No weights of importance are asked for, which verl works
+    out from the two (`rollout_is`, `rollout_rs`).
+    """
+    actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+    mixed = actor.fsdp_config.get("mixed_precision") or {}
+    types = (ROLLOUT_DTYPES.get(rollout.dtype), mixed.get("param_dtype"), actor.fsdp_config.model_dtype)
+    correction = config.algorithm.rollout_correction
+    return (
+        actor.ppo_epochs == 1
+        and all(name in ("fp32", "float32") for name in types)
+        and samples_whole_distribution(config)
+        and correction.rollout_is is None
+        and correction.rollout_rs is None
+    )
+
+
+def samples_whole_distribution(config: DictConfig) -> bool:
+    """Whether log-probabilities come with responses, and are of the whole vocabulary."""
+    rollout = config.actor_rollout_ref.rollout
+    return bool(rollout.calculate_log_probs) and rollout.top_p == 1 and rollout.top_k in (-1, 0)
+
+
 def finalize(config: DictConfig, num_kinds: int) -> None:
-    """Fill in what follows from other fields: paths as absolute ones, and the prompts of a step."""
+    """Fill in what follows from other fields: paths as absolute ones, the prompts of a step, and whether it
+    trains on the log-probabilities that it was sampled with."""
+    correction = config.algorithm.rollout_correction
+    if correction.bypass_mode is None:
+        correction.bypass_mode = samples_as_it_trains(config)
     config.run.dir = str(Path(config.run.dir).absolute())
     config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
     config.data.train_batch_size = StepPlan.of(config.azr, num_kinds).prompts

@@ -251,6 +251,15 @@ class TaskPack(ABC):
     def kinds(self) -> tuple[KindSpec, ...]:
         """The kinds of task that this instance proposes and solves, in a fixed order."""
 
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Strings that end a response of either role: nothing is asked of the model behind the first of them.
+
+        For models that go on after an answer. The response ends with it, and with what else its last token
+        holds. `azr.stop_strings` may give others.
+        """
+        return ()
+
     @abstractmethod
     def seeds(self) -> Sequence[TaskRecord]:
         """Records that start the buffer: at least one of every kind that is used as a reference."""

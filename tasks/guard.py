@@ -154,6 +154,11 @@ _COUNTS = Expected(
     ),
 )
 _NAMES = Expected("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
+_STOPS = Expected(
+    "a tuple of strings",
+    lambda value: isinstance(value, tuple),
+    Expected("a string that is not empty", lambda value: isinstance(value, str) and value),
+)
 _GROUPS = Expected(
     "a tuple of strings, at least one",
     lambda value: isinstance(value, tuple) and value,
@@ -242,6 +247,7 @@ class GuardedPack(TaskPack):
     kinds: tuple[KindSpec, ...] = _guarded_property("kinds", _KINDS)
     feature_names: tuple[str, ...] = _guarded_property("feature_names", _NAMES)
     measure_names: tuple[str, ...] = _guarded_property("measure_names", _NAMES)
+    stop_strings: tuple[str, ...] = _guarded_property("stop_strings", _STOPS)
     require_available = _guarded(
         TaskPack.require_available, _NOTHING, (CheckBrokenError, PackUnavailableError)
     )

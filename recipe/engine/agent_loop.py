@@ -21,9 +21,9 @@ import ray
 from omegaconf import OmegaConf
 from ray.exceptions import RayError
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
-from vllm.sampling_params import RequestOutputKind
 
 from recipe.engine.claims import actor_name
+from recipe.engine.ending import end_at_stop, ending
 from recipe.engine.replay_buffer import report_pack_error
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, solve
@@ -38,10 +38,6 @@ logger = logging.getLogger(__name__)
 # verl's default reward path asks its reward workers for every output without a score. Scores of training
 # samples are written by the trainer once the step is settled, so this stands in until then.
 UNPRICED = 0.0
-
-# vLLM streams every token of every request to its caller, and turns them into text, unless told not to. Only
-# the finished tokens are wanted here.
-FINAL_TOKENS_ONLY = {"output_kind": RequestOutputKind.FINAL_ONLY, "detokenize": False}
 
 # How the sampled attempts of an evaluation are drawn, whatever the run trains with.
 SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
@@ -65,6 +61,8 @@ class SelfPlayLoop(AgentLoopBase):
         # verl builds a loop for every session; a pack is built once a process.
         pack_config = json.dumps(OmegaConf.to_container(self.config.pack))
         self.pack = _build_pack(pack_config, self.config.azr.pack_deadline_s)
+        stop = self.config.azr.stop_strings
+        self.stop: tuple[str, ...] = self.pack.stop_strings if stop is None else tuple(stop)
         self.clock = CLOCK
         self.retries: int = self.config.azr.failures.retries
 
@@ -94,7 +92,7 @@ class SelfPlayLoop(AgentLoopBase):
                 output = await self.server_manager.generate(
                     request_id=session,
                     prompt_ids=prompt_ids,
-                    sampling_params=sampling_params | FINAL_TOKENS_ONLY,
+                    sampling_params=sampling_params | ending(self.stop),
                 )
             except RayError as error:
                 logger.warning("a generation request failed: %s", error)
@@ -103,10 +101,12 @@ class SelfPlayLoop(AgentLoopBase):
             if not output.token_ids:
                 logger.warning("a generation request came back empty (%s)", output.stop_reason)
                 continue
-            response_ids = output.token_ids[: self.rollout_config.response_length]
+            response_ids = end_at_stop(
+                output.token_ids[: self.rollout_config.response_length], self.stop, self.decode
+            )
             tokens = AgentLoopOutput(
                 prompt_ids=prompt_ids,
-                response_ids=response_ids,  # with its end token
+                response_ids=response_ids,  # with its end token, or the one that completes a stop string
                 response_mask=[1] * len(response_ids),
                 response_logprobs=output.log_probs[: len(response_ids)] if output.log_probs else None,
                 reward_score=UNPRICED,
@@ -114,8 +114,13 @@ class SelfPlayLoop(AgentLoopBase):
                 metrics=AgentLoopMetrics(),
                 extra_fields=output.extra_fields,  # what the server tells of the weights that it sampled from
             )
-            return Response(self.tokenizer.decode(response_ids, skip_special_tokens=True), tokens)
+            # All that is trained on is judged, with what the last token holds behind a stop string.
+            return Response(self.decode(response_ids), tokens)
         return None
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of these tokens, without special ones, as vLLM has it where it looks for stop strings."""
+        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
 class ProposeLoop(SelfPlayLoop):

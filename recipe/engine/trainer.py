@@ -33,6 +33,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.debug import marked_timer
 from verl.utils.tracking import Tracking
 
+from recipe.config import samples_as_it_trains
 from recipe.engine.claims import start_claims
 from recipe.engine.driver import Driver
 from recipe.engine.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
@@ -50,6 +51,9 @@ from tasks.guard import GuardedPack
 from tasks.registry import load_pack
 
 logger = logging.getLogger("verl.azr")
+
+MAX_KL = 1e-3
+"""Most nats a token between sampling and training in fp32; two steps of the demo had 1e-7."""
 
 AGENT_NAMES = {Role.PROPOSE: "azr_propose", Role.SOLVE: "azr_solve"}
 
@@ -72,6 +76,8 @@ class AzrTrainer(PPOTrainerSync):
         held_out = (pack.task_key(record) for record in pack.held_out())
         self.claims = start_claims(config.run.dir, held_out, azr.proposals_per_kind)
         self._waited_s = 0.0
+        bypasses = config.algorithm.rollout_correction.bypass_mode
+        self._is_exact = bypasses and samples_as_it_trains(config)
 
     # ------------------------------ logging ------------------------------
 
@@ -144,6 +150,13 @@ class AzrTrainer(PPOTrainerSync):
     def _get_required_batch_multiple(self, dp_size: int) -> int:
         """What verl pads the number of rows to a multiple of: every worker gets as many as the others."""
         return dp_size
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, float]) -> KVBatchMeta:
+        """One update. Where it began from log-probabilities of sampling, look whether they were its own."""
+        batch = super()._update_actor(batch, metrics)
+        if self._is_exact:
+            check_rollout(metrics["actor/ppo_kl"], self.global_steps)
+        return batch
 
     def _settle(self, batch: KVBatchMeta) -> KVBatchMeta:
         """Price the step; write rewards and uids to verl's storage; return the rows to train on."""
@@ -268,6 +281,22 @@ class AzrTrainer(PPOTrainerSync):
         if folder:
             self.config.trainer.resume_from_path = str(folder.absolute())
         super()._load_checkpoint()
+
+
+def check_rollout(kl: float, step: int) -> None:
+    """Check that the policy which was sampled is the one that is trained.
+
+    `kl` is their divergence in nats a token, the mean of log p(sampled) - log p(trained) over what was
+    sampled; fp32 on both sides leaves 1e-6.
+
+    Raises:
+        SelfPlayError: It is more than rounding: weights that did not arrive, say.
+    """
+    if not abs(kl) <= MAX_KL:  # `nan` is more as well
+        raise SelfPlayError(
+            f"step {step}: vLLM sampled from another policy than the trainer has, {kl:.2g} nats a token "
+            "away, and algorithm.rollout_correction.bypass_mode=true takes them for one; false does not"
+        )
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:

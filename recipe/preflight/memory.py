@@ -50,6 +50,9 @@ VLLM_WORKER_GIB = 0.56
 REWARD_WORKER_GIB = 0.33
 STORAGE_UNIT_GIB = 0.28
 
+FUSED_CHUNK = 512
+"""Tokens of a chunk in verl's fused log-probabilities (`FusedLinearForPPO`)."""
+
 
 def runs_in_engine(rollout: DictConfig) -> bool:
     """Whether vLLM runs the model in the process that schedules, and not in one of its own a GPU."""
@@ -261,18 +264,31 @@ def _training_gib(config: DictConfig, shape: ModelShape) -> dict[str, float]:
     if model.override_config.get("attn_implementation") == "sdpa":
         activations += tokens * tokens * (1 + compute)
 
-    # T * V numbers each: logits, the saved log-softmax and the gradient (`logprobs_from_logits_v2`, without
-    # flash-attn's kernel), a copy where verl divides by a temperature, and for the entropy softmax and its
-    # product with the logits (`entropy_from_logits`).
-    copies = 3 + (config.actor_rollout_ref.rollout.temperature != 1)
-    if actor.entropy_coeff or actor.calculate_entropy:
-        copies += 2
     sizes = {
         "weights": unit * (shape.num_parameters + adapters),
         "gradients": gradients,
         "optimizer": 2 * gradients,
         "gathered weights and their gradients": gathered,
         "activations": activations,
-        "logits": copies * compute * tokens * shape.vocab_size,
+        "logits": _logits_bytes(config, tokens, compute) * shape.vocab_size,
     }
     return {name: size / GIB for name, size in sizes.items()}
+
+
+def _logits_bytes(config: DictConfig, tokens: int, compute: int) -> int:
+    """Most bytes that an update holds of logits and what is made of them, for each word of the vocabulary.
+
+    `tokens` are those of a micro-batch, `compute` the bytes of a number of the forward pass. By reading verl
+    0.9.1; autocast runs log-softmax and softmax in fp32 (torch.amp's list of operations).
+    """
+    actor, model = config.actor_rollout_ref.actor, config.actor_rollout_ref.model
+    has_entropy = bool(actor.entropy_coeff or actor.calculate_entropy)
+    if model.use_fused_kernels:
+        # Backward over a chunk (`_fused_linear_for_ppo_bwd`), in fp32: logits, softmax, the one-hot labels,
+        # their difference and the gradient; with an entropy its log-softmax and a product more.
+        return min(tokens, FUSED_CHUNK) * 4 * (5 + 2 * has_entropy)
+    # Logits, a copy where verl divides by a temperature, and their gradient; the log-softmax that is saved
+    # (`logprobs_from_logits_v2`, without flash-attn's kernel); for the entropy softmax and its product with
+    # the logits (`entropy_from_logits`).
+    copies = 2 + (config.actor_rollout_ref.rollout.temperature != 1)
+    return tokens * int(copies * compute + 4 * (1 + 2 * has_entropy))

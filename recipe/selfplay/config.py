@@ -147,6 +147,9 @@ class AzrConfig:
     failures: FailureConfig = field(default_factory=FailureConfig)
     """requests that the inference engine does not answer"""
 
+    stop_strings: list[str] | None = None
+    """strings that end a response, in the place of the pack's own; `[]`: none"""
+
     pack_deadline_s: float = 3600.0
     """seconds that one call of the pack may take, waiting for its sandbox included; a longer one stops the
     run"""

@@ -28,6 +28,7 @@ Check = Callable[[Build], None]
 
 DEADLINE_S = 30.0  # of one call; in a run it may wait for a sandbox, here nobody else asks
 NUM_SAMPLES = 20  # records of every kind that a check looks at
+NUM_SHOWN = 10  # of so many of them a check that runs each several times takes one
 # What importing a pack must not bring along: it is imported before verl may be, and in every process.
 STACK = ("torch", "verl", "ray", "vllm", "recipe", "rewards")
 BLANK = ("", " ", "\n", "\t \n\n")  # responses that say nothing, whatever the domain
@@ -133,6 +134,33 @@ def check_gold_proposals(build: Build) -> None:
         assert isinstance(found, Accepted)
         same = pack.task_key(found.record) == pack.task_key(record)
         pack.require(same, f"{call} makes another task of it: {short(found.record)}")
+
+
+def check_stop_strings(build: Build) -> None:
+    """A gold text that ends with its first stop string is still right, and so it is with a turn behind it."""
+    pack = Examined(build)
+    if not pack.stop_strings:
+        return
+    records = [*pack.seeds(), *pack.samples()[::NUM_SHOWN]]
+    for record, other in zip(records, records[1:] + records[:1], strict=True):
+        turn = f"\n{pack.solve_prompt(other)[-1]['content']}\n{pack.gold_response(other)}"
+        for method in (pack.gold_response, pack.worked_response, pack.gold_proposal):
+            ended = end_at_stop(method(record), pack.stop_strings)
+            for response in (ended, ended + turn):
+                found: Accepted | Rejected | Verdict
+                if method == pack.gold_proposal:
+                    found = pack.accepts(record.kind, response)
+                else:
+                    found = pack.judges(record, response)
+                right = isinstance(found, Accepted) or found.outcome is Outcome.CORRECT
+                call = f"{method.__name__}({short(record)}) with an end: {short(response)}"
+                pack.require(right, f"{call} is {short(found)}")
+
+
+def end_at_stop(text: str, stop: Sequence[str]) -> str:
+    """The text up to the end of the first stop string in it; with the first of them behind it if none is."""
+    ends = [start + len(mark) for mark in stop if (start := text.find(mark)) >= 0]
+    return text[: min(ends)] if ends else text + stop[0]
 
 
 def check_examples(build: Build) -> None:
@@ -296,6 +324,7 @@ CHECKS: Sequence[Check] = (
     check_seeds,
     check_gold,
     check_gold_proposals,
+    check_stop_strings,
     check_examples,
     check_no_leak,
     check_garbage,

@@ -29,6 +29,9 @@ TERSE_REFERENCES = 1
 class Form(ABC, Generic[Draft]):
     """One way to write proposals, questions and answers."""
 
+    stop_strings: tuple[str, ...] = ()
+    """What ends a response (`TaskPack.stop_strings`)."""
+
     @abstractmethod
     def request(self, kind: str, references: Sequence[TaskRecord]) -> str:
         """A proposer's prompt."""
@@ -62,6 +65,10 @@ class FormPack(FilePack, Generic[Draft]):
     """A pack that leaves wording to its form, and says what a task (`admit`) and what right is (`grade`)."""
 
     _form: Form[Draft]
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        return self._form.stop_strings
 
     @abstractmethod
     async def admit(

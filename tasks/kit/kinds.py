@@ -128,6 +128,11 @@ class KindsPack(FilePack):
             KindSpec(name, (name,), most or kind.num_references) for name, kind in self._kinds.items()
         )
 
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """A text's completion is one line; chat models and terse ones end their turn themselves."""
+        return ("\n",) if self._style is Style.BASE else ()
+
     def seeds(self) -> Sequence[TaskRecord]:
         return [record for name in self._kinds for record in self._seeds(name)]
 

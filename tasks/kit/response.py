@@ -24,7 +24,7 @@ class Tags(StrEnum):
     THINK_ANSWER = "think_answer"
     # `<answer>...</answer>`, after any text: for models that think in tags of their own.
     ANSWER = "answer"
-    # No tags: the blocks of the whole response, or of what follows a last `</think>`.
+    # No tags: the blocks of the whole response, or of what follows `</think>`.
     NONE = "none"
 
 
@@ -74,20 +74,41 @@ def _language(info: str) -> str:
 
 
 def cut_answer(response: str, tags: Tags) -> str | Unread:
-    """Return what a response has between its answer tags, or why there is nothing."""
+    """Return what a response has between its answer tags, or why there is nothing.
+
+    The first answer behind the thinking counts: whatever a model goes on with is not read in its place.
+    """
     if len(response) > MAX_CHARS:
         return Unread("response-too-big")
+    behind = _behind_thinking(response)
     if tags is Tags.NONE:
-        return response.rpartition(THINK_END)[2]
-    if tags is Tags.THINK_ANSWER:
-        _, mark, response = response.partition(THINK_END)
-        if not mark:
-            return Unread("no-think-tags")
-    end = response.rfind(ANSWER_END)
-    start = response.rfind(ANSWER, 0, end) if end >= 0 else -1
-    if start < 0:
+        return response if behind is None else behind.partition(THINK)[0]
+    if tags is Tags.THINK_ANSWER and behind is None:
+        return Unread("no-think-tags")
+    text = response if behind is None else behind
+    start = text.find(ANSWER)
+    end = text.find(ANSWER_END, start) if start >= 0 else -1
+    if end < 0:
         return Unread("no-answer-tags")
-    return response[start + len(ANSWER) : end]
+    # Of several `<answer>` the last one opens it, but a program may hold one as text.
+    fence = text.find(FENCE, start, end)
+    start = text.rfind(ANSWER, start, end if fence < 0 else fence)
+    return text[start + len(ANSWER) : end]
+
+
+def _behind_thinking(response: str) -> str | None:
+    """What follows the first `</think>`; None without one that belongs to the response's own turn.
+
+    A `<think>` behind an answer opens a turn that the model invented, as base models do.
+    """
+    thought, mark, behind = response.partition(THINK_END)
+    answered = thought.find(ANSWER_END)
+    return behind if mark and not 0 <= answered < thought.rfind(THINK) else None
+
+
+def stop_strings(tags: Tags) -> tuple[str, ...]:
+    """What ends a response in these tags (`TaskPack.stop_strings`)."""
+    return () if tags is Tags.NONE else (ANSWER_END,)
 
 
 def wrap(answer: str, tags: Tags, thought: str) -> str:

@@ -13,7 +13,16 @@ from tasks.kit.notation import DASHES
 from tasks.kit.numbers import NumberError, read_first_number, read_last_number, read_number
 from tasks.kit.parsing import last_line
 from tasks.kit.payload import read_str
-from tasks.kit.response import MAX_CHARS, Tags, Unread, block, cut_answer, read_blocks, wrap
+from tasks.kit.response import (
+    MAX_CHARS,
+    Tags,
+    Unread,
+    block,
+    cut_answer,
+    read_blocks,
+    stop_strings,
+    wrap,
+)
 from tasks.math_word import prompts
 from tasks.math_word.records import NEXT_SHOT, SHOTS, Draft, Verify, read_expression, shot, shown_program
 from tasks.math_word.stories import work_out
@@ -79,6 +88,7 @@ class TaggedForm(ProblemForm):
     def __init__(self, tags: Tags, extraction: Extraction, verify: Verify, time_limit_s: float) -> None:
         super().__init__(verify)
         self._tags = tags
+        self.stop_strings = stop_strings(tags)
         self._extraction = extraction
         self._time_limit_s = time_limit_s
         self._label = SOLUTIONS.get(verify)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tasks.contract import Rejected, TaskRecord, Verdict
 from tasks.kit.form import Form
-from tasks.kit.response import Block, Tags, Unread, block, read_blocks, wrap
+from tasks.kit.response import Block, Tags, Unread, block, read_blocks, stop_strings, wrap
 from tasks.python_code import prompts
 from tasks.python_code.knobs import PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, Draft, Task, output_label
@@ -21,6 +21,7 @@ class TaggedForm(Form[Draft]):
     def __init__(self, knobs: PythonCodeKnobs) -> None:
         self.num_inputs = knobs.num_inputs
         self._tags = Tags(knobs.tags)
+        self.stop_strings = stop_strings(self._tags)
         self._rules = prompts.RULES.format(
             seconds=f"{knobs.time_limit_s / 2:g}",
             program_chars=knobs.max_program_chars,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,34 @@ def test_prompts_of_a_step_are_filled_in(config: DictConfig) -> None:
     loops = Path(config.actor_rollout_ref.rollout.agent.agent_loop_config_path)
     assert loops == CONF / "agent_loops.yaml"
     assert loops.is_file()
+
+
+EXACT = [
+    ({}, True),
+    ({"actor_rollout_ref.actor.ppo_epochs": 2}, False),
+    ({"actor_rollout_ref.rollout.dtype": "bfloat16"}, False),
+    ({"actor_rollout_ref.actor.fsdp_config.mixed_precision": None}, False),
+    ({"actor_rollout_ref.actor.fsdp_config.model_dtype": "bf16"}, False),
+    ({"actor_rollout_ref.rollout.top_p": 0.9}, False),
+    ({"actor_rollout_ref.rollout.top_k": 20}, False),
+    ({"actor_rollout_ref.rollout.calculate_log_probs": False}, False),
+    ({"algorithm.rollout_correction.rollout_is": "token"}, False),
+    ({"algorithm.rollout_correction.rollout_rs": "seq_mean_k3"}, False),
+    # What is asked for stands.
+    ({"algorithm.rollout_correction.bypass_mode": False}, False),
+    ({"algorithm.rollout_correction.bypass_mode": True, "actor_rollout_ref.rollout.dtype": "bfloat16"}, True),
+]
+
+
+def test_old_log_probabilities_are_those_of_sampling_where_they_are_the_same(config: DictConfig) -> None:
+    found = []
+    for changes, _ in EXACT:
+        changed = copy.deepcopy(config)
+        for key, value in changes.items():
+            OmegaConf.update(changed, key, value)
+        finalize(changed, num_kinds=3)
+        found.append((changes, changed.algorithm.rollout_correction.bypass_mode))
+    assert found == EXACT
 
 
 def test_configuration_of_a_run_can_be_used_again(config: DictConfig) -> None:

@@ -1,11 +1,12 @@
-"""Self-play: keys of `azr` and of the estimator that have to go together."""
+"""Self-play: keys of `azr`, of the estimator and of sampling that have to go together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from recipe.preflight.rules.keys import GROUP_ESTIMATORS
+from recipe.config import samples_whole_distribution
+from recipe.preflight.rules.keys import GROUP_ESTIMATORS, ROLLOUT
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 from recipe.selfplay.config import SolveOn
@@ -56,6 +57,28 @@ def groups(setup: Setup) -> Iterator[str]:
             "algorithm.trr.baseline=running-mean needs algorithm.trr.scale=none, and cells that come again "
             f"in the next step, which those of record do not; got scale {trr.scale} and cells {trr.cells}"
         )
+
+
+@rule()
+def stop_strings(setup: Setup) -> Iterator[str]:
+    """Every response has ended with an empty string; and a shell passes a backslash on as one."""
+    for mark in setup.config.azr.stop_strings or ():
+        if not mark.replace(r"\n", ""):
+            wanted = "strings that are not empty, with a line's end as itself: $'azr.stop_strings=[\"\\n\"]'"
+            yield f"azr.stop_strings must be {wanted}; got {mark!r}"
+
+
+@rule(applies=lambda config: config.algorithm.rollout_correction.bypass_mode)
+def bypass(setup: Setup) -> Iterator[str]:
+    """The update that begins from the log-probabilities of sampling needs all of them, and has no others."""
+    correction = setup.config.algorithm.rollout_correction
+    if not samples_whole_distribution(setup.config):
+        wanted = f"{ROLLOUT}.calculate_log_probs=true, top_p=1 and top_k=-1"
+        why = "or they are of another distribution than the trainer's"
+        yield f"algorithm.rollout_correction.bypass_mode=true needs {wanted}, {why}; give false"
+    for name in (name for name in ("rollout_is", "rollout_rs") if correction[name] is not None):
+        why = "verl 0.9.1 leaves it out with bypass_mode=true"
+        yield f"algorithm.rollout_correction.{name} must be null: {why}; got {correction[name]!r}"
 
 
 def _trains_attempts(azr: Any) -> bool:

@@ -25,6 +25,7 @@ from recipe.preflight.model import ModelShape, published, shape_of
 
 ROOT = Path(__file__).parents[3]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+FUSED = "actor_rollout_ref.model.use_fused_kernels"
 
 # 592 parameters a block, 264 outside, 1448 in all: tests/recipe/preflight/test_model.py.
 SMALL = ModelShape(
@@ -79,8 +80,8 @@ def test_parts_of_a_gpu_by_hand(on_gpus: DictConfig) -> None:
     # Inputs of 2 blocks: 100 * 8 * 2 bytes each. One block: 6 * 8 + 2 * 4 * (2 + 1) = 72 and 4 * 16 = 64
     # numbers of 2 bytes a token, 2 * 8 of 4 bytes. A mask of 100 * 100, of 1 and 2 bytes.
     assert part_bytes(found, "activations") == 2 * 1600 + 100 * (2 * 136 + 64) + 3 * 10_000
-    # 100 tokens, 32 words, 2 bytes, three times.
-    assert part_bytes(found, "logits") == 3 * 2 * 100 * 32
+    # 100 tokens, 32 words: logits and gradient of 2 bytes, the log-softmax of 4.
+    assert part_bytes(found, "logits") == (2 * 2 + 4) * 100 * 32
     assert part_bytes(found, "weights in vLLM") == 2 * 1448
     assert part_bytes(found, memory.VLLM_CACHE) == 12 * GIB - 2 * 1448
     # They take turns; weights, optimizer and contexts are always there.
@@ -102,8 +103,14 @@ def test_parts_of_a_gpu_by_hand(on_gpus: DictConfig) -> None:
         ({f"{ACTOR}.fsdp_config.fsdp_size": 1}, "weights", 4 * 1448),
         ({"trainer.nnodes": 4}, "weights", 4 * 1448 // 8),
         ({f"{ROLLOUT}.tensor_model_parallel_size": 2}, "weights in vLLM", 2 * 1448 // 2),
-        ({f"{ACTOR}.entropy_coeff": 0.001}, "logits", 5 * 2 * 100 * 32),
-        ({f"{ROLLOUT}.temperature": 0.7}, "logits", 4 * 2 * 100 * 32),
+        # Both softmaxes and a product in fp32; a copy that is divided by the temperature.
+        ({f"{ACTOR}.entropy_coeff": 0.001}, "logits", (2 * 2 + 3 * 4) * 100 * 32),
+        ({f"{ROLLOUT}.temperature": 0.7}, "logits", (3 * 2 + 4) * 100 * 32),
+        ({f"{ACTOR}.ppo_max_token_len_per_gpu": 14_336}, "logits", 8 * 14_336 * 32),
+        # Chunks of 512 tokens, five numbers of 4 bytes an entry, with an entropy seven.
+        ({FUSED: True}, "logits", 5 * 4 * 100 * 32),
+        ({FUSED: True, f"{ACTOR}.ppo_max_token_len_per_gpu": 14_336}, "logits", 5 * 4 * 512 * 32),
+        ({FUSED: True, f"{ACTOR}.entropy_coeff": 0.001}, "logits", 7 * 4 * 100 * 32),
         # Without checkpointing all blocks keep what one keeps.
         (
             {"actor_rollout_ref.model.enable_gradient_checkpointing": False},

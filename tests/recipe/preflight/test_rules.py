@@ -28,6 +28,7 @@ from tasks.contract import TaskPack, TaskRecord
 from tasks.kit.kinds import KindsPack
 
 MODEL = "actor_rollout_ref.model.path"
+BYPASS = "algorithm.rollout_correction.bypass_mode"
 RULES_OF_CLUSTERS = [rule for rule in RULES if rule.find in (cluster.cluster_slots, cluster.shared_folders)]
 MANIFEST = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "0" * 64, 0, 0)
 
@@ -160,6 +161,20 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"azr.failures.max_share": 1.0}, r"azr.failures.max_share must be in \[0, 1\); got 1.0"),
     ({"azr.failures.max_share": -0.1}, r"azr.failures.max_share must be in \[0, 1\); got -0.1"),
     ({"azr.failures.retries": -1}, "azr.failures.retries must be at least 0; got -1"),
+    ({"azr.stop_strings": [""]}, "azr.stop_strings must be strings that are not empty, .*; got ''"),
+    ({"azr.stop_strings": [r"\n"]}, r"azr.stop_strings must be .* a line's end as itself: .*; got '\\\\n'"),
+    (
+        {BYPASS: True, "actor_rollout_ref.rollout.top_p": 0.9},
+        f"{BYPASS}=true needs actor_rollout_ref.rollout.calculate_log_probs=true, top_p=1 and top_k=-1",
+    ),
+    (
+        {BYPASS: True, "actor_rollout_ref.rollout.calculate_log_probs": False},
+        f"{BYPASS}=true needs actor_rollout_ref.rollout.calculate_log_probs=true, top_p=1 and top_k=-1",
+    ),
+    (
+        {BYPASS: True, "algorithm.rollout_correction.rollout_is": "token"},
+        "algorithm.rollout_correction.rollout_is must be null: .* with bypass_mode=true; got 'token'",
+    ),
     ({"azr.pack_deadline_s": 0.0}, "azr.pack_deadline_s must be positive; got 0.0"),
     (
         {"algorithm.trr.cells": "kind"},
@@ -454,7 +469,7 @@ def test_model_without_a_chat_template_is_refused(config: DictConfig, model: Pat
     (model / "tokenizer_config.json").write_text("{}")
     message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model} must have a chat template")
-    # The run may bring one of its own, as experiment=azr_llama_8b does.
+    # The run may bring one of its own, as prompts=base does.
     check(change(config, {"actor_rollout_ref.model.custom_chat_template": "{{ messages }}"}))
 
 
@@ -486,6 +501,30 @@ def test_file_of_a_model_that_is_no_json_object_is_named(
     message = refusal(config, {MODEL: str(model)})
     assert message.startswith(f"{model / file} must hold a JSON object")
     assert find_problems(config).count(message) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier"]
+)
+def test_fused_log_probabilities_need_a_bare_output_layer(config: DictConfig, model: Path, name: str) -> None:
+    fused = "actor_rollout_ref.model.use_fused_kernels"
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 288, name: 30.0}))
+    assert refusal(config, {MODEL: str(model), fused: True}).startswith(
+        f"{fused} must be false: this model has {name}=30.0"
+    )
+    check(change(config, {fused: False}))
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 288, name: None}))
+    check(change(config, {fused: True}))
+
+
+def test_fused_log_probabilities_need_the_output_layer_with_the_root(config: DictConfig, model: Path) -> None:
+    fused, library = (f"actor_rollout_ref.model.{key}" for key in ("use_fused_kernels", "external_lib"))
+    (model / "config.json").write_text(
+        json.dumps({"max_position_embeddings": 288, "tie_word_embeddings": False})
+    )
+    message = refusal(config, {MODEL: str(model), fused: True})
+    assert message.startswith(f"{fused}=true needs {library}=recipe.engine.output_layer")
+    check(change(config, {library: "recipe.engine.output_layer"}))
 
 
 def test_lengths_must_fit_the_models_context(config: DictConfig, model: Path) -> None:

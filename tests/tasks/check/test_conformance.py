@@ -188,6 +188,16 @@ FAULTS = {
         conformance.check_resolving,
         r"resolve\(TaskRecord.*, responses\) depends on the order of the responses",
     ),
+    "stop-string-is-read-as-the-answer": (
+        "stop_strings = (':',)",
+        conformance.check_stop_strings,
+        r"gold_response\(TaskRecord.*\) with an end: '7:' is Verdict",
+    ),
+    "reads-what-follows-the-end": (
+        "stop_strings = ('\\n',)",
+        conformance.check_stop_strings,
+        r"gold_response\(TaskRecord.*\) with an end: .* is Verdict",
+    ),
     "measure-that-is-never-made": (
         "measure_names = ('distance', 'size')",
         conformance.check_measures,

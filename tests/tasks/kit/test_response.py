@@ -28,7 +28,7 @@ def test_what_is_wrapped_is_read(tags: Tags) -> None:
         (Tags.THINK_ANSWER, f"<think></think><answer>{FENCED}", Unread("no-answer-tags")),
         (Tags.THINK_ANSWER, f"<think></think></answer>{FENCED}<answer>", Unread("no-answer-tags")),
         (Tags.THINK_ANSWER, "", Unread("no-think-tags")),
-        (Tags.ANSWER, f"free thoughts <answer>no</answer><answer>{FENCED}</answer> done", BLOCKS),
+        (Tags.ANSWER, f"free thoughts in <answer> tags. <answer>{FENCED}</answer> done", BLOCKS),
         (Tags.ANSWER, FENCED, Unread("no-answer-tags")),
         (Tags.NONE, FENCED, BLOCKS),
         (Tags.NONE, f"<think>```input\n0\n```</think>{FENCED}", BLOCKS),
@@ -54,6 +54,33 @@ def test_what_is_wrapped_is_read(tags: Tags) -> None:
 )
 def test_response_is_cut_or_told_why_not(tags: Tags, response: str, expected: list[Block] | Unread) -> None:
     assert read_blocks(response, tags) == expected
+
+
+TAG = "tag = '<answer>'"
+TURN = "\nUser: What is 2 + 2?\nAssistant: "
+INVENTED = "<think>2 and 2</think>\n<answer>\n```input\n4\n```\n</answer>"
+
+RUN_ON = [
+    (Tags.THINK_ANSWER, f"a</think><answer>{FENCED}</answer>{TURN}{INVENTED}", BLOCKS),
+    (Tags.THINK_ANSWER, f"a</think><answer>{FENCED}</answer>\n<answer>no</answer>", BLOCKS),
+    (Tags.THINK_ANSWER, f"a</think><answer>{FENCED}</answer></answer>", BLOCKS),
+    (Tags.THINK_ANSWER, f"a</think><answer>{FENCED}</answer> and <answer> again", BLOCKS),
+    # An answer that holds nothing is the answer.
+    (Tags.THINK_ANSWER, f"a</think><answer></answer><answer>{FENCED}</answer>", []),
+    # It did not end its thinking; the next turn's end is not its own.
+    (Tags.THINK_ANSWER, f"<answer>{FENCED}</answer>{TURN}{INVENTED}", Unread("no-think-tags")),
+    (Tags.ANSWER, f"a <answer>{FENCED}</answer>{TURN}{INVENTED}", BLOCKS),
+    (Tags.ANSWER, f"<think>a <answer>x</answer></think><answer>{FENCED}</answer>{TURN}{INVENTED}", BLOCKS),
+    (Tags.ANSWER, f"a <answer>{FENCED}</answer> No: <answer>no</answer>", BLOCKS),
+    (Tags.NONE, f"<think>a</think>{FENCED}{TURN}<think>b</think>```input\n4\n```", BLOCKS),
+    # The tag as text of a program.
+    (Tags.THINK_ANSWER, f"a</think><answer>{block('python', TAG)}</answer>", [Block("python", TAG)]),
+]
+
+
+def test_what_follows_an_answer_is_not_read_in_its_place() -> None:
+    found = [(tags, response, read_blocks(response, tags)) for tags, response, _ in RUN_ON]
+    assert found == RUN_ON
 
 
 def test_block_reads_back() -> None:
