@@ -15,6 +15,8 @@ from tasks.contract import Accepted, Outcome, TaskPack
 from tasks.kit.parsing import TAIL_CHARS
 from tasks.registry import load_pack
 
+pytestmark = pytest.mark.usefixtures("own_garbage")
+
 PACKS = ("arithmetic", "prime_inversion")
 LIMIT_S = 0.05
 Result = TypeVar("Result")

@@ -20,7 +20,10 @@ from tasks.math_word import MathWordPack
 from tasks.math_word.number import equal
 
 # Outside of pytest, which sets filters of its own, these are silenced where the text is parsed.
-pytestmark = pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning"),
+    pytest.mark.usefixtures("own_garbage"),
+]
 
 PACKS = [
     MathWordPack(time_limit_s=0.05),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import random
 import re
@@ -21,7 +20,10 @@ from tasks.python_code import PythonCodePack
 from tasks.python_code.records import KINDS
 
 # Outside of pytest, which sets filters of its own, these are silenced where the text is parsed.
-pytestmark = pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:invalid:DeprecationWarning", "ignore::SyntaxWarning"),
+    pytest.mark.usefixtures("own_garbage"),
+]
 
 PACKS = [
     PythonCodePack(num_inputs=2, kinds=list(KINDS), time_limit_s=0.05),
@@ -138,12 +140,7 @@ def run(
     async def all_of_them() -> list[list[str]]:
         return [await check(response, packs, limit_s) for response in responses]
 
-    gc.collect()
-    gc.freeze()  # what thousands of responses have left is not walked on the time of one
-    try:
-        found = asyncio.run(all_of_them())
-    finally:
-        gc.unfreeze()
+    found = asyncio.run(all_of_them())
     assert {len(reasons) for reasons in found} == {2 * len(KINDS) * len(packs)}
     return Counter(itertools.chain.from_iterable(found))
 
