@@ -32,15 +32,15 @@ class Claims:
 
     async def claim(self, kind: str, key: str) -> Refusal | None:
         """Take `key` of a task of `kind`; None when it was free, else why the task is refused."""
-        if key in self._held_out:
-            return Refusal.HELD_OUT
+        refusal = Refusal.HELD_OUT if key in self._held_out else None
         if key in self._taken:
-            return Refusal.DUPLICATE
+            return refusal or Refusal.DUPLICATE
         if self._num_claimed[kind] == self._room:
-            return Refusal.SURPLUS
+            return refusal or Refusal.SURPLUS
+        # A held-out task takes a place as any other does: what is held out must not decide who else gets in.
         self._num_claimed[kind] += 1
         self._taken.add(key)
-        return None
+        return refusal
 
     async def reset(self, keys: list[str]) -> None:
         """Make `keys` the only ones that are taken: the buffer's, between two steps."""

@@ -167,14 +167,17 @@ class SelfPlay:
             for name, key in (self._buffer_keys.items() if step else ())
             for kind in self.kinds
         }
+        seed = self._reward_rng.getrandbits(64)
         for request in requests:
+            # A generator of its own, so that what comes of a request moves no other one's price.
+            rng = random.Random(f"{seed} {request.index}")
             match results.get(request.index):
                 case Proposal() as proposal:
-                    self._settle_proposal(step, request, proposal, counts, settlement)
+                    self._settle_proposal(step, request, proposal, counts, rng, settlement)
                 case Attempt() as attempt:
                     origin = self._origin(request, request.record)
                     cell = self._cell(origin, request)
-                    self._settle_attempt(step, request, 0, attempt, cell, make_uid(*origin), settlement)
+                    self._settle_attempt(step, request, 0, attempt, cell, make_uid(*origin), rng, settlement)
         if self._running_means is not None:
             priced = settlement.priced.values()
             uids, rewards = [one.uid for one in priced], [one.reward for one in priced]
@@ -182,7 +185,13 @@ class SelfPlay:
         return settlement
 
     def _settle_proposal(
-        self, step: int, request: Request, proposal: Proposal, counts: BufferCounts, into: Settlement
+        self,
+        step: int,
+        request: Request,
+        proposal: Proposal,
+        counts: BufferCounts,
+        rng: random.Random,
+        into: Settlement,
     ) -> None:
         """Price a proposal, move an accepted record into the buffer, and settle the attempts at it."""
         proposal = replace(proposal, features=self._features(proposal, counts))
@@ -198,7 +207,7 @@ class SelfPlay:
                 self._profile,
                 proposal.outcome,
                 solve_rate,
-                self._reward_rng,
+                rng,
                 () if record is None else price_terms(self.config.bonus.terms, proposal.features),
                 Combine(self.config.bonus.combine),
                 is_duplicate=proposal.reason == Refusal.DUPLICATE,
@@ -217,7 +226,7 @@ class SelfPlay:
         group = make_uid(*origin) if step and self.plan.trains_attempts else None
         cell = self._cell(origin, solve)
         for number, attempt in enumerate(proposal.attempts):
-            self._settle_attempt(step, solve, number, attempt, cell, group, into)
+            self._settle_attempt(step, solve, number, attempt, cell, group, rng, into)
 
     def _settle_attempt(
         self,
@@ -227,12 +236,13 @@ class SelfPlay:
         attempt: Attempt,
         cell: str,
         uid: str | None,
+        rng: random.Random,
         into: Settlement,
     ) -> None:
         """Write an attempt down; price it if it is trained on, under `uid`."""
         reward = None
         if uid is not None:
-            reward = price_attempt(self._profile, attempt.outcome, self._reward_rng, attempt.measures)
+            reward = price_attempt(self._profile, attempt.outcome, rng, attempt.measures)
             into.priced[Place(request.index, number)] = Priced(uid, reward)
         into.ledger.append(LedgerLine.of(step, request, attempt, reward, number, cell))
 

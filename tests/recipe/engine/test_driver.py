@@ -28,7 +28,7 @@ from recipe.selfplay.types import (
     Response,
     Settlement,
 )
-from rewards.profile import PROFILES, PriceTable, load_profile
+from rewards.profile import PROFILES, load_profile
 from tasks.arithmetic import ArithmeticPack
 from tasks.arithmetic.kind import OPERATIONS
 from tasks.contract import Message, Role, TaskRecord
@@ -66,6 +66,7 @@ class Run:
         self.step = 0
         self.waves: list[int] = []
         self.sent: dict[str, Request] = {}
+        self.answers: dict[str, Proposal | Attempt | None] = {}
         self.settled: dict[int, Settlement] = {}
 
     def train(self, num_steps: int) -> None:
@@ -81,10 +82,10 @@ class Run:
         priced = self.settled[step].priced.items()
         return {place: (parse_uid(one.uid), one.reward) for place, one in priced}
 
-    def refused_as_held_out(self) -> dict[tuple[int, int], float | None]:
-        """By step and index, the reward of each proposal that the ledger calls held out."""
+    def refused_as(self, refusal: Refusal) -> dict[tuple[int, int], float | None]:
+        """By step and index, the reward of each proposal that the ledger calls so."""
         lines = [line for step in self.settled.values() for line in step.ledger]
-        return {(line.step, line.index): line.reward for line in lines if line.reason == Refusal.HELD_OUT}
+        return {(line.step, line.index): line.reward for line in lines if line.reason == refusal}
 
     # ------------------------------ the driver's engine ------------------------------
 
@@ -95,15 +96,15 @@ class Run:
         return uids
 
     def collect(self, uids: Sequence[str]) -> dict[int, Proposal | Attempt]:
-        async def answer_all() -> list[Proposal | Attempt | None]:
-            return [await self._answer(self.sent[uid]) for uid in uids]
-
-        found = zip(uids, asyncio.run(answer_all()), strict=True)
-        return {self.sent[uid].index: result for uid, result in found if result is not None}
+        for uid in uids:
+            if uid not in self.answers:  # those of a first wave are asked for twice
+                self.answers[uid] = asyncio.run(self._answer(self.sent[uid]))
+        found = ((self.sent[uid].index, self.answers[uid]) for uid in uids)
+        return {index: result for index, result in found if result is not None}
 
     def discard(self, uids: Sequence[str]) -> None:
         for uid in uids:
-            del self.sent[uid]
+            del self.sent[uid], self.answers[uid]
 
     def reset_claims(self, keys: Sequence[str]) -> None:
         asyncio.run(self.claims.reset(list(keys)))
@@ -143,7 +144,7 @@ def script(step: int, index: int) -> str:
     rng = random.Random(f"{step} {index}")
     if rng.random() < 0.2:
         return "Let me think."
-    number = rng.choice([rng.randint(0, 40), 3])
+    number = 3 if rng.random() < 0.2 else rng.randint(0, 40)
     return f"Calculate: {number} + {number} =" if index < 6 else f"Find: ? + ? = {number}"
 
 
@@ -169,7 +170,7 @@ def test_held_out_proposal_is_to_training_as_one_that_never_came(
     for run in runs:
         run.train(num_steps=3)
     first = runs[0]
-    assert first.refused_as_held_out() == dict.fromkeys(places)
+    assert first.refused_as(Refusal.HELD_OUT) == dict.fromkeys(places)
     for step in (1, 2, 3):
         assert all(run.earned(step) == first.earned(step) for run in runs)
         assert len({reward for _, reward in first.earned(step).values()}) > 1
@@ -191,33 +192,40 @@ def advantages(estimator: Callable[..., Any], settlement: Settlement) -> dict[Pl
     return dict(zip(priced, found.flatten().tolist(), strict=True))
 
 
+# In the second, six are asked for and two have room.
+@pytest.mark.parametrize("sizes", [{}, {"proposals_per_kind": 3, "oversample": 2.0}])
 @pytest.mark.parametrize("solve_on", SolveOn)
-@pytest.mark.parametrize("profile", [name for name in PROFILES if isinstance(PROFILES[name], PriceTable)])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_which_tasks_are_held_out_moves_no_other_proposals_reward(
-    tmp_path: Path, profile: str, solve_on: SolveOn
+    tmp_path: Path, profile: str, solve_on: SolveOn, sizes: dict[str, Any]
 ) -> None:
-    # `random` is not among them: its draws come one after the other, whoever is priced.
-    def write(step: int, index: int) -> str:
-        of_task = {(1, 1): X, (1, 3): Y, (2, 2): Y, (3, 0): X}.get((step, index))
-        return script(step, index) if of_task is None else PACK.gold_proposal(of_task)
+    places = {(1, 0): X, (1, 2): Y, (1, 4): X}
+    if not sizes:  # a task of a step before is a duplicate, which takes no room
+        places |= {(2, 2): Y, (3, 0): X}
 
-    rewards = []
+    def write(step: int, index: int) -> str:
+        task = places.get((step, index))
+        return script(step, index) if task is None else PACK.gold_proposal(task)
+
+    rewards, surplus = [], []
     for held_out in ([X], [Y], [X, Y], []):
-        run = Run(tmp_path, write, held_out, profile, solve_on=solve_on.value)
+        run = Run(tmp_path, write, held_out, profile, solve_on=solve_on.value, **sizes)
         run.train(num_steps=3)
-        of_either = {(1, 1), (1, 3), (2, 2), (3, 0)}
+        surplus.append(run.refused_as(Refusal.SURPLUS).keys() - places)
         rewards.append(
             {
                 (step, place.request): reward
                 for step in (1, 2, 3)
                 for place, (_, reward) in run.earned(step).items()
-                if place.attempt is PROPOSAL and (step, place.request) not in of_either
+                if place.attempt is PROPOSAL and (step, place.request) not in places
             }
         )
-        refused = run.refused_as_held_out()
-        assert len(refused) == 2 * len(held_out) and set(refused.values()) <= {None}
-    assert len(rewards[0]) == 3 * 12 - 4
-    assert rewards[0] == rewards[1] == rewards[2] == rewards[3]
+        refused = dict.fromkeys(place for place, task in places.items() if task in held_out)
+        assert run.refused_as(Refusal.HELD_OUT) == refused
+    assert len(rewards[0]) == 3 * 12 - len(places) - len(surplus[0])
+    assert all(found == rewards[0] for found in rewards)
+    assert bool(sizes) == bool(surplus[0])
+    assert all(places == surplus[0] for places in surplus)
 
 
 # ------------------------------ seeding ------------------------------
