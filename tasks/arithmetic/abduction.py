@@ -8,22 +8,34 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, answer_line, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, difficulty_of
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
 from tasks.kit.notation import plain
-from tasks.kit.numbers import NumberError, read_numbers
-from tasks.kit.parsing import last_line
+from tasks.kit.numbers import NumberError, read_integer, read_numbers
+from tasks.kit.parsing import answer_line, last_line
 from tasks.kit.payload import Payload, read_int, read_pair, read_str
 
 PROPOSAL = re.compile(r"(?:Find:[ \t]*)?\?[ \t]*([-+*])[ \t]*\?[ \t]*=[ \t]*(-?[0-9]{1,9})")
-# As in `a = 10, b = 25` or `First number: 10, second number: 25`
+# As in `a = 10, b = 25`, `{'a': 10, 'b': 25}` or `First number: 10, number 2: 25`
 LABEL = re.compile(
-    r"(?<![^\s,;(*$])(?:[a-z?]|(?:first|second)(?: (?:number|integer|operand))?)[ ]?[=:]", re.IGNORECASE
+    r"(?<![^\s,;(*${])['\"]?(?:[a-z?]|(?:first|second|1st|2nd)(?: (?:number|integer|operand))?"
+    r"|(?:number|num|integer|operand|[a-z])[ _]?[12])['\"]?[ ]?[=:]",
+    re.IGNORECASE,
 )
+# Each number of its own in bold type, a box or a formula
+MARKED = re.compile(r"(\*\*|[$`])[ ]?(-?[0-9]{1,6})[ ]?\1")
+SIGN = re.compile(
+    r"(?<=[0-9])[ \t]*\b(plus|minus|times)\b[ \t]*(?=[0-9])|(?<=[0-9])([ ]?)x\2(?=[0-9])", re.IGNORECASE
+)
+SIGNS = {"plus": "+", "minus": "-", "times": "*"}
+EQUALS = re.compile(r"==|\b(?:equals|is equal to)\b", re.IGNORECASE)
 OPERATOR = re.compile(r"(?<=[0-9])[ \t]*([-+*])[ \t]*(?=[0-9])")
-OPERAND = re.compile(r"[0-9]{1,6}")
+EQUATION = re.compile(
+    r"(?<![-0-9.,/*+])([0-9]{1,6})[ \t]*([-+*])[ \t]*([0-9]{1,6})"
+    r"[ \t]*=[ \t]*(-?[0-9]{1,9})(?![0-9]|[.,/][0-9])"
+)
 TOTAL = re.compile(r"=[ \t*$]*(-?[0-9]{1,9})(?=[^0-9]*\Z)(?![.,/][0-9])")
 
 MOST_COUNTED = 999
@@ -75,8 +87,11 @@ class Abduction(ArithmeticKind):
     def judge(self, payload: Payload, response: str) -> Verdict:
         """The answer is two integers, or the whole equation of this very task."""
         op, result, bound = _read(payload)
-        # The task itself, stated again, is no answer.
-        line = LABEL.sub("", PROPOSAL.sub("", plain(answer_line(response))))
+        line = _plain_line(response)
+        rest = EQUATION.sub(" ", line)
+        # Beside the pair itself an equation only checks it.
+        checks = EQUATION.findall(line) if re.search(r"[0-9][^:]*\Z", rest) else []
+        line = rest if checks else line
         line = line[line.rfind(":") + 1 :]
         totals = list(map(int, TOTAL.findall(line)))
         line = TOTAL.sub("", line)
@@ -84,11 +99,13 @@ class Abduction(ArithmeticKind):
             written = read_numbers(OPERATOR.sub(" , ", line), 2)
         except NumberError:
             return Verdict.malformed("no-answer")
-        if not all(map(OPERAND.fullmatch, written)):
+        a, b = map(read_integer, written)
+        if a is None or b is None or min(a, b) < 0:
             return Verdict.malformed("no-answer")
         if OPERATOR.findall(line) not in ([], [op]) or totals not in ([], [result]):
             return Verdict.malformed("other-task")
-        a, b = map(int, written)
+        if any((sign, int(c), {int(x), int(y)}) != (op, result, {a, b}) for x, sign, y, c in checks):
+            return Verdict.malformed("other-task")
         if max(a, b) > bound:
             return Verdict.malformed("operand-out-of-range")
         return Verdict.correct() if OPERATIONS[op](a, b) == result else Verdict.wrong("wrong-value")
@@ -174,6 +191,13 @@ def pairs(op: str, result: int, bound: int) -> Iterator[tuple[int, int]]:
             b = result // a if a else 0
         if 0 <= b <= bound and OPERATIONS[op](a, b) == result:
             yield a, b
+
+
+def _plain_line(response: str) -> str:
+    """The answer's line without LaTeX, emphasis and labels, its operator as a sign."""
+    # The task itself, stated again, is no answer.
+    line = LABEL.sub("", PROPOSAL.sub("", EQUALS.sub("=", plain(answer_line(response)))))
+    return SIGN.sub(lambda found: SIGNS.get((found[1] or "").lower(), "*"), MARKED.sub(r" \2 ", line))
 
 
 def _read(payload: Payload) -> tuple[str, int, int]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from tasks.contract import Verdict
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Kind, Style
-from tasks.kit.numbers import NumberError, read_number
-from tasks.kit.parsing import last_line
+from tasks.kit.numbers import NumberError, read_integer, read_number
+from tasks.kit.parsing import answer_line, last_line
 from tasks.kit.payload import Payload
 
 OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
@@ -22,11 +22,8 @@ OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
 }
 """What an operation may be; `/` is exact, so its answer is a whole number as well."""
 
-INTEGER = re.compile(r"-?[0-9]{1,9}")
+BARE = re.compile(r"-?[0-9]{1,9}")
 """ASCII digits only, and few enough that `int` never refuses them."""
-
-DISPLAY_END = r"\]"
-"""Ends a displayed formula, often on a line of its own."""
 
 DISTANCE = "distance"
 """Measure of an answer that is one integer: how far it is from the right one."""
@@ -67,9 +64,9 @@ class IntegerKind(ArithmeticKind):
 
     def judge(self, payload: Payload, response: str) -> Verdict:
         answer = (_read_bare if self._style is Style.TERSE else _read_written)(response)
-        if INTEGER.fullmatch(answer) is None:
+        if answer is None:
             return Verdict.malformed("no-answer")
-        distance = abs(int(answer) - self.result(payload))
+        distance = abs(answer - self.result(payload))
         measures = {DISTANCE: float(distance)}
         return Verdict.wrong("wrong-value", measures) if distance else Verdict.correct(measures)
 
@@ -89,20 +86,16 @@ def difficulty_of(largest: int, *, is_product: bool) -> str:
     return "medium" if largest <= (10 if is_product else 20) else "hard"
 
 
-def answer_line(response: str) -> str:
-    """The line that holds a response's answer: its last, without the end of a displayed formula."""
-    return last_line(response.rstrip().removesuffix(DISPLAY_END))
-
-
-def _read_written(response: str) -> str:
-    """The integer of a response's last line, however it is written; "" if there is none."""
+def _read_written(response: str) -> int | None:
+    """The integer of a response's last line, however it is written; None if there is none."""
     try:
-        return read_number(answer_line(response))
+        return read_integer(read_number(answer_line(response)))
     except NumberError:
-        return ""
+        return None
 
 
-def _read_bare(response: str) -> str:
-    """The last line of a terse response: all of it, or what stands behind its last `=` or `:`."""
+def _read_bare(response: str) -> int | None:
+    """The integer that a terse response's last line is, or has behind its last `=` or `:`; None without."""
     line = last_line(response)
-    return line[max(line.rfind("="), line.rfind(":")) + 1 :].strip().removesuffix(".")
+    bare = line[max(line.rfind("="), line.rfind(":")) + 1 :].strip().removesuffix(".")
+    return int(bare) if BARE.fullmatch(bare) else None

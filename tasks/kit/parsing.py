@@ -6,8 +6,14 @@ that the regular expressions behind see a few thousand characters at most.
 
 from __future__ import annotations
 
+import re
+
 TAIL_CHARS = 4096
 """Characters at the end, or at the beginning, of a response that are looked at."""
+
+
+_CLOSING_LINE = re.compile(r"\\\]|\$\$|[`~]{3,9}|</answer>|\\end\{[a-z]{1,12}\*?\}|-{3,9}|\*{2,3}")
+"""A line that ends a displayed formula, a fence or the like, below what stands in it."""
 
 
 def tail(text: str) -> str:
@@ -36,3 +42,13 @@ def last_line(text: str) -> str:
     if start == 0 and len(seen) < len(text):
         return ""
     return stripped[start:].strip()
+
+
+def answer_line(response: str) -> str:
+    """Return the line that holds a response's answer: its last, but for those that only close something."""
+    lines = tail(response).rstrip().split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or _CLOSING_LINE.fullmatch(lines[-1].strip())):
+        lines.pop()
+    if len(lines) == 1 and len(response) > TAIL_CHARS:
+        return ""
+    return lines[-1].strip().removesuffix(r"\]")

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 
 from tasks.kit.notation import plain
-from tasks.kit.numbers import NumberError, read_number
-from tasks.kit.parsing import last_line, tail
+from tasks.kit.numbers import NumberError, read_integer, read_number
+from tasks.kit.parsing import answer_line, tail
 from tasks.kit.response import THINK_END
 
 BOX = r"\boxed{"
@@ -21,10 +21,16 @@ BOX = r"\boxed{"
 SPACE = r"[ \t\r\n]*"
 SLOT = r"([0-9]{1,6}|[a-z])"
 CONGRUENCE = re.compile(SPACE.join(["", SLOT, r"\*", SLOT, "=", "1", r"\(", "mod", SLOT, r"\)", ""]))
-STATED_MODULUS = re.compile(r"\(?\bmod(?:ulo)?[ ]{1,3}([0-9]{1,6}|[a-z])\b[ ]{0,3}\)?")
+STATED_MODULUS = re.compile(r"\(?[ ]?\b[Mm]od(?:ulo)?[ ]{1,3}([0-9]{1,6}|[a-z])\b[ ]{0,3}\)?")
+# All of a class, as in `39 + 43k`
+MULTIPLES = re.compile(r"(?<=[0-9])[ ]?[-+][ ]?([0-9]{1,6})[ ]?[*]?[ ]?[a-z]\b")
 # A letter by itself, not the last factor of a product.
 UNKNOWN = re.compile(r"(?<![-+/*] )(?<![0-9a-z)][-+/*])(?<![^ (,;:*$])([a-z])\Z")
-INTEGER = re.compile(r"-?[0-9]{1,9}")
+
+# Between two boxes of which only one can be the answer, up to the last
+ONE_OF_TWO = re.compile(
+    r"\}[\s$.]{0,9}(?:[,;|&]|\b(?:or|and)\b)(?:[\s$,;]|\b(?:or|and|maybe|[a-z][ ]?=)){0,9}\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +55,21 @@ def read_answer(response: str, letter: str, modulus: int | None) -> int | None:
     None if there is none, if it is for another letter, or if it is stated for another modulus.
     """
     text = plain(_content(response))
-    if any(stated != str(modulus) for stated in STATED_MODULUS.findall(text)):
+    stated = [*STATED_MODULUS.findall(text), *MULTIPLES.findall(text)]
+    if any(each != str(modulus) for each in stated):
         return None
-    text = STATED_MODULUS.sub("", text)
-    statement, sign, _ = text.rpartition("=")
-    # The congruence of the task itself has an equals sign too, and says nothing new.
+    text = MULTIPLES.sub("", STATED_MODULUS.sub("", text))
+    *statements, _ = text.split("=")
+    # The congruence of the task itself has an equals sign too, and says nothing new. Of a chain such as
+    # `y = 32^{-1} = 39` the first counts.
+    statement = next((each for each in reversed(statements) if re.search("[A-Za-z]", each)), "")
     unknown = UNKNOWN.search(" ".join(statement.split()))
-    if sign and (unknown is None or unknown[1] != letter):
+    if statements and (unknown is None or unknown[1] != letter):
         return None
     try:
-        number = read_number(text)
+        return read_integer(read_number(text))
     except NumberError:
         return None
-    return int(number) if INTEGER.fullmatch(number) else None
 
 
 def _slot(text: str) -> int | str:
@@ -74,11 +82,13 @@ def _content(response: str) -> str:
     seen = tail(response).rstrip()
     start = seen.rfind(BOX)
     if start >= 0:
+        if ONE_OF_TWO.search(seen, 0, start):
+            return ""
         return _inside_braces(seen[start + len(BOX) :])
     opening = seen.rfind(r"\[")
     if seen.endswith(r"\]") and opening >= 0:
         return seen[opening + 2 : -2]
-    return last_line(response).removesuffix(".").strip("$")
+    return answer_line(response).removesuffix(".").strip("$")
 
 
 def _inside_braces(text: str) -> str:

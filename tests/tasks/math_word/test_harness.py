@@ -49,7 +49,7 @@ SAME = [
     ("18", "<answer>18</answer>"), ("18", "18</s>"), ("18", "18<|im_end|>"), ("18", "Day 1\n\n18"),
     ("18", '"18"'),
     ("18", "none"), ("18", ""), ("18", "eighteen"), ("18", "?"), ("0.5", "It is 0.5"), ("18", "18 \u0665"),
-    ("18", "18 is half of 36"), ("36", "18 is less than 36"), ("18", "180"), ("18", "The answer is: 18\n"),
+    ("18", "18 is half of 36"), ("5", "Rs5"), ("18", "180"), ("18", "The answer is: 18\n"),
     ("18", "16 - 3 - 4 = 9\n9 * 2 = 18"), ("18", "nine times two is 18, or 1.5 dozen"),
     ("18", "From 18 to H2O"),
 ]  # fmt: skip
@@ -67,6 +67,7 @@ OTHER = {
         ("strict", "1234", r"#### 1{,}234", True), ("strict", "1", r"#### 1{,}234", False),
         ("flexible", "1234", "so 1\u202f234", True), ("flexible", "234", "so 1 234", False),
         ("strict", "1", "#### 1 234", False), ("strict", "1234", r"#### 1\,234", True),
+        ("strict", "1234", "#### 1 234", True), ("flexible", "1234", "so 1_234", True),
     ],
     "values": [
         ("strict", "18", "#### 18.0", True), ("flexible", "18.0", "so 18", True),
@@ -82,13 +83,14 @@ OTHER = {
     "percentages": [("flexible", "0.5", "so 50%", True), ("strict", "0.5", "#### 50%", True)],
     "commas": [
         ("strict", "123", "#### 1,23", False), ("flexible", "1819", "18,19", False),
-        ("flexible", "1234567", "12,345,67", False),
+        ("flexible", "1234567", "12,345,67", False), ("flexible", "1.23", "so 1,23", True),
     ],
     "words": [
         ("flexible", "5", "so minus 5", False), ("strict", "5", "#### 5 million", False),
         ("flexible", "5", "so $5 million", False), ("flexible", "5", "it loses - 5", False),
         ("flexible", "2", "2 dozen", False), ("flexible", "5", "5 squared", False),
-        ("flexible", "36", "18 is half of 36", False),
+        ("flexible", "36", "18 is half of 36", False), ("flexible", "36", "18 is less than 36", False),
+        ("flexible", "5000000", "so $5 million", True), ("flexible", "-5", "so minus 5", True),
     ],
     "operands": [
         ("flexible", "-3", "16-3", False), ("flexible", "3", "16 - 3", False),
@@ -99,7 +101,8 @@ OTHER = {
     ],
     "letters": [
         ("flexible", "5", "1e5", False), ("strict", "1", "#### 1e5", False), ("flexible", "2", "H2O", False),
-        ("flexible", "10", "0x10", False), ("flexible", "5", "5x", False), ("flexible", "5", "Rs5", False),
+        ("flexible", "10", "0x10", False), ("flexible", "5", "5x", False),
+        ("flexible", "100000", "1e5", True), ("strict", "1500", r"#### 1.5 \times 10^3", True),
     ],
     "punctuation": [
         ("flexible", "18", "so 18...", True), ("flexible", "18", r"so $\boxed{18}$.", True),

@@ -93,7 +93,7 @@ ANSWERS = [
     (ABDUCTION, r"\boxed{0}", "wrong", "wrong-value"),
     (ABDUCTION, r"\boxed{x}", "malformed", "no-answer"),
     (ABDUCTION, r"\boxed{y=2}", "malformed", "no-answer"),
-    (ABDUCTION, r"\boxed{2.0}", "malformed", "no-answer"),
+    (ABDUCTION, r"\boxed{2.0}", "correct", ""),
     (ABDUCTION, r"\boxed{2", "malformed", "no-answer"),
     (ABDUCTION, r"\boxed{two}", "malformed", "no-answer"),
     # Words, bold type, a congruence
@@ -111,6 +111,36 @@ ANSWERS = [
     (ABDUCTION, r"\boxed{\text{x} = 2 \text{ (mod 7)}}", "correct", ""),
     (ABDUCTION, "\\boxed{x \\equiv \u20135 \\pmod{7}}", "correct", ""),
     (ABDUCTION, "\\boxed{\u20132}", "wrong", "wrong-value"),
+    *[
+        (ABDUCTION, said, "correct", "")
+        for said in (
+            r"\boxed{\boxed{2}}",
+            r"\boxed{x \equiv 4^{-1} \equiv 2 \pmod{7}}",
+            "x = 4^{-1} = 2 (mod 7)",
+            r"\boxed{x = 2 + 7k}",
+            "x = 2 + 7k",
+            r"\boxed{2\,(\bmod\,7)}",
+            "x \u2261 2 (Mod 7)",
+            "x = - 5",
+            "minus 5",
+            "2\n```",
+            r"\boxed{3}, no: \boxed{2}",
+        )
+    ],
+    *[
+        (ABDUCTION, said, "malformed", "no-answer")
+        for said in (
+            r"\boxed{3} or \boxed{2}",
+            r"\boxed{3}, \boxed{2}",
+            r"$\boxed{3}$ or $x = \boxed{2}$",
+            "x = 3 or x = 2",
+            "x > 2",
+            "not 2",
+            "x = 2 + 11k",
+            "x = 2 + 7",
+            "y = 4^{-1} = 2",
+        )
+    ],
     (ABDUCTION, r"\boxed{x \equiv 2 \pmod{11}}", "malformed", "no-answer"),
     (ABDUCTION, r"\boxed{y \equiv 2 \pmod{7}}", "malformed", "no-answer"),
     (ABDUCTION, r"\boxed{2 \pmod{x}}", "malformed", "no-answer"),
