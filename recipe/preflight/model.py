@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from jinja2 import Environment, TemplateSyntaxError
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -23,6 +23,22 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 OF_EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
+
+
+class Block(NamedTuple):
+    """What a family of decoders adds to the block of Llama."""
+
+    biased: bool = False  # biases of queries, keys and values
+    normed_heads: bool = False  # a norm for the heads of queries, and one for those of keys
+
+
+BLOCKS = {
+    "llama": Block(),
+    "mistral": Block(),
+    "qwen2": Block(biased=True),
+    "qwen3": Block(normed_heads=True),
+}
+"""Families whose sizes are worked out here, without the seconds that torch and transformers take to load."""
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How the file begins that Git leaves in the place of a large one."""
@@ -159,9 +175,40 @@ def largest_weight(config: ModelConfig) -> int | None:
 
 
 def shape_of(config: ModelConfig) -> ModelShape | None:
-    """Sizes, counted on a model without storage; None if no decoder is known or its blocks hold experts."""
+    """Sizes of a decoder; None if no decoder is known or its blocks hold experts.
+
+    Those of `BLOCKS` are worked out; others are counted on a model without storage, which takes seconds.
+    """
     if not config.keys() >= set(SIZES) or config.keys() & OF_EXPERTS:
         return None
+    family = BLOCKS.get(config.get("model_type", ""))
+    if family is None or config.get("attention_bias") or config.get("mlp_bias"):
+        return built_shape(config)
+    heads, kv_heads = head_counts(config) or (1, 1)
+    hidden, inner, vocabulary = (config[name] for name in ("hidden_size", "intermediate_size", "vocab_size"))
+    head_size = config.get("head_dim") or hidden // heads
+    queries, keys = heads * head_size, kv_heads * head_size
+    linear = [(hidden, queries), (hidden, keys), (hidden, keys), (queries, hidden), *3 * [(hidden, inner)]]
+    block = sum(rows * columns for rows, columns in linear) + 2 * hidden  # and the norms before each half
+    block += family.biased * (queries + 2 * keys) + family.normed_heads * 2 * head_size
+    layers, tied = config["num_hidden_layers"], bool(config.get("tie_word_embeddings", False))
+    return ModelShape(
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_size=head_size,
+        vocab_size=vocabulary,
+        tied=tied,
+        num_parameters=layers * block + (1 if tied else 2) * vocabulary * hidden + hidden,
+        layer_parameters=block,
+        linear_width=layers * sum(rows + columns for rows, columns in linear),
+    )
+
+
+def built_shape(config: ModelConfig) -> ModelShape | None:
+    """Sizes of whatever decoder transformers makes of it; None if it makes none."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -18,24 +18,36 @@ from recipe.preflight.rules.register import RULES, Rule
 from recipe.preflight.setup import REFUSALS, Setup, Survey
 from tasks.contract import TaskPack
 
-# The order in which they are asked: first what a look at the configuration tells.
-SUBJECTS = [module.__name__ for module in (keys, selfplay, folders, loggers, pack, cluster, model, here)]
-RULES.sort(key=lambda asked: SUBJECTS.index(asked.find.__module__))
+# The order in which they are asked: first what a look at the configuration tells. GPUs are asked for by torch
+# and clusters by Ray, which take seconds to load.
+SUBJECTS = [module.__name__ for module in (keys, selfplay, folders, loggers, pack, model, cluster, here)]
+RULES.sort(key=lambda asked: (asked.last, SUBJECTS.index(asked.find.__module__)))
 
 
 def find_problems(setup: Setup, rules: Iterable[Rule] = RULES) -> list[str]:
-    """Everything that is broken, a line each."""
+    """Everything that is broken, a line each; what takes seconds to find only where nothing else refuses."""
     return list(dict.fromkeys(_ask(setup, rules)))  # two rules may stumble over one file
 
 
 def _ask(setup: Setup, rules: Iterable[Rule]) -> Iterator[str]:
-    readable = not any(keys.sizes(setup))
+    readable, refused = not any(keys.sizes(setup)), False
     for asked in rules:
-        if (readable or not asked.needs_sizes) and asked.applies(setup.config):
-            try:
-                yield from asked.find(setup)
-            except REFUSALS as error:  # what ended the rule before its time is the last that it finds
-                yield str(error)
+        if (
+            (asked.needs_sizes and not readable)
+            or (asked.last and refused)
+            or not asked.applies(setup.config)
+        ):
+            continue
+        for problem in _found(asked, setup):
+            refused |= asked.refuses
+            yield problem
+
+
+def _found(asked: Rule, setup: Setup) -> Iterator[str]:
+    try:
+        yield from asked.find(setup)
+    except REFUSALS as error:  # what ended the rule before its time is the last that it finds
+        yield str(error)
 
 
 def check(config: DictConfig, survey: Survey) -> TaskPack:

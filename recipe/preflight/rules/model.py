@@ -222,8 +222,8 @@ def fused_kernels(setup: Setup) -> Iterator[str]:
         yield f"{key}=true needs {needs} where the output layer is not the embedding (docs/doctor.md)"
 
 
-# The last one: it loads transformers, which takes seconds.
-@rule()
+# It loads transformers.
+@rule(last=True)
 def proposers_prompts(setup: Setup) -> Iterator[str]:
     """A proposer's prompt drops references until it fits, so it has to fit without any."""
     data = setup.config.data

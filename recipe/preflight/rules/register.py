@@ -24,6 +24,7 @@ class Rule:
     applies: Callable[[DictConfig], bool]  # whether it is about such a run at all
     refuses: bool
     needs_sizes: bool  # whether it is asked only where `keys.SIZES` hold: it reads such keys as they are
+    last: bool  # whether it takes seconds, and so is asked only where no other refuses
 
 
 RULES: list[Rule] = []
@@ -34,11 +35,12 @@ def rule(
     applies: Callable[[DictConfig], bool] = lambda _: True,
     refuses: bool = True,
     needs_sizes: bool = True,
+    last: bool = False,
 ) -> Callable[[Find], Find]:
     """Make a function a rule; arguments as of `Rule`."""
 
     def add(find: Find) -> Find:
-        RULES.append(Rule(find, applies, refuses, needs_sizes))
+        RULES.append(Rule(find, applies, refuses, needs_sizes, last))
         return find
 
     return add

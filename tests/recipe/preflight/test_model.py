@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recipe.preflight.model import ModelShape, find_config, published, shape_of
+from recipe.preflight.model import BLOCKS, ModelShape, built_shape, find_config, published, shape_of
 
 CONFIG = {
     "model_type": "llama",
@@ -88,6 +88,15 @@ def test_sizes_are_read_from_a_model_directory(tmp_path: Path) -> None:
 def test_families_differ_in_what_they_have(changes: dict[str, Any], block: int, head_size: int) -> None:
     found = shape(CONFIG | changes)
     assert (found.layer_parameters, found.head_size) == (block, head_size)
+
+
+@pytest.mark.parametrize("family", BLOCKS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"tie_word_embeddings": False, "head_dim": 8}, {"attention_bias": True}]
+)
+def test_known_block_is_what_transformers_builds(family: str, changes: dict[str, Any]) -> None:
+    config = CONFIG | {"head_dim": 4, **changes, "model_type": family}
+    assert shape_of(config) == built_shape(config)
 
 
 @pytest.mark.parametrize(

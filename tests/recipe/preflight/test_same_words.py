@@ -6,6 +6,7 @@ import importlib
 import json
 import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from safetensors.numpy import save_file
 from recipe import doctor, main_azr
 from recipe.life import survey_nodes
 from recipe.preflight import machine
-from recipe.preflight.model import LFS_POINTER, find_config, shape_of
+from recipe.preflight.model import LFS_POINTER
 from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
 
@@ -162,7 +163,7 @@ MISTAKES = {
     "absent shard": (f"{MODEL}=FOLDER/shards", "FOLDER/shards/2.safetensors must exist: "),
     "no template": (f"{MODEL}=FOLDER/untold", "FOLDER/untold must have a chat template, "),
     "bad template": (
-        "'actor_rollout_ref.model.custom_chat_template=a{% if %}'",
+        """'actor_rollout_ref.model.custom_chat_template="a{% if %}"'""",
         "actor_rollout_ref.model.custom_chat_template must be a Jinja template; got Expected an expression",
     ),
     "offline": (
@@ -293,8 +294,7 @@ def test_override_is_refused_alike(say: Say, monkeypatch: pytest.MonkeyPatch, gi
 
 @pytest.fixture(scope="module")
 def imported() -> None:
-    """The sizes of a model need torch, and a look at a cluster needs Ray: seconds each, once a process."""
-    shape_of(find_config("tiny") or {})
+    """A look at a cluster needs Ray: seconds, once a process."""
     importlib.import_module("recipe.engine.cluster")
 
 
@@ -328,6 +328,22 @@ def test_doctor_and_run_say_the_same_within_two_seconds(
     assert f"\n- {line.removeprefix('error: ')}" in told
     assert not (tmp_path / "run").exists()
     assert max(refused - began, time.process_time() - refused) < 2.0
+
+
+@pytest.mark.parametrize("command", ["recipe.doctor", "recipe.main_azr"])
+def test_mistake_is_told_before_anything_large_is_loaded(command: str, tmp_path: Path) -> None:
+    furnish(tmp_path)
+    # It ends as the command does, once it has said what it loaded of these.
+    code = (
+        "import atexit, runpy, sys\n"
+        "large = ('torch', 'transformers', 'ray', 'verl', 'vllm')\n"
+        "atexit.register(lambda: print([name for name in large if name in sys.modules]))\n"
+        f"runpy.run_module({command!r}, run_name='__main__')"
+    )
+    given = ["experiment=demo", f"run.dir={tmp_path}/run", f"{MODEL}={tmp_path}/pointer"]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert "model.safetensors is what Git LFS leaves" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_there_are_forty() -> None:
