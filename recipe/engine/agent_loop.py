@@ -23,7 +23,7 @@ from ray.exceptions import RayError
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
 from recipe.engine.claims import actor_name
-from recipe.engine.ending import end_at_stop, ending
+from recipe.engine.ending import end_at_stop, end_with
 from recipe.engine.replay_buffer import report_pack_error
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, solve
@@ -92,7 +92,7 @@ class SelfPlayLoop(AgentLoopBase):
                 output = await self.server_manager.generate(
                     request_id=session,
                     prompt_ids=prompt_ids,
-                    sampling_params=sampling_params | ending(self.stop),
+                    sampling_params=sampling_params | end_with(self.stop),
                 )
             except RayError as error:
                 logger.warning("a generation request failed: %s", error)

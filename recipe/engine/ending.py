@@ -13,16 +13,15 @@ from typing import Any
 from vllm.sampling_params import RequestOutputKind
 
 
-def ending(stop: Sequence[str]) -> dict[str, Any]:
+def end_with(stop: Sequence[str]) -> dict[str, Any]:
     """Sampling parameters of vLLM for a response that ends with one of these strings, or with an end token.
 
     vLLM streams every token of every request to its caller unless told not to, and only the finished tokens
-    are wanted here. It turns them into text to look for stop strings, and for nothing else.
+    are wanted here. They are made text for the stop strings alone; that text is not read.
     """
     return {
         "output_kind": RequestOutputKind.FINAL_ONLY,
         "stop": list(stop),
-        "include_stop_str_in_output": True,
         "detokenize": bool(stop),
     }
 
