@@ -131,7 +131,7 @@ def samples_as_it_trains(config: DictConfig) -> bool:
 
     A step is one update from the weights that it was sampled with, if verl makes one pass over it. Both sides
     compute in fp32 then, on all of the distribution. No weights of importance are asked for, which verl works
-    out from the two (`rollout_is`, `rollout_rs`).
+    out from the two (`rollout_is`, `rollout_rs`). The loss is PPO's, which says how far they are apart.
     """
     actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
     mixed = actor.fsdp_config.get("mixed_precision") or {}
@@ -139,6 +139,7 @@ def samples_as_it_trains(config: DictConfig) -> bool:
     correction = config.algorithm.rollout_correction
     return (
         actor.ppo_epochs == 1
+        and actor.policy_loss.loss_mode == "vanilla"
         and all(name in ("fp32", "float32") for name in types)
         and samples_whole_distribution(config)
         and correction.rollout_is is None
@@ -147,9 +148,10 @@ def samples_as_it_trains(config: DictConfig) -> bool:
 
 
 def samples_whole_distribution(config: DictConfig) -> bool:
-    """Whether log-probabilities come with responses, and are of the whole vocabulary."""
+    """Whether log-probabilities come with responses, of the whole vocabulary as it is sampled from."""
     rollout = config.actor_rollout_ref.rollout
-    return bool(rollout.calculate_log_probs) and rollout.top_p == 1 and rollout.top_k in (-1, 0)
+    is_whole = rollout.top_p == 1 and rollout.top_k in (-1, 0)
+    return bool(rollout.calculate_log_probs) and is_whole and rollout.logprobs_mode == "processed_logprobs"
 
 
 def finalize(config: DictConfig, num_kinds: int) -> None:

@@ -155,7 +155,7 @@ class AzrTrainer(PPOTrainerSync):
         """One update. Where it began from log-probabilities of sampling, look whether they were its own."""
         batch = super()._update_actor(batch, metrics)
         if self._is_exact:
-            check_rollout(metrics["actor/ppo_kl"], self.global_steps)
+            check_rollout(metrics["actor/ppo_kl"], metrics["actor/pg_clipfrac"], self.global_steps)
         return batch
 
     def _settle(self, batch: KVBatchMeta) -> KVBatchMeta:
@@ -283,19 +283,22 @@ class AzrTrainer(PPOTrainerSync):
         super()._load_checkpoint()
 
 
-def check_rollout(kl: float, step: int) -> None:
-    """Check that the policy which was sampled is the one that is trained.
+def check_rollout(kl: float, clipped: float, step: int) -> None:
+    """Check that the log-probabilities of sampling are the trainer's own, before its one update.
 
-    `kl` is their divergence in nats a token, the mean of log p(sampled) - log p(trained) over what was
-    sampled; fp32 on both sides leaves 1e-6.
+    Args:
+        kl: The mean of log p(sampled) - log p(trained) over the tokens: the policies' divergence in nats.
+        clipped: Share of tokens whose p(trained) / p(sampled) is outside of the clip range. It is 0 for one
+            policy, and not for the log-probabilities of other tokens, whose mean may be the same.
 
     Raises:
-        SelfPlayError: It is more than rounding: weights that did not arrive, say.
+        SelfPlayError: They differ by more than rounding: weights that did not arrive, say.
     """
-    if not abs(kl) <= MAX_KL:  # `nan` is more as well
+    if not (abs(kl) <= MAX_KL and clipped == 0):  # `nan` is more as well
         raise SelfPlayError(
-            f"step {step}: vLLM sampled from another policy than the trainer has, {kl:.2g} nats a token "
-            "away, and algorithm.rollout_correction.bypass_mode=true takes them for one; false does not"
+            f"step {step}: vLLM's log-probabilities are not the trainer's, by {kl:.2g} nats a token in the "
+            f"mean and with {clipped:.2g} of the tokens clipped; "
+            "algorithm.rollout_correction.bypass_mode=true takes them for these, false does not"
         )
 
 

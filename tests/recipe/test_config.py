@@ -109,6 +109,8 @@ EXACT = [
     ({"actor_rollout_ref.actor.fsdp_config.model_dtype": "bf16"}, False),
     ({"actor_rollout_ref.rollout.top_p": 0.9}, False),
     ({"actor_rollout_ref.rollout.top_k": 20}, False),
+    ({"actor_rollout_ref.rollout.logprobs_mode": "raw_logprobs"}, False),
+    ({"actor_rollout_ref.actor.policy_loss.loss_mode": "gpg"}, False),
     ({"actor_rollout_ref.rollout.calculate_log_probs": False}, False),
     ({"algorithm.rollout_correction.rollout_is": "token"}, False),
     ({"algorithm.rollout_correction.rollout_rs": "seq_mean_k3"}, False),

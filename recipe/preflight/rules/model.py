@@ -208,18 +208,19 @@ def batches(setup: Setup) -> Iterator[str]:
 CHANGES_OF_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 """Keys of config.json, of Gemma, Granite, Cohere and Falcon-H1, for what happens behind the output layer."""
 
+OUTPUT_LAYER = "recipe.engine.output_layer"
+
 
 @rule(applies=lambda config: config.actor_rollout_ref.model.use_fused_kernels)
 def fused_kernels(setup: Setup) -> Iterator[str]:
-    """verl's fused log-probabilities are those of a bare output layer."""
+    """verl's fused log-probabilities are those of a bare output layer, and read its weights from the root."""
     found, key = setup.model_config or {}, "actor_rollout_ref.model.use_fused_kernels"
     for name in (name for name in CHANGES_OF_LOGITS if found.get(name) not in (None, 1)):
         why = f"this model has {name}={found[name]}, which verl's fused log-probabilities leave out"
         yield f"{key} must be false: {why}"
-    is_tied = found.get("tie_word_embeddings") is not False
-    if not is_tied and setup.config.actor_rollout_ref.model.external_lib is None:
-        needs = "actor_rollout_ref.model.external_lib=recipe.engine.output_layer"
-        yield f"{key}=true needs {needs} where the output layer is not the embedding (docs/doctor.md)"
+    if OUTPUT_LAYER not in str(libraries := setup.config.actor_rollout_ref.model.external_lib):
+        needs = f"actor_rollout_ref.model.external_lib={OUTPUT_LAYER}"
+        yield f"{key}=true needs {needs} (docs/doctor.md); got {libraries}"
 
 
 # It loads transformers.

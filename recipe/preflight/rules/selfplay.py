@@ -73,7 +73,7 @@ def bypass(setup: Setup) -> Iterator[str]:
     """The update that begins from the log-probabilities of sampling needs all of them, and has no others."""
     correction = setup.config.algorithm.rollout_correction
     if not samples_whole_distribution(setup.config):
-        wanted = f"{ROLLOUT}.calculate_log_probs=true, top_p=1 and top_k=-1"
+        wanted = f"{ROLLOUT}.calculate_log_probs=true, top_p=1, top_k=-1 and logprobs_mode=processed_logprobs"
         why = "or they are of another distribution than the trainer's"
         yield f"algorithm.rollout_correction.bypass_mode=true needs {wanted}, {why}; give false"
     for name in (name for name in ("rollout_is", "rollout_rs") if correction[name] is not None):
