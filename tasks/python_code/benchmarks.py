@@ -106,7 +106,7 @@ def _read_row(row: Payload, runner: Runner) -> list[TaskRecord]:
     code, text, output = (read_str(row, field) for field in ("code", "input", "output"))
     entry = row.get("function_name")
     function = _find_function(code, entry or ENTRY)
-    call = _read_call(text if entry else f"{ENTRY}({text}\n)")
+    call = _read_call(text if entry else f"{ENTRY}({text}\n)", function.name)
     program = _import_missing(code)
     arguments = _arguments(program, _order_arguments(function, call), runner)
     value = _value(program, output, runner)
@@ -127,29 +127,35 @@ def _find_function(code: str, name: object) -> ast.FunctionDef:
     tree = parse_program(code)
     if isinstance(tree, str):
         raise ValueError(f"'code' must be a program ({tree})")
-    for node in tree.body:
+    for node in reversed(tree.body):  # the last one is the one that is called
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return node
     raise ValueError("'code' must define the function that is called")
 
 
-def _read_call(text: str) -> ast.Call:
+def _read_call(text: str, function: str) -> ast.Call:
     match parse_program(text):
         # `1)(2` closes the parenthesis itself: then it is no plain call any more.
-        case ast.Module([ast.Expr(ast.Call(ast.Name()) as call)]):
+        case ast.Module([ast.Expr(ast.Call(ast.Name(name)) as call)]) if name == function:
             return call
     raise ValueError("'input' must be arguments, or a call where there is a 'function_name'")
 
 
 def _order_arguments(function: ast.FunctionDef, call: ast.Call) -> list[str]:
-    """The arguments of a call with keywords, in the order of the function's parameters."""
-    parameters = [*function.args.posonlyargs, *function.args.args]
-    names = [parameter.arg for parameter in parameters][len(call.args) :]
-    by_name = {keyword.arg: keyword.value for keyword in call.keywords}
-    given = names[: len(by_name)]
-    if set(by_name) != set(given):
-        raise ValueError("'input' must give the first parameters of the function")
-    return [ast.unparse(node) for node in [*call.args, *(by_name[name] for name in given)]]
+    """The arguments of a call with keywords, in the order of the function's parameters.
+
+    Those that are left out before others have their defaults.
+    """
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    parameters = [parameter.arg for parameter in [*function.args.posonlyargs, *function.args.args]]
+    defaults = zip(reversed(parameters), reversed(function.args.defaults), strict=False)
+    value_of = {**dict(defaults), **keywords}
+    names = parameters[len(call.args) :]
+    while names and names[-1] not in keywords:
+        names.pop()
+    if not set(keywords) <= set(names) <= set(value_of):
+        raise ValueError("'input' must give values to the first parameters of the function")
+    return [ast.unparse(node) for node in [*call.args, *(value_of[name] for name in names)]]
 
 
 def _arguments(program: str, arguments: Sequence[str], runner: Runner) -> tuple[object, ...]:
@@ -207,7 +213,20 @@ def _import_missing(program: str) -> str:
         elif module := next((each for each in TAKEN_FOR_GRANTED if name in _names_of(each)), None):
             imports[module].append(name)
     lines += [f"from {module} import {', '.join(found)}" for module, found in sorted(imports.items())]
-    return "\n".join([*lines, "", program]) if lines else program
+    return _behind_docstring(tree, program, lines) if lines else program
+
+
+def _behind_docstring(tree: ast.Module, program: str, lines: Sequence[str]) -> str:
+    """The program with lines before its first statement, but for a docstring and imports of `__future__`."""
+    first = 0
+    for node in tree.body:
+        match node:
+            case ast.Expr(ast.Constant(str())) | ast.ImportFrom("__future__"):
+                first = node.end_lineno or 0
+            case _:
+                break
+    source = program.split("\n")
+    return "\n".join([*source[:first], *lines, "", *source[first:]])
 
 
 @cache

@@ -93,6 +93,8 @@ GRANTED = [
     ("def g(n):\n    d = defaultdict(list)\n    d[1] += copy.deepcopy(n)\n    return reduce(sub, d[1])",
      "n=[9, 4]", "5"),
     ("@cache\ndef g(n):\n    return ascii_lowercase[:n] + str(re_search('a', 'b'))", "2", "'abNone'"),
+    ('"""Doc."""\nfrom __future__ import annotations\ndef g(n: List):\n    return __doc__ + str(Counter(n)[1])',
+     "n=[1, 1]", "'Doc.2'"),
 ]  # fmt: skip
 
 
@@ -108,6 +110,28 @@ def test_livecodebench_s_programs_get_the_names_that_they_take_for_granted(tmp_p
     assert str(records[0].payload["program"]).startswith(first)
 
 
+CALLS = {  # a function's parameters and its arguments, in the order of the parameters
+    ("a, b=2, k=1", "3, k=4"): "3, 2, 4",
+    ("a, b=[0] * 2, k=1", "a=3"): "3",
+    ("a, /, b=2, *, k=1", "3, b=4"): "3, 4",
+    ("a, *b", "3, 4, 5"): "3, 4, 5",
+    ("b, a", "a=3, b=4"): "4, 3",
+}
+
+
+def test_keywords_and_defaults_become_arguments_in_order(tmp_path: Path) -> None:
+    rows = [
+        {"code": f"def f():\n    pass\ndef f({names}): return [a, b]", "input": given, "output": output}
+        for (names, given), output in zip(
+            CALLS, ("[3, 2]", "[3, [0, 0]]", "[3, 4]", "[3, (4, 5)]", "[3, 4]"), strict=True
+        )
+    ]
+    records = load_benchmark(write(tmp_path / "rows.jsonl", *rows), ["abduction"])
+    assert records.left_out == {}
+    assert [record.payload["input"] for record in records] == list(CALLS.values())
+    assert all(map(is_solved, records))
+
+
 NO_LITERAL = "expression that gives no literal"
 LEFT_OUT = [
     ({**CRUX, "code": None}, "field 'code' must be a string; got None"),
@@ -119,8 +143,11 @@ LEFT_OUT = [
     ({**LIVE, "function_name": "highest"}, "'code' must define the function that is called"),
     ({**LIVE, "function_name": 3}, "'code' must define the function that is called"),
     ({**LIVE, "input": "[3, 1, 2], k = 1"}, "'input' must be arguments, or a call"),
-    ({**LIVE, "input": "lowest(k = 1)"}, "'input' must give the first parameters"),
-    ({**LIVE, "input": "lowest(nums = [3], j = 0)"}, "'input' must give the first parameters"),
+    ({**LIVE, "input": "sorted(lowest([[2]], 0))"}, "'input' must be arguments, or a call"),
+    ({**LIVE, "input": "lowest(k = 1)"}, "'input' must give values to the first parameters"),
+    ({**LIVE, "input": "lowest(nums = [3], j = 0)"}, "'input' must give values to the first parameters"),
+    ({**CRUX, "input": "**{'a': 'x', 'b': 'y'}"}, "'input' must give values to the first parameters"),
+    ({**CRUX, "code": "def f(*, a, b): return b + a", "input": "a='x', b='y'"}, "'input' must give values"),
     ({**CRUX, "input": "'a'), ('b'"}, "'input' must be arguments"),
     ({**CRUX, "input": "'a', lambda x: x"}, f"its input is an {NO_LITERAL} (output-not-a-literal: function"),
     ({**CRUX, "input": "range(3), []"}, f"its input is an {NO_LITERAL} (output-not-a-literal: range"),
