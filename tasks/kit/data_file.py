@@ -15,10 +15,13 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.contract import Outcome, TaskPack, TaskRecord
 from tasks.kit.payload import Payload
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Item = TypeVar("Item")
 
@@ -62,6 +65,8 @@ def read_data_file(path: Path) -> list[Row]:
         OSError: There is no such file, or it cannot be read.
         ValueError: It is damaged or of another format; the message has the file, what it is, and the remedy.
     """
+    if path.is_dir():
+        raise ValueError(f"{path} must be {FORMATS}; it is a folder. Name one of its files")
     data = path.read_bytes()
     for start, unpack in UNPACK.items():
         if data.startswith(start):
@@ -168,10 +173,27 @@ def _read_parquet(path: Path, data: bytes) -> list[object]:
     from pyarrow import parquet
 
     try:
-        rows: list[object] = parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
+        table = parquet.read_table(pyarrow.BufferReader(data))
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} must be a parquet file, as its first bytes say; {error}") from error
-    return rows
+        raise ValueError(
+            f"{path} must be a parquet file, as its first bytes say; get it anew ({error})"
+        ) from error
+    columns = [[_cell(scalar) for scalar in column] for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _cell(scalar: pyarrow.Scalar) -> object:
+    """The value of a cell. One that Python has no value for spoils a row that needs it, and no other."""
+    from pyarrow import StringScalar
+
+    try:
+        value: object = scalar.as_py()
+    except (ValueError, OverflowError):
+        # Text that is no UTF-8, to be refused where text is read; or a time that is too far away.
+        if isinstance(scalar, StringScalar):
+            return bytes(scalar.as_buffer()).decode(errors="surrogateescape")
+        return None
+    return value
 
 
 def _read_json(path: Path, data: bytes) -> list[Row]:

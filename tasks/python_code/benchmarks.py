@@ -149,7 +149,7 @@ def _order_arguments(function: ast.FunctionDef, call: ast.Call) -> list[str]:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     parameters = [parameter.arg for parameter in [*function.args.posonlyargs, *function.args.args]]
     defaults = zip(reversed(parameters), reversed(function.args.defaults), strict=False)
-    value_of = {**dict(defaults), **keywords}
+    value_of: dict[str | None, ast.expr] = {**dict(defaults), **keywords}
     names = parameters[len(call.args) :]
     while names and names[-1] not in keywords:
         names.pop()

@@ -99,6 +99,28 @@ def test_an_odd_row_costs_that_row_alone(tmp_path: Path) -> None:
     assert "rows.jsonl: 1 left out, must be an object: row 4" in describe_left_out("rows.jsonl", left_out)
 
 
+def test_a_cell_that_python_has_no_value_for_costs_no_row_that_does_without_it(tmp_path: Path) -> None:
+    # By its offsets and its bytes, which pyarrow does not look at.
+    offsets = pyarrow.array([0, 1, 2, 4], pyarrow.int32()).buffers()[1]
+    text = pyarrow.Array.from_buffers(
+        pyarrow.string(), 3, [None, offsets, pyarrow.py_buffer(b"a\xff\xc3\xa9")]
+    )
+    odd = {
+        "text": text,
+        "texts": pyarrow.ListArray.from_arrays([0, 1, 2, 3], text),
+        "time": pyarrow.array([0, 2**60, -(2**60)], pyarrow.timestamp("us")),
+        "span": pyarrow.array([0, 2**62, -(2**62)], pyarrow.duration("s")),
+    }
+    for name, column in odd.items():
+        sink = io.BytesIO()
+        parquet.write_table(pyarrow.table({"n": [1, 2, 3], name: column}), sink)
+        path = write(tmp_path, sink.getvalue())
+        assert collect(read_data_file(path), lambda row: read_int(row, "n"))[0] == [(1, 1), (2, 2), (3, 3)]
+        if name == "text":
+            items, _ = collect(read_data_file(path), lambda row: read_str(row, "text"))
+            assert items == [(1, "a"), (2, "\udcff"), (3, "\u00e9")]  # JSON Lines give the same
+
+
 NO_DATA_FILES = {
     "a zip archive; unpack": b"PK\x03\x04 and more",
     "compressed by zstd; unpack": b"\x28\xb5\x2f\xfd and more",
@@ -109,7 +131,7 @@ NO_DATA_FILES = {
     "cannot be unpacked": gzip.compress(LINES.encode())[:-9],
     "damaged": bz2.compress(LINES.encode())[:-9],
     "get it anew": b"\xfd7zXZ\0 and no more",
-    "must be a parquet file": as_parquet(OBJECTS)[:-9],
+    "must be a parquet file, as its first bytes say; get it anew": as_parquet(OBJECTS)[:-9],
     "no text": b"\xff\xfe\x00",
     "holds no JSON": b"question,answer\nHow many?,3\n",
 }
@@ -125,6 +147,11 @@ def test_one_line_says_what_a_file_is_that_is_no_data_file(tmp_path: Path) -> No
         if said not in message or str(path) not in message or "\n" in message.strip():
             unsaid.append((said, message))
     assert unsaid == []
+
+
+def test_a_folder_is_no_data_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"it is a folder\. Name one of its files$"):
+        read_data_file(tmp_path)
 
 
 @given(

@@ -93,7 +93,7 @@ GRANTED = [
     ("def g(n):\n    d = defaultdict(list)\n    d[1] += copy.deepcopy(n)\n    return reduce(sub, d[1])",
      "n=[9, 4]", "5"),
     ("@cache\ndef g(n):\n    return ascii_lowercase[:n] + str(re_search('a', 'b'))", "2", "'abNone'"),
-    ('"""Doc."""\nfrom __future__ import annotations\ndef g(n: List):\n    return __doc__ + str(Counter(n)[1])',
+    ("'Doc.'\nfrom __future__ import annotations\ndef g(n: List):\n    return __doc__ + str(Counter(n)[1])",
      "n=[1, 1]", "'Doc.2'"),
 ]  # fmt: skip
 
