@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tasks.contract import Rejected, TaskRecord
 from tasks.kit.data_file import Row, Tasks, collect, collect_tasks, describe_left_out, read_data_file
-from tasks.kit.held_out_file import render
+from tasks.kit.held_out_file import render, require_place
 from tasks.kit.numbers import NumberError, read_number
 from tasks.kit.payload import Payload, read_str
 from tasks.math_word.admission import read_question
@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="test", help="of a data set on the hub")
     options = parser.parse_args(arguments)
     try:
+        require_place(options.out, Path(options.source), *map(Path, filter(None, [options.shots])))
         loaded = load_gsm8k(options.source, options.subset, options.split)
         for line in describe_left_out(options.source, loaded.left_out):
             print(line)

@@ -14,16 +14,18 @@ from tasks.kit.payload import Payload, read_str
 
 _BOX = r"\boxed{"
 _SPACING = re.compile(r"\\[!,;:]\s*")
+_SPACE = re.compile(r"\\ |~")
+_COMMA = "{,}"  # without the space that LaTeX sets behind one
 _NUMBER = re.compile(
     r"""
     (?: [a-zA-Z] \s* = \s* )? (?P<sign>-?) \s* (?:\\?\$)? \s*
     (?: (?P<whole>[0-9]*) \s* \\[dt]?frac \s*
-        (?: \{ (?P<above>[0-9]+) \} | (?P<above_digit>[0-9]) ) \s*
-        (?: \{ (?P<below>[0-9]+) \} | (?P<below_digit>[0-9]) )
+        (?: \{ \s* (?P<above>-?[0-9]+) \s* \} | (?P<above_digit>[0-9]) ) \s*
+        (?: \{ \s* (?P<below>[0-9]+) \s* \} | (?P<below_digit>[0-9]) )
       | (?P<plain> [0-9.,/]+ )
     )
     \s* (?P<percent> (?:\\?%)? )
-    \s* (?: \^ \{? \\circ \}? | \\(?:text|mbox|mathrm) \{ (?P<unit>[^{}]*) \} (?: \^ \{? [23] \}? )? )?
+    \s* (?: \^ \{? \\circ \}? | \\(?:text|textrm|mbox|mathrm) \{ (?P<unit>[^{}]*) \} (?: \^ \{? [23] \}? )? )?
     """,
     re.VERBOSE,
 )
@@ -36,14 +38,15 @@ def read_latex_number(row: Payload) -> str:
         ValueError: It gives none.
     """
     text = read_str(row, "answer") if row.get("answer") is not None else _last_box(read_str(row, "solution"))
-    found = _NUMBER.fullmatch(_SPACING.sub("", text).strip().strip("$"))
+    text = _SPACE.sub(" ", _SPACING.sub("", text.replace(_COMMA, ",")))
+    found = _NUMBER.fullmatch(text.strip().strip("$"))
     if found is None:
         raise ValueError("must have one rational number for an answer")
     part = found.groupdict(default="")
     number = part["plain"]
     if not number:
         above, below = part["above"] or part["above_digit"], part["below"] or part["below_digit"]
-        if int(below) == 0:
+        if int(below) == 0 or (part["whole"] and int(above) < 0):
             raise ValueError("must have one rational number for an answer")
         number = str(int(part["whole"] or 0) + Fraction(int(above), int(below)))
     try:
