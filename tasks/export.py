@@ -26,7 +26,7 @@ from typing import Any
 
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskPack, TaskRecord
 from tasks.guard import GuardedPack, PackError
-from tasks.kit.held_out_file import DRAWS_PER_RECORD
+from tasks.kit.held_out_file import DRAWS_PER_RECORD, require_place
 from tasks.kit.knobs import read_knobs
 from tasks.registry import load_pack
 
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.out.suffix != ".parquet":
             raise ValueError(f"--out must end in .parquet, by which veRL knows the format; got {options.out}")
+        require_place(options.out)
         if options.count is not None and options.count < 1:
             raise ValueError(f"--count must be at least 1; got {options.count}")
         config = {**_read_config(options.config, options.knobs), "_target_": options.pack}

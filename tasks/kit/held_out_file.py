@@ -92,6 +92,20 @@ def render(pack: FilePack, records: Sequence[TaskRecord]) -> str:
     return "\n".join([json.dumps(header), *(record.to_json() for record in records)]) + "\n"
 
 
+def require_place(out: Path, *sources: Path) -> None:
+    """Refuse, before any work, a place where no file can be written or where one that is read would be lost.
+
+    Raises:
+        ValueError: It is one; the message begins with --out.
+    """
+    if out.is_dir():
+        raise ValueError(f"--out must name a file; {out} is a folder")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out must be in a folder that exists; got {out}. Make {out.parent}")
+    if out.exists() and any(source.exists() and out.samefile(source) for source in sources):
+        raise ValueError(f"--out must be none of the files that are read; got {out}")
+
+
 def load(path: Path, pack_name: str, version: int) -> list[TaskRecord]:
     """Read a held-out file.
 

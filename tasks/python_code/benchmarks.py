@@ -22,7 +22,7 @@ from pathlib import Path
 from tasks.contract import CheckBrokenError, PackUnavailableError, TaskRecord
 from tasks.execution import Runner, error_class, fault
 from tasks.kit.data_file import Tasks, collect_tasks, describe_left_out, read_data_file
-from tasks.kit.held_out_file import render
+from tasks.kit.held_out_file import render, require_place
 from tasks.kit.knobs import read_knobs
 from tasks.kit.payload import Payload, read_str
 from tasks.kit.program import ENTRY, bound_names, parse_program
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     by_key: dict[str, TaskRecord] = {}
     pack = PythonCodePack()
     try:
+        require_place(options.out, *options.files)
         for path in options.files:
             loaded = load_benchmark(path, options.kinds, read_knobs(options.sandbox))
             print(*describe_left_out(path, loaded.left_out), f"{path}: {len(loaded)} tasks", sep="\n")

@@ -13,6 +13,8 @@ from pyarrow import parquet
 
 from tasks.contract import Outcome, TaskRecord
 from tasks.export import main
+from tasks.math_word import gsm8k
+from tasks.python_code import benchmarks
 from tasks.registry import load_pack, own_packs
 
 PRODUCTS = ["kinds=[deduction]", "operations=['*']"]
@@ -125,6 +127,33 @@ def test_mistakes_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "must have tasks of error; it has none" in refusal(capsys, *error_kind)
     nowhere = str(tmp_path / "none" / "tasks.parquet")
     assert nowhere in refusal(capsys, "arithmetic", "--split", "held_out", "--out", nowhere)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "How many?", "answer": "#### 1"}))
+    shots = tmp_path / "shots.jsonl"
+    shots.write_text(before := "not read")
+    programs = [
+        (main, ["arithmetic", "--split", "held_out"], "tasks.parquet"),
+        (gsm8k.main, [str(rows), "--shots", str(shots)], "out.jsonl"),
+        (benchmarks.main, [str(rows)], "out.jsonl"),
+    ]
+    for program, arguments, name in programs:
+        (tmp_path / f"folder_{name}").mkdir(exist_ok=True)
+        places = {
+            tmp_path / "none" / name: f"Make {tmp_path / 'none'}",
+            tmp_path / f"folder_{name}": "is a folder",
+            **({shots: "none of the files that are read"} if str(shots) in arguments else {}),
+        }
+        for place, said in places.items():
+            with pytest.raises(SystemExit):
+                program([*arguments, "--out", str(place)])
+            line = capsys.readouterr().err.strip().splitlines()[-1]
+            assert "--out must" in line and str(place) in line and said in line
+    assert shots.read_text() == before
 
 
 @pytest.mark.slow
