@@ -26,6 +26,9 @@ class Storage:
     def __init__(self) -> None:
         self.rows = {f"{uid}_{n}_0": {"uid": uid, **row} for uid, row in ROWS.items() for n in range(2)}
 
+    def get_client(self) -> object:
+        return self
+
     def kv_list(self, partition_id: str) -> dict[str, Any]:
         assert partition_id == "train"
         prompts = {uid: {"is_prompt": True, "status": "running"} for uid in [*ROWS, "44444444-dddd"]}
@@ -104,6 +107,28 @@ def test_rows_without_tokens_are_not_looked_up() -> None:
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"must name columns of the data set; \['kind'\] are none"):
         advantages(REWARDS, INDEX, columns=["data_source", "kind"])
+
+
+def test_names_with_a_slash_stay_apart() -> None:
+    from recipe.engine.columns import cells_by_columns
+
+    named = {A: ("openai/gsm8k", "test"), B: ("openai", "gsm8k/test")}
+    storage = Storage()
+    for uid, (source, ability) in named.items():
+        for key in (f"{uid}_0_0", f"{uid}_1_0"):
+            storage.rows[key] |= {"data_source": source, "ability": ability}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recipe.engine.columns.tq", storage)
+        assert len(set(cells_by_columns([A, B], ["data_source", "ability"]))) == 2
+
+
+def test_verls_old_trainer_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transfer_queue
+
+    monkeypatch.setattr("recipe.engine.columns.tq", transfer_queue)
+    with pytest.raises(ValueError, match=r"needs trainer\.use_v1=true.*algorithm\.trr\.cells=global"):
+        advantages(REWARDS, INDEX)
+    assert advantages([1.0, 0.0], [A, B], cells="global") == pytest.approx([0.707107, -0.707107], abs=1e-5)
 
 
 def test_cells_and_columns_exclude_each_other() -> None:
