@@ -6,6 +6,7 @@ all are on a CPU, would come out as another policy. Written for verl 0.9.1.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -31,6 +32,21 @@ def merge(actor: Path, out: Path, dtype: str, *, trust_remote_code: bool) -> Non
     TypedMerger(config, getattr(torch, dtype)).merge_and_save()
 
 
+def load_shard(path: Path) -> dict[str, torch.Tensor]:
+    """The weights of one worker, by name.
+
+    Raises:
+        OSError: There is no such file, or it is damaged.
+    """
+    try:
+        # A DTensor is none of torch's safe types.
+        shard: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        what, *_ = str(error).split(". ")
+        raise OSError(f"{path} is damaged ({what}); export another step, by --step") from error
+    return shard
+
+
 class TypedMerger(FSDPModelMerger):
     """verl's merger of FSDP shards, with weights of the type `dtype`."""
 
@@ -38,16 +54,16 @@ class TypedMerger(FSDPModelMerger):
         super().__init__(config)
         self._dtype = dtype
 
+    def _load_rank_zero_state_dict(self, world_size: int) -> dict[str, torch.Tensor]:
+        """The first shard, off which verl reads how the others are cut."""
+        return load_shard(Path(self.config.local_dir) / f"model_world_size_{world_size}_rank_0.pt")
+
     def _load_and_merge_state_dicts(
         self, world_size: int, total_shards: int, mesh_shape: tuple[int, ...], mesh_dim_names: tuple[str, ...]
     ) -> dict[str, torch.Tensor]:
         """The whole weights by name; verl's calls `bfloat16()` on each."""
         shards = [
-            torch.load(
-                Path(self.config.local_dir) / f"model_world_size_{world_size}_rank_{rank}.pt",
-                map_location="cpu",
-                weights_only=False,  # a DTensor is none of torch's safe types
-            )
+            load_shard(Path(self.config.local_dir) / f"model_world_size_{world_size}_rank_{rank}.pt")
             for rank in range(total_shards)
         ]
         merged = {}
