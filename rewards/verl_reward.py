@@ -15,13 +15,15 @@ import os
 import random
 import reprlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.profile import Profile, load_profile, missing_measure, price_attempt
+from rewards.profile import PROFILES, Profile, missing_measure, price_attempt
 from tasks.contract import Outcome, TaskPack, TaskRecord
 from tasks.guard import GuardedPack, PackError, ThreadWatch
 from tasks.registry import load_pack
+
+_KWARGS = "reward.custom_reward_function.reward_kwargs"
 
 # For the profile `random`. verl asks in no fixed order, so that a seed would repeat nothing.
 _DRAWS = random.SystemRandom()
@@ -35,7 +37,8 @@ async def compute_score(
     *,
     profile: str = "paper",
     deadline_s: float = 3600.0,
-    **_: Any,
+    reward_router_address: str | None = None,
+    reward_model_tokenizer: object = None,
 ) -> dict[str, float | str]:
     """Judge one response by its pack and price it as a solver's attempt.
 
@@ -46,7 +49,8 @@ async def compute_score(
         extra_info: Of the row; read is `pack`, the pack's configuration as JSON, with its `_target_`.
         profile: Name of a reward profile (docs/rewards.md).
         deadline_s: Seconds that judging may take, waiting for a sandbox included.
-        **_: What verl gives to functions that ask a reward model.
+        reward_router_address: Not read: verl gives it where there is a reward model.
+        reward_model_tokenizer: The same.
 
     Returns:
         `score`, the reward; `acc`, 1 for a right answer and else 0; `outcome`, its name.
@@ -61,12 +65,21 @@ async def compute_score(
     prices = _find_prices(profile, pack)
     record = _read_record(ground_truth)
     pack.spec(record.kind)
-    verdict = await pack.judge(record, solution_str)
+    verdict = await pack.judge(record, _up_to_stop(solution_str, pack.stop_strings))
     return {
         "score": price_attempt(prices, verdict.outcome, _DRAWS, verdict.measures),
         "acc": float(verdict.outcome is Outcome.CORRECT),
         "outcome": verdict.outcome.value,
     }
+
+
+def _up_to_stop(text: str, stop_strings: Sequence[str]) -> str:
+    """A response as self-play would have had it: up to the end of the first of these strings in it.
+
+    verl gives vLLM none, so a model may go on behind its answer, and give another.
+    """
+    ends = [start + len(mark) for mark in stop_strings if (start := text.find(mark)) >= 0]
+    return text[: min(ends, default=len(text))]
 
 
 @functools.cache
@@ -83,11 +96,13 @@ def _end(error: PackError) -> None:
 
 @functools.cache
 def _find_prices(name: str, pack: TaskPack) -> Profile:
-    profile = load_profile(name)
+    if name not in PROFILES:
+        raise ValueError(f"{_KWARGS}.profile must be one of {', '.join(sorted(PROFILES))}; got {name!r}")
+    profile = PROFILES[name]
     if measure := missing_measure(profile, pack.measure_names):
         raise ValueError(
-            f"profile={name} grades wrong attempts by {measure}, which the pack {pack.name} does not measure "
-            f"(it has {', '.join(pack.measure_names) or 'none'})"
+            f"{_KWARGS}.profile={name} grades wrong attempts by {measure}, which the pack {pack.name} "
+            f"does not measure (it has {', '.join(pack.measure_names) or 'none'})"
         )
     return profile
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,52 @@ def test_every_pack_is_judged_and_priced_as_in_self_play(name: str) -> None:
     assert outcomes == set(Outcome)
 
 
+FORMS: list[tuple[str, dict[str, Any], str]] = [
+    ("arithmetic", {}, "arithmetic_rich"),
+    ("arithmetic", {"prompts": "base"}, "arithmetic"),
+    ("arithmetic", {"terse": True}, "minazr"),
+    ("prime_inversion", {}, "prime_inversion"),
+    ("math_word", {}, "paper"),
+    ("math_word", {"tags": "answer"}, "minazr"),
+    ("math_word", {"extraction": "flexible"}, "paper"),
+    ("python_code", {}, "paper_accuracy"),
+    ("python_code", {"tags": "answer"}, "azr_code"),
+    ("python_code", {"terse": True}, "paper"),
+]
+
+
+@pytest.mark.parametrize(("name", "knobs", "profile"), FORMS)
+def test_what_a_model_says_behind_its_answer_changes_nothing(
+    name: str, knobs: dict[str, Any], profile: str
+) -> None:
+    """Self-play ends a response at a stop string of the pack; verl's trainer does not."""
+    pack, config = load_pack({"_target_": name, **knobs}), {"_target_": name, **knobs}
+    rng = random.Random(0)
+    differences, count = [], 0
+    for kind in [spec.name for spec in pack.kinds]:
+        task, other = (pack.sample_record(kind, rng) for _ in range(2))
+        right, wrong = pack.gold_response(task), pack.gold_response(other)
+        begin = [right, wrong, f"{right}x", "</answer>", "<answer>", "", right.replace("</answer>", "")]
+        turn = f"\nUser: {pack.solve_prompt(other)[-1]['content']}\nAssistant: "
+        texts = [first + then for first in begin for then in ("", f"\n{wrong}", turn + right, turn + wrong)]
+        ended = [self_play_would_have(text, pack.stop_strings) for text in texts]
+        attempts = asyncio.run(judge_responses(pack, task, list(map(Response, ended)), CheckClock()))
+        for text, attempt in zip(texts, attempts, strict=True):
+            reward = price_attempt(load_profile(profile), attempt.outcome, None, attempt.measures)
+            found = score(text, task.to_json(), config, profile=profile)
+            count += 1
+            if (found["score"], found["outcome"]) != (reward, attempt.outcome):
+                differences.append((text, attempt, found))
+    assert differences == []
+    assert count == 28 * len(pack.kinds)
+
+
+def self_play_would_have(text: str, stop_strings: Sequence[str]) -> str:
+    """The shortest beginning of a text that holds one of these strings, as in recipe/engine/ending.py."""
+    beginnings = (text[:count] for count in range(len(text) + 1))
+    return next((each for each in beginnings if any(mark in each for mark in stop_strings)), text)
+
+
 def test_a_pack_is_built_once_a_process(outside: dict[str, str]) -> None:
     for response in ("7", "8", "7"):
         score(response, config=outside)
@@ -158,7 +206,10 @@ def test_a_pack_that_never_returns_ends_the_worker(outside: dict[str, str]) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": "papre"}, f"must be one of {', '.join(sorted(PROFILES))}; got 'papre'"),
+        (
+            {"profile": "papre"},
+            f"reward_kwargs.profile must be one of {', '.join(sorted(PROFILES))}; got 'papre'",
+        ),
         ({"profile": "paper_accuracy"}, "grades wrong attempts by share, which the pack arithmetic does not"),
         ({"record": "7"}, "ground_truth must be a task's record as JSON"),
         ({"record": "seven"}, "ground_truth must be a task's record as JSON"),
@@ -170,3 +221,13 @@ def test_a_pack_that_never_returns_ends_the_worker(outside: dict[str, str]) -> N
 def test_mistakes_are_said(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         score("7", **options)
+
+
+def test_an_option_that_there_is_not_is_refused() -> None:
+    with pytest.raises(TypeError, match="'profil'"):
+        score("7", profil="minazr")
+
+
+def test_a_reward_model_beside_it_changes_nothing() -> None:
+    asked = score("7", reward_router_address="10.0.0.1:8000", reward_model_tokenizer=object())
+    assert asked == score("7")
