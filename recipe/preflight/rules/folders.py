@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def resuming(setup: Setup) -> Iterator[str]:
     begin = resumed_from(setup)
     if begin is not None and (manifest := checkpoint.read_manifest(begin)) is not None:
         checkpoint.check_pack(begin, manifest, setup.pack.name)
+
+
+@rule()
+def resumed_tasks(setup: Setup) -> Iterator[str]:
+    """A resumed run practises on its buffer: tasks of its kinds, none of them held out by now."""
+    begin = resumed_from(setup)
+    state = None if begin is None else begin / "azr" / "state.json"
+    if state is None or not state.is_file():
+        return
+    buffer, pack = json.loads(state.read_text())["buffer"], setup.pack
+    if list(buffer) != (kinds := [spec.name for spec in pack.kinds]):
+        yield f"the pack's kinds must be those of {begin}, {', '.join(buffer)}; got {', '.join(kinds)}"
+    held_out = {pack.task_key(record) for record in pack.held_out()}
+    if shared := sum(entry["key"] in held_out for entries in buffer.values() for entry in entries):
+        yield (
+            f"the pack must hold out no task of the buffer in {begin}; {shared} are. Give the held-out set "
+            "that the run was started with, or start a new one"
+        )
 
 
 def resumed_from(setup: Setup) -> Path | None:

@@ -579,6 +579,24 @@ def test_checkpoint_of_another_format_is_refused(config: DictConfig, tmp_path: P
     assert f"must be of checkpoint format {checkpoint.FORMAT}; got 99" in refusal(config, {})
 
 
+def test_resumed_run_has_its_kinds_and_holds_out_nothing_that_it_practised_on(
+    config: DictConfig, tmp_path: Path
+) -> None:
+    pack, found = ArithmeticPack(), write_checkpoint(config, tmp_path)
+
+    def hold(**records: Sequence[TaskRecord]) -> None:
+        entries = {kind: [{"key": pack.task_key(one)} for one in some] for kind, some in records.items()}
+        checkpoint.write_state(found, {"buffer": entries})
+
+    hold(deduction=pack.seeds(), abduction=[], induction=[])
+    check(config)
+    hold(deduction=pack.held_out()[:2], abduction=pack.seeds(), induction=[])
+    assert re.search(r"must hold out no task of the buffer in .*; 2 are", refusal(config, {}))
+    hold(deduction=[])
+    message = refusal(config, {})
+    assert re.search(r"kinds must be those of .*, deduction; got deduction, abduction, induction$", message)
+
+
 def test_path_to_resume_from_must_be_a_finished_checkpoint(config: DictConfig, tmp_path: Path) -> None:
     changes = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(tmp_path / "none")}
     message = refusal(config, changes)
