@@ -12,6 +12,7 @@ from enum import StrEnum
 
 MAX_CHARS = 131_072  # longest response that is read; a model's longest is a few ten thousand
 FENCE = "```"
+OPENING = re.compile("`{3,}|~{3,}")  # what closes a block is as long at least
 PYTHON = re.compile(r"py(?:thon)?(?:3(?:\.[0-9]{1,2})?)?")  # what Markdown's highlighters call Python 3
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
@@ -50,17 +51,21 @@ def read_blocks(response: str, tags: Tags) -> list[Block] | Unread:
         return answer
     blocks: list[Block] = []
     label: str | None = None
-    lines: list[str] = []
+    fence, lines = "", list[str]()
     # Not `splitlines`: it would also break at marks that may stand inside a string literal.
     for line in answer.replace("\r\n", "\n").split("\n"):
         stripped = line.strip()
         if label is None:
-            if stripped.startswith(FENCE):
-                label, lines = _language(stripped[len(FENCE) :]), []
-        elif stripped.startswith(FENCE):
-            if stripped != FENCE:
+            if opening := OPENING.match(stripped):
+                fence, lines, label = opening[0], [], _language(stripped[opening.end() :])
+        elif stripped.startswith(fence):
+            if stripped.strip(fence[0]):
                 break
             blocks.append(Block(label, "\n".join(lines)))
+            label = None
+        elif stripped.endswith(fence):
+            # Without a line of its own
+            blocks.append(Block(label, "\n".join([*lines, line.rstrip().removesuffix(fence)])))
             label = None
         else:
             lines.append(line)

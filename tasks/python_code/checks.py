@@ -18,6 +18,7 @@ from tasks.kit.program import Rules, bound_names, check_program
 from tasks.python_code.composite import compose
 from tasks.python_code.knobs import MAX_LITERAL_CHARS, MAX_PROGRAM_CHARS, PythonCodeKnobs
 from tasks.python_code.records import ABDUCTION, ERROR, INDUCTION, Draft, Example, Task, to_record
+from tasks.python_code.written import written_error, written_input, written_value
 from tasks.sandbox import Call, CallStatus
 from tasks.sandbox.literals import LiteralError, equal, parse_arguments, parse_literal, render_arguments
 
@@ -74,7 +75,7 @@ def validate(
 
 def grade_error(task: Task, answer: str) -> Verdict:
     """Compare the name of an exception class with the one that the task's program raises."""
-    name = answer.strip()
+    name = written_error(answer) if len(answer) <= MAX_LITERAL_CHARS else ""
     if name not in BUILT_IN_ERRORS:
         return Verdict.malformed("answer-not-an-error")
     is_right = BUILT_IN_ERRORS[name] is BUILT_IN_ERRORS.get(task.output)
@@ -86,7 +87,7 @@ def grade_output(task: Task, answer: str, strict: bool) -> Verdict:
     if len(answer) > MAX_LITERAL_CHARS:
         return Verdict.malformed("answer-too-big")
     try:
-        value = parse_literal(answer)
+        value = _read_value(answer, task.input)
     except LiteralError:
         return Verdict.malformed("answer-not-a-literal")
     is_right = equal(value, parse_literal(task.output), strict)
@@ -101,7 +102,7 @@ def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> V
     SandboxBroken where the sandbox itself fails.
     """
     is_input = task.kind == ABDUCTION
-    found = _read_input(answer, MAX_LITERAL_CHARS) if is_input else check_program(answer, _ANSWER_RULES)
+    found = _read_call(answer, task.program) if is_input else check_program(answer, _ANSWER_RULES)
     if isinstance(found, Rejected):
         return Verdict(found.outcome, found.reason)
     if is_input:
@@ -116,6 +117,26 @@ def grade_by_running(task: Task, answer: str, strict: bool, runner: Runner) -> V
     measures = {} if is_input else {SHARE: faults.count("") / len(faults)}
     reason = next(filter(None, faults), "")
     return Verdict.wrong(reason, measures) if reason else Verdict.correct(measures)
+
+
+def _read_value(text: str, arguments: str) -> object:
+    """The value of a literal, or of one that is stated as the output for `arguments`; or LiteralError."""
+    try:
+        return parse_literal(text)
+    except LiteralError:
+        written = written_value(text, arguments)
+        if written is None:
+            raise
+        return parse_literal(written)
+
+
+def _read_call(text: str, program: str) -> str | Rejected:
+    """An argument list as `_read_input` returns it, also of a call of the program or of named arguments."""
+    found = _read_input(text, MAX_LITERAL_CHARS)
+    if isinstance(found, str) or len(text) > MAX_LITERAL_CHARS:
+        return found
+    written = written_input(text, program)
+    return found if written is None else _read_input(written, MAX_LITERAL_CHARS)
 
 
 def _read_input(text: str, max_chars: int) -> str | Rejected:

@@ -15,6 +15,7 @@ from tasks.execution import SandboxBroken, process_sandbox
 from tasks.guard import GuardedPack
 from tasks.kit.response import Tags, block, wrap
 from tasks.python_code import PythonCodePack
+from tasks.python_code.checks import _read_call
 from tasks.python_code.records import Example, to_record
 from tasks.sandbox import Call, CallStatus, Program, SandboxConfig, SandboxUnavailable
 
@@ -103,7 +104,16 @@ def test_deduction_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("3, 3", wrong("raises")),
         ("", malformed("no-input")),
         ("0) or True or (0", malformed("input-not-a-literal")),
-        ("x = 3", malformed("input-not-a-literal")),
+        ("x = 4", wrong("wrong-input")),
+        ("y = 3", malformed("input-not-a-literal")),
+        ("x = 3, 4", malformed("input-not-a-literal")),
+        ("x == 3", malformed("input-not-a-literal")),
+        ("g(3)", malformed("input-not-a-literal")),
+        ("f(f(1))", malformed("input-not-a-literal")),
+        ("f(*[3])", malformed("input-not-a-literal")),
+        ("f(**{'x': 3})", malformed("input-not-a-literal")),
+        ("3 or 4", malformed("input-not-a-literal")),
+        ("f(4) == 9", wrong("wrong-input")),
         ("1 + 2", malformed("input-not-a-literal")),
     ],
 )
@@ -148,7 +158,18 @@ def test_induction_runs_the_hidden_half(answer: str, verdict: Verdict) -> None:
         (" IndexError ", CORRECT),
         ("KeyError", wrong("wrong-error")),
         ("indexerror", malformed("answer-not-an-error")),
-        ("IndexError: string index out of range", malformed("answer-not-an-error")),
+        ("IndexError: string index out of range", CORRECT),
+        ("`IndexError`", CORRECT),
+        ("**IndexError**", CORRECT),
+        ("'IndexError'", CORRECT),
+        ("IndexError('out of range')", CORRECT),
+        ("<class 'IndexError'>", CORRECT),
+        ("raise IndexError", CORRECT),
+        ("builtins.IndexError.", CORRECT),
+        ("error: IndexError", CORRECT),
+        ("KeyError: IndexError", wrong("wrong-error")),
+        ("IndexError or KeyError", malformed("answer-not-an-error")),
+        ("not IndexError", malformed("answer-not-an-error")),
         ("int", malformed("answer-not-an-error")),
     ],
 )
@@ -319,3 +340,61 @@ def test_no_more_run_side_by_side_than_the_sandbox_takes(monkeypatch: pytest.Mon
 
     assert set(asyncio.run(many())) == {CORRECT}
     assert max(peaks) == 3
+
+
+PAIR = to_record("deduction", "def f(x):\n    return x, 2", [Example("1", "(1, 2)")])
+WRITTEN_VALUES = [
+    "1, 2", "(1, 2,)", "f(1) == (1, 2)", "f(1) = (1, 2)", "f(1) -> (1, 2)", "assert f(1) == (1, 2)",
+    "output: (1, 2)", "Output: 1, 2", "result = (1, 2)", "return (1, 2)", "`(1, 2)`", ">>> f(1)\n(1, 2)",
+    "(\n    1,\n    2,\n)", "(1, 2)  # the pair",
+]  # fmt: skip
+OTHER_VALUES = [
+    "f(1) == (1, 3)", "f(2) == (1, 2)", "(1, 2) or (1, 3)", "(1, 3) or (1, 2)", "f(1) != (1, 2)",
+    "x = (1, 2)",
+    "(1, 2)\n(1, 3)", "not (1, 2)", "f(1)", "'f(1) == (1, 2)'", "f(1) == f(1)", "(1, 2) if f(1) else 3",
+]  # fmt: skip
+
+
+def test_an_output_is_read_as_people_state_it() -> None:
+    assert [text for text in WRITTEN_VALUES if judge(PAIR, "output", text) != CORRECT] == []
+    assert [text for text in OTHER_VALUES if judge(PAIR, "output", text) == CORRECT] == []
+    both = to_record("deduction", "def f(x):\n    return set(x)", [Example("[2, 1]", "{1, 2}")])
+    for text in ("set([1, 2])", "set((2, 1))", "{2, 1}", "f([2, 1]) == {1, 2}"):
+        assert judge(both, "output", text) == CORRECT, text
+    for text in ("set([1, 2, 3])", "set([1, g()])", "list([1, 2])"):
+        assert judge(both, "output", text) != CORRECT, text
+
+
+DIFFERENCE = "def f(x, y=1):\n    return x - y"
+WRITTEN_INPUTS = {
+    "7, 4": "7, 4", "f(7, 4)": "7, 4", "f(7, 4) == 3": "7, 4", "f(7, 4) = 3": "7, 4", "f(7, 4) -> 3": "7, 4",
+    "assert f(7, 4) == 3": "7, 4", "print(f(7, 4))": "7, 4", "f(7, 4)  # 3": "7, 4", "x=7, y=4": "7, 4",
+    "y = 4, x = 7": "7, 4", "x = 7\ny = 4": "7, 4", "f(y=4, x=7)": "7, 4", "7, y=4": "7, 4", "x = 7": "7",
+    "input: 7, 4": "7, 4", "Input: f(7, 4)": "7, 4", "`7, 4`": "7, 4", "f('a)= 1', ')')": "'a)= 1', ')'",
+    "set([7]), 4": "{7}, 4",
+    "y = 4": None, "x = 7, x = 4": None, "z = 4, x = 7": None, "7, x = 4": None, "f(7) + f(4)": None,
+    "f(7, 4) or f(4, 7)": None, "x = y = 7": None, "x += 7": None, "f": None, "g(7, 4)": None,
+}  # fmt: skip
+
+
+def test_an_input_is_read_as_people_state_it() -> None:
+    read = {text: _read_call(text, DIFFERENCE) for text in WRITTEN_INPUTS}
+    found = {text: each if isinstance(each, str) else None for text, each in read.items()}
+    assert found == WRITTEN_INPUTS
+
+
+@pytest.mark.usefixtures("own_garbage")
+@pytest.mark.parametrize(
+    "part",
+    ["1, ", "x=1, ", "x=1\n", "f(", "f(1) == ", ")=", "(", "-", "f'{1}' ", "set([", "a.", "'", ">>> \n"],
+)
+def test_stated_answers_are_read_in_time(part: str) -> None:
+    for head, end in (("", ""), ("f(", ")"), ("set([", "])"), ("f(", ") = 1"), ("output: ", " or")):
+        text = head + part * ((4_000 - len(head) - len(end)) // len(part)) + end
+        for label, record in (("input", ABDUCTION), ("output", DEDUCTION), ("error", ERROR)):
+            start = time.process_time()
+            if label == "input":
+                _read_call(text, SQUARE)
+            else:
+                judge(record, label, text)
+            assert time.process_time() - start < 0.05, (label, head, end)
