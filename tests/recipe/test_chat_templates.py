@@ -201,14 +201,17 @@ def test_base_models_are_asked_in_a_plain_conversation(role: str) -> None:
         assert text.endswith(f"<answer> answer here </answer>. User: {asked}\nAssistant: <think>"), experiment
 
 
+WITH_TAGS = {"full_1.5b_80gb", "lora_3b_24gb", "lora_3b_80gb", "math_word", "minazr", *BASE_MODELS}
+
+
 @pytest.mark.slow
-def test_instruct_models_keep_their_template() -> None:
+def test_instruct_models_keep_their_template_and_responses_in_tags_end_with_the_answers() -> None:
     experiments = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-    templates = {
-        name: composed(f"experiment={name}").actor_rollout_ref.model.custom_chat_template
-        for name in experiments
-    }
-    assert [name for name in experiments if templates[name] is not None] == sorted(BASE_MODELS)
+    configs = {name: composed(f"experiment={name}") for name in experiments}
+    models = {name: config.actor_rollout_ref.model for name, config in configs.items()}
+    assert {name for name in configs if models[name].custom_chat_template is not None} == set(BASE_MODELS)
+    stop_strings = {name: load_pack(config.pack).stop_strings for name, config in configs.items()}
+    assert stop_strings == {name: ("</answer>",) if name in WITH_TAGS else () for name in configs}
 
 
 def test_an_instruct_model_in_an_experiment_for_base_models_keeps_its_own() -> None:
