@@ -36,7 +36,7 @@ _SEPARATOR = re.compile(
     r"(?<=[0-9])(?:\\!){0,2}"
     r"(?:,|\{\\?,\}|\\(?:text|math[a-z]{2,5})\{,\}|\\[,;: ]|\\thinspace[ ]?"
     r"|[\u00a0\u2007\u2009\u202f'\u2019\u02bc\uff0c_])"
-    r"(?:\\!){0,2}(?=[0-9]{3}(?![0-9]))"
+    r"(?:\\![ ]?){0,2}(?=[0-9]{3}(?![0-9]))"
 )
 
 # Two arguments of digits, in braces or, of one digit each, without; or a character such as one half. Digits

@@ -14,6 +14,7 @@ from tasks.contract import Outcome
 from tasks.math_word import MathWordPack
 from tasks.math_word.gsm8k import load_gsm8k, main
 from tasks.math_word.latex import read_latex_number
+from tasks.math_word.records import problem
 
 ROWS: list[object] = [
     {"question": "Ann has 16 eggs and eats 3. How many are left?", "answer": "16-3 = <<16-3=13>>13\n#### 13"},
@@ -117,6 +118,21 @@ def test_answers_of_math_are_numbers_or_left_out() -> None:
                 found = None
             if found != number:
                 wrong.append((text, list(row), found, number))
+    assert wrong == []
+
+
+def test_answers_of_math_are_right_as_they_stand_there() -> None:
+    """A model that was trained on MATH writes as MATH does."""
+    pack, wrong = MathWordPack(), []
+    for text, number in LATEX.items():
+        if number is None:
+            continue
+        task = problem("How many?", number)
+        for said in (text, f"${text}$", rf"\boxed{{{text}}}", rf"The answer is $\boxed{{{text}}}$."):
+            response = f"<think>\nw\n</think>\n<answer>\n{said}\n</answer>"
+            verdict = asyncio.run(pack.judge(task, response))
+            if verdict.outcome is not Outcome.CORRECT:
+                wrong.append((said, number, verdict.reason))
     assert wrong == []
 
 
