@@ -22,7 +22,8 @@ _NUMBER = re.compile(
     (?: (?P<whole>[0-9]*) \s* \\[dt]?frac \s*
         (?: \{ \s* (?P<above>-?[0-9]+) \s* \} | (?P<above_digit>[0-9]) ) \s*
         (?: \{ \s* (?P<below>[0-9]+) \s* \} | (?P<below_digit>[0-9]) )
-      | (?P<plain> [0-9.,/]+ )
+      # A comma that parts no thousands parts two numbers.
+      | (?P<plain> (?= \.?[0-9] ) (?: [0-9]{1,3} (?: ,[0-9]{3} )+ | [0-9]* ) (?: \.[0-9]* )? (?: /[0-9]+ )? )
     )
     \s* (?P<percent> (?:\\?%)? )
     \s* (?: \^ \{? \\circ \}? | \\(?:text|textrm|mbox|mathrm) \{ (?P<unit>[^{}]*) \} (?: \^ \{? [23] \}? )? )?

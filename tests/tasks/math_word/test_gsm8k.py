@@ -99,6 +99,7 @@ LATEX = {
     r"\frac{270}7\text{ degrees}": "270/7", r"15\mbox{ cm}^2": "15", r"864 \mbox{ inches}^2": "864",
     r"10{,}080": "10080", r"\frac{ -3 }{ 4 }": "-3/4", r"5~\text{cm}": "5", r"5\ \textrm{ m}^2": "5",
     r"1\frac{-1}{3}": None, r"-\frac{-1}{3}": None, "5~6": None, r"5\ 6": None, "1{,}2": None,
+    "-2,1": None, "1,2,3": None, "1,000,3": None, "5.": "5", "3/0": None, "1.2.3": None, ".": None, ",": None,
     r"10\%": "10%", "1/3": "1/3", "x=5": "5", r"\sqrt{51}": None, r"11\sqrt2": None, r"\pi": None,
     r"7\pi": None, "p - q": None, "2k+2": None, "2k": None, "52_8": None, "4210_{5}": None, "1,-2": None,
     "3, 5, 7": None, "6 - 5i": None, "(2,4)": None, "(3,4]": None, r"x \in [-2,7]": None,
