@@ -291,4 +291,9 @@ def _logits_bytes(config: DictConfig, tokens: int, compute: int) -> int:
     # (`logprobs_from_logits_v2`, without flash-attn's kernel); for the entropy softmax and its product with
     # the logits (`entropy_from_logits`).
     copies = 2 + (config.actor_rollout_ref.rollout.temperature != 1)
+    if compute == BYTES["fp32"]:
+        # Nothing is saved but logits. Their gradient is there token by token and put together, beside that of
+        # the chosen tokens. Of 640 tokens and 151,936 words, on a CPU, 16.2 bytes a logit, and 28.6 with the
+        # entropy (measured).
+        return tokens * compute * int(copies + 2 + 3 * has_entropy)
     return tokens * int(copies * compute + 4 * (1 + 2 * has_entropy))
