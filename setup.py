@@ -53,6 +53,12 @@ WASM = [
     "wasmtime==50.0.1",
 ]
 
+# Models that are GGUF files (docs/cpu.md).
+GGUF = [
+    # Dequantizes their weights, for transformers; what that asks for.
+    "gguf>=0.10.0",
+]
+
 EXTRAS_REQUIRE = {
     # A machine without a GPU: what `make env` installs.
     "cpu": [
@@ -83,6 +89,7 @@ EXTRAS_REQUIRE = {
         # The tests of the sandbox run its attacks against WebAssembly too.
         *WASM,
     ],
+    "gguf": GGUF,
     "wasm": WASM,
 }
 

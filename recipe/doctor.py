@@ -14,6 +14,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -97,7 +98,7 @@ def _sandbox(setup: Setup) -> Iterator[str]:
 def _model(setup: Setup) -> Iterator[str]:
     path = setup.config.actor_rollout_ref.model.path
     missing = None
-    if path is not None and is_on_hub(path):
+    if path is not None and is_on_hub(path) and not Path(path).is_dir():
         missing = missing_weights(finder(path))
     yield str(path)
     if missing is not None:

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError, machine, slots
+from recipe.preflight.gguf_file import find_gguf
 from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
@@ -89,6 +90,11 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
                 model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
                 config.actor_rollout_ref.model.path = str(model)
+            elif (file := find_gguf(config.actor_rollout_ref.model.path)) is not None:
+                from recipe.gguf_model import ensure_converted
+
+                print(f"{file.name} as a Hugging Face directory: once ...", file=terminal)
+                config.actor_rollout_ref.model.path = str(ensure_converted(file, run_dir))
             for change in changes:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)

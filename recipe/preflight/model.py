@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError
+from recipe.preflight.gguf_file import config_of, find_gguf, load_tokenizer, read_header
 from recipe.tiny_model import TinyModelConfig
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -79,13 +80,15 @@ class ModelShape:
 def find_config(path: str) -> ModelConfig | None:
     """What config.json says of `actor_rollout_ref.model.path`; None where it is nowhere on this machine.
 
-    It comes from a model directory, from the hub's cache, or from `published()`, in this order.
+    It comes from a GGUF file, a model directory, the hub's cache, or `published()`, in this order.
 
     Raises:
         PreflightError: It holds no JSON object.
     """
     if path == TINY_MODEL:
         return {"model_type": "qwen2", **TinyModelConfig().sizes()}
+    if (file := find_gguf(path)) is not None:
+        return config_of(read_header(file))
     found = finder(path)("config.json")
     return published().get(path) if found is None else read_json(found)
 
@@ -97,11 +100,14 @@ def find_tokenizer(path: str) -> Any | None:
         from recipe.tiny_model.tokenizer import build_tokenizer
 
         return build_tokenizer(TinyModelConfig().max_positions)
-    if finder(path)("tokenizer_config.json") is None:
+    file = find_gguf(path)
+    if file is None and finder(path)("tokenizer_config.json") is None:
         return None
     from transformers import AutoTokenizer
 
     try:
+        if file is not None:
+            return load_tokenizer(file)
         return AutoTokenizer.from_pretrained(str(Path(path).expanduser()), local_files_only=True)
     except Exception:  # the boundary to transformers: whatever it makes of a file, the run is not over yet
         return None
@@ -352,4 +358,5 @@ def hub_is_offline() -> bool:
 
 def is_on_hub(path: str) -> bool:
     """Whether a path that is no directory can be the name of a model on the hub, which has one slash."""
-    return not (Path(path).expanduser().is_absolute() or path.startswith((".", "~")) or path.count("/") != 1)
+    is_file = Path(path).expanduser().is_absolute() or path.startswith((".", "~")) or path.endswith(".gguf")
+    return not is_file and path.count("/") == 1

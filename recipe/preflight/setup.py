@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recipe.preflight import PreflightError, machine
+from recipe.preflight.gguf_file import find_gguf
 from recipe.preflight.machine import Gpu
 from recipe.preflight.model import ModelConfig, ModelShape, find_config, find_tokenizer, shape_of
 from recipe.selfplay.plan import StepPlan
@@ -133,7 +134,7 @@ class Setup:
         """
         folders = machine.folders(self.config)
         path = self.config.actor_rollout_ref.model.path
-        if path is not None and Path(path).expanduser().is_dir():
+        if path is not None and Path(path).expanduser().is_dir() and find_gguf(path) is None:
             folders["actor_rollout_ref.model.path"] = Path(path).expanduser()
         marks: dict[str, Path] = {}
         with ExitStack() as stack:

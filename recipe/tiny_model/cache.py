@@ -14,6 +14,8 @@ import platform
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,19 +58,25 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
     path = model_path(pack, config, cache_dir)
     if path.is_dir():
         return path
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    aside = cache_dir / f".{path.name}-{uuid.uuid4().hex}"
-    aside.mkdir()
-    try:
+    with written_aside(path) as aside:
         if config.num_processes == 1:
             _build(pack, config, aside)
         else:
             torch.multiprocessing.spawn(_build_in_group, (pack, config, aside), nprocs=config.num_processes)
+    return path
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A folder to write to, which is at `path` once it is whole; nothing is if an error ends the block."""
+    aside = path.parent / f".{path.name}-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
         _flush(aside)
         _move_into_place(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return path
 
 
 def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from recipe.config import TINY_MODEL
 from recipe.preflight import machine, memory, slots
+from recipe.preflight.gguf_file import faults_of, find_gguf, read_header
 from recipe.preflight.memory import BUCKET
 from recipe.preflight.model import (
     SIZES,
@@ -56,9 +57,11 @@ def is_directory(path: str | None) -> bool:
 def model_files(setup: Setup) -> Iterator[str]:
     """A model is a directory with all it needs, or a name on the hub; offline, one that is in the cache."""
     path = setup.config.actor_rollout_ref.model.path
-    if path is None or not (is_directory(path) or is_on_hub(path)):
+    if path is None or not (is_directory(path) or find_gguf(path) or is_on_hub(path)):
         got = "it is not set" if path is None else f"{path} does not exist"
         yield f"{MODEL} must be a model directory or a name on the hub; {got}"
+        return
+    if find_gguf(path) is not None:
         return
     find = finder(path)
     missing = {name: reason for name, reason in NEEDED.items() if find(name) is None}
@@ -78,7 +81,11 @@ def model_files(setup: Setup) -> Iterator[str]:
 @rule(applies=lambda config: config.actor_rollout_ref.model.path not in (None, TINY_MODEL))
 def whole_files(setup: Setup) -> Iterator[str]:
     """The large files of a model that are on this machine are what they are called."""
-    find = finder(setup.config.actor_rollout_ref.model.path)
+    path = setup.config.actor_rollout_ref.model.path
+    if (gguf := find_gguf(path)) is not None:
+        yield from faults_of(gguf)
+        return
+    find = finder(path)
     for name in (*weight_names(find), *VOCABULARIES):
         if (file := find(name)) is not None and (fault := fault_of(file)) is not None:
             yield f"{file} {fault}"
@@ -101,13 +108,18 @@ def chat_template(setup: Setup) -> Iterator[str]:
     if template is None:
         if model.path in (None, TINY_MODEL):
             return
-        find = finder(model.path)
-        if not is_directory(model.path) and find("tokenizer_config.json") is None:
+        find, remedy = finder(model.path), "add chat_template.jinja to the directory"
+        if (gguf := find_gguf(model.path)) is not None:
+            template = read_header(gguf).values.get("tokenizer.chat_template")
+            remedy = "give one as actor_rollout_ref.model.custom_chat_template"
+        elif not is_directory(model.path) and find("tokenizer_config.json") is None:
             return  # the hub has it
-        template, whose = chat_template_of(find), f"the chat template of {model.path}"
+        else:
+            template = chat_template_of(find)
+        whose = f"the chat template of {model.path}"
     if template is None:
-        remedy = "Use an instruct model, or add chat_template.jinja to the directory."
-        yield f"{model.path} must have a chat template, and its tokenizer has none. {remedy}"
+        none = f"{model.path} must have a chat template, and its tokenizer has none"
+        yield f"{none}. Use an instruct model, or {remedy}."
     elif (fault := template_fault(template)) is not None:
         yield f"{whose} must be a Jinja template; got {fault}"
 

@@ -160,6 +160,18 @@ MISTAKES = {
         f"{MODEL}=FOLDER/small",
         f"{MODEL} must be a model whose weights are not quantized; FOLDER/small",
     ),
+    "no GGUF file": (
+        f"{MODEL}=models/no.gguf",
+        f"{MODEL} must be a model directory or a name on the hub; mod",
+    ),
+    "GGUF files": (
+        f"{MODEL}=FOLDER/several",
+        f"{MODEL} must name one GGUF file; FOLDER/several holds a.gguf, b",
+    ),
+    "GGUF pointer": (
+        f"{MODEL}=FOLDER/several/a.gguf",
+        "FOLDER/several/a.gguf must be a GGUF file, and does not begin as one; ",
+    ),
     "absent shard": (f"{MODEL}=FOLDER/shards", "FOLDER/shards/2.safetensors must exist: "),
     "no template": (f"{MODEL}=FOLDER/untold", "FOLDER/untold must have a chat template, "),
     "bad template": (
@@ -238,6 +250,9 @@ def furnish(folder: Path) -> None:
     (folder / "pointer" / "model.safetensors").write_bytes(LFS_POINTER + b"v1\noid sha256:0\nsize 9\n")
     weights = (folder / "cut" / "model.safetensors").read_bytes()
     (folder / "cut" / "model.safetensors").write_bytes(weights[:-1])
+    (folder / "several").mkdir()
+    for name in ("a.gguf", "b.gguf"):
+        (folder / "several" / name).write_bytes(LFS_POINTER + b"v1\noid sha256:0\nsize 9\n")
     index = {"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}
     (folder / "shards" / "model.safetensors").rename(folder / "shards" / "1.safetensors")
     (folder / "shards" / "model.safetensors.index.json").write_text(json.dumps(index))
