@@ -16,7 +16,7 @@ from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 from tasks.contract import CheckBrokenError, PackUnavailableError
-from tasks.kit.program import may_order_sets
+from tasks.kit.program import may_differ
 from tasks.sandbox import (
     Call,
     CallStatus,
@@ -121,8 +121,8 @@ class Runner:
         """Slug of why calls that `run` made are no ground for a task; "" if they are.
 
         They are made again under another hash seed, in reverse order, so that a value that depends on earlier
-        calls shows as well; where sets play a part, under more of them. Half of the time of an attempt has to
-        do, or on a busier day it could run out.
+        calls shows as well; where sets, addresses or a lack of memory may play a part, under more of them.
+        Half of the time of an attempt has to do, or on a busier day it could run out.
         """
         for again in self._run_again(program, inputs):
             if not all(map(_agree, first, again)):
@@ -140,7 +140,7 @@ class Runner:
 
     def _run_again(self, program: str, inputs: Sequence[str]) -> Iterator[list[Call]]:
         """Make the calls in reverse order, under one hash seed after the other."""
-        num_seeds = self.config.count_hash_seeds() if may_order_sets(program, inputs) else 2
+        num_seeds = self.config.count_hash_seeds() if may_differ(program, inputs) else 2
         for hash_seed in range(1, num_seeds):
             yield self.run(program, inputs[::-1], hash_seed)[::-1]
 

@@ -63,20 +63,38 @@ TAKE_NAMES = {
 """Functions that take attributes by name, and which arguments are names; those have to stand in the call."""
 
 EVALUATE_TEXT = frozenset({
-    "ForwardRef", "Formatter", "get_type_hints", "singledispatch", "singledispatchmethod",
+    "ForwardRef", "Formatter", "_create_fn", "_eval_type", "_evaluate", "get_type_hints", "singledispatch",
+    "singledispatchmethod",
 })  # fmt: skip
 """What evaluates text, the annotations of a function for one, or finds an attribute by a path in text."""
 
 ALLOWED_DUNDERS = frozenset({"__init__", "__name__"})  # `super().__init__()`, and the guard of a main part
 
-_MAIN = "__main__"  # as `__name__` is compared with
-_DUNDER = re.compile(r"__\w*[^\W_]\w*__")
-_FIELD = re.compile(r"\{([^{}!:]*)")  # of a format string, up to its conversion
+PRIVATE_NAMES = frozenset({
+    "_asdict", "_field_defaults", "_fields", "_generate_next_value_", "_ignore_", "_make", "_member_map_",
+    "_member_names_", "_missing_", "_name_", "_order_", "_replace", "_value2member_map_", "_value_",
+})  # fmt: skip
+"""Attributes of named tuples and enumerations that are public in spite of their names."""
 
-_SET_NAMES = frozenset({"set", "frozenset", "hash"})
-_VIEW_NAMES = frozenset({"keys", "items"})
+MAKE_FIELDS = frozenset({"NamedTuple", "make_dataclass", "namedtuple"})
+"""What makes classes whose fields are named in text."""
+
+_MAIN = "__main__"  # as `__name__` is compared with
+_ATTRIBUTE = re.compile(r"\.(\w+)")
+
+_SET_NAMES = frozenset({"set", "frozenset", "hash", "_hash", "_HashedSeq", "_make_key"})
+_VIEW_NAMES = frozenset({"keys", "items", "KeysView", "ItemsView"})
 _SET_OPERATORS = ast.BitAnd | ast.BitOr | ast.BitXor | ast.Sub
-_SET_OPERATOR_NAMES = frozenset({"and_", "or_", "xor", "sub"})
+_SET_OPERATOR_NAMES = frozenset({"and_", "or_", "xor", "sub", "iand", "ior", "ixor", "isub"})
+_SHOW_ADDRESSES = frozenset({
+    "UserString", "args", "ascii", "c_make_encoder", "deepcopy", "format", "format_map", "repr",
+    "safe_substitute", "str", "substitute", "type",
+})  # fmt: skip
+"""What can make text of any object, and that of many holds an address; the memo of a deep copy has some too.
+
+`type` is there for `type("")(x)`, and `args` for what an error says of an object.
+"""
+_CATCH_ALL = frozenset({"BaseException", "Exception", "MemoryError"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module  # what a docstring can stand in
@@ -177,25 +195,37 @@ def bound_names(program: str) -> set[str]:
     }
 
 
-def may_order_sets(program: str, inputs: Sequence[str]) -> bool:
-    """Whether a program's value may hang on the order of a set, or on a hash, as far as its text shows.
+def may_differ(program: str, inputs: Sequence[str]) -> bool:
+    """Whether a program's value may differ between two processes, as far as its text shows.
 
-    It does where the program, or an input, makes a set or calls `hash`; set operators make sets of the views
-    of a dictionary. `inputs` are argument lists in canonical form. False for a text that is no program.
+    It may hang on a set's order, a hash or an address where the program, or an input, makes a set, calls
+    `hash` or makes text of objects; set operators make sets of the views of a dictionary. How much memory can
+    be had differs by some MiB, which shows where a MemoryError can be held up. `inputs` are argument lists
+    in canonical form. False for a text that is no program.
     """
     tree = parse_program("\n".join([program, *inputs]))
     names: set[str] = set()
     operators = False
     for node in [] if isinstance(tree, str) else ast.walk(tree):
         match node:
-            case ast.Set() | ast.SetComp():
+            case ast.Set() | ast.SetComp() | ast.JoinedStr() | ast.ExceptHandler(None):
                 return True
-            case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name) | ast.Constant(str(name)):
+            case ast.Try(finalbody=[_, *_]) | ast.FunctionDef("__exit__" | "__del__"):
+                return True
+            case ast.Constant(str(text)):
+                if "%" in text:  # as the left side of an operator it makes text of the right one
+                    return True
+                names.update(text.split("."))
+            case ast.MatchClass(kwd_attrs=attributes):
+                names.update(attributes)
+            case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name):
                 names.add(name)
             case ast.BinOp(_, operator) | ast.AugAssign(_, operator):
                 operators |= isinstance(operator, _SET_OPERATORS)
     has_operators = operators or not names.isdisjoint(_SET_OPERATOR_NAMES)
-    return not names.isdisjoint(_SET_NAMES) or (has_operators and not names.isdisjoint(_VIEW_NAMES))
+    return not names.isdisjoint(_SET_NAMES | _SHOW_ADDRESSES | _CATCH_ALL) or (
+        has_operators and not names.isdisjoint(_VIEW_NAMES)
+    )
 
 
 def _entry_fault(tree: ast.Module) -> str:
@@ -260,13 +290,11 @@ def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str
                 yield from _attribute_fault(name)
             case ast.MatchClass(kwd_attrs=names):
                 for name in names:
-                    yield from _attribute_fault(name)
+                    yield from _taken_fault(name)
             case ast.keyword(str(name)) if _is_dunder(name):
                 yield "dunder-attribute"
-    for node in nodes:
-        match node:
-            case ast.Attribute(ast.Name(module), name) if module in modules and name.startswith("_"):
-                yield "imports-private"
+    yield from _private_faults(nodes, modules)
+    yield from _pattern_faults(nodes)
     yield from _text_faults(nodes)
     yield from _random_faults(nodes)
     for scope in _scopes(scopes):
@@ -280,6 +308,47 @@ def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str
             is_own = place == "function" and not symbol.is_global()
             if name in REFUSED_NAMES and symbol.is_referenced() and not is_own:
                 yield f"uses-{name}"
+
+
+def _private_faults(nodes: Sequence[ast.AST], modules: set[str]) -> Iterator[str]:
+    """Faults of private attributes that are not the program's own: those of a module, by whatever name."""
+    own = set(PRIVATE_NAMES)
+    for node in nodes:
+        match node:
+            case ast.Name(name, ast.Store()) | ast.Attribute(_, name, ast.Store()):
+                own.add(name)
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                own.add(name)
+            case ast.Call(ast.Name("setattr"), [_, ast.Constant(str(name)), *_]):
+                own.add(name)
+    for node in nodes:
+        match node:
+            case ast.Attribute(value, name) if name.startswith("_") and not name.endswith("__"):
+                is_of_module = isinstance(value, ast.Name) and value.id in modules
+                if is_of_module or name not in own:
+                    yield "imports-private"
+
+
+def _pattern_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Faults of names that a class pattern such as `C(x)` may take as attributes.
+
+    The class says which, by its fields, and need not be that of the object: `C` may be a protocol.
+    """
+    if not any(isinstance(node, ast.MatchClass) and node.patterns for node in nodes):
+        return
+    has_fields_in_text = any(
+        isinstance(node, ast.Name | ast.Attribute | ast.alias) and not _named(node).isdisjoint(MAKE_FIELDS)
+        for node in nodes
+    )
+    for node in nodes:
+        match node:
+            case ast.AnnAssign(ast.Name(name)):
+                yield from _taken_fault(name)
+            case ast.Constant(str(text)) if has_fields_in_text:
+                for name in text.replace(",", " ").split():
+                    yield from _taken_fault(name)
+            case ast.keyword(str(name)) if has_fields_in_text:
+                yield from _taken_fault(name)
 
 
 def _text_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
@@ -303,14 +372,15 @@ def _text_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
                 yield "attribute-by-name"
             case ast.alias(name, str()) if name in TAKE_NAMES:
                 yield "attribute-by-name"
-            case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name) if name in EVALUATE_TEXT:
+            case ast.Name(name) | ast.alias(name) if name in EVALUATE_TEXT:
                 yield "evaluates-text"
-            case ast.Constant(str(text)) if node not in seen:
-                if _DUNDER.fullmatch(text) and _is_dunder(text) and text != _MAIN:
+            case ast.Constant(str(text)):
+                is_dunder = _is_dunder(text) and text.isidentifier() and text.strip("_")
+                if is_dunder and text != _MAIN and node not in seen:
                     yield "dunder-attribute"
-                for field in _FIELD.findall(text):
-                    for name in field.split(".")[1:]:
-                        yield from _attribute_fault(name.partition("[")[0])
+                if "{" in text or "}" in text:  # a format string, or a part of one
+                    for name in _ATTRIBUTE.findall(text):
+                        yield from _attribute_fault(name)
 
 
 def _named_faults(argument: ast.expr) -> Iterator[str]:
@@ -318,7 +388,7 @@ def _named_faults(argument: ast.expr) -> Iterator[str]:
     match argument:
         case ast.Constant(str(path)):
             for name in path.split("."):
-                yield from _attribute_fault(name)
+                yield from _taken_fault(name)
         case _:
             yield "attribute-by-name"
 
@@ -334,17 +404,37 @@ def _random_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
                     match keyword:
                         case ast.keyword("seed", ast.Constant(int() | str())):
                             is_seeded.add(function)
-            case ast.Attribute(_, "samples") | ast.Constant("samples") if node not in is_seeded:
-                has_samples = True
-            case ast.Name("NormalDist") | ast.Attribute(_, "NormalDist") | ast.alias("NormalDist"):
-                has_distribution = True
+        names = _named(node)
+        has_samples |= "samples" in names and node not in is_seeded and not isinstance(node, ast.Name)
+        has_distribution |= "NormalDist" in names
     if has_distribution and has_samples:
         yield "uses-random"
+
+
+def _named(node: ast.AST) -> set[str]:
+    """Names of variables, attributes and what is imported that stand in a node itself, as text too."""
+    match node:
+        case ast.Name(name) | ast.Attribute(_, name) | ast.alias(name):
+            return {name}
+        case ast.Constant(str(text)):
+            return {*text.split(".")}
+        case ast.MatchClass(kwd_attrs=names):
+            return {*names}
+    return set()
+
+
+def _taken_fault(name: str) -> Iterator[str]:
+    """Faults of an attribute that is taken by its name and so does not stand behind a dot."""
+    if name in TAKE_NAMES:
+        yield "attribute-by-name"
+    yield from _attribute_fault(name)
 
 
 def _attribute_fault(name: str) -> Iterator[str]:
     if _is_dunder(name):
         yield "dunder-attribute"
+    elif name in EVALUATE_TEXT:
+        yield "evaluates-text"
     elif name in FRAME_ATTRIBUTES:
         yield "frame-attribute"
     elif name.lstrip("_") in HIDDEN_MODULES:

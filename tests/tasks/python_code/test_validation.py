@@ -226,6 +226,39 @@ def test_what_hangs_on_the_order_of_a_set_is_no_task(expression: str) -> None:
     assert len(refused) >= 9, found
 
 
+ADDRESSES = [
+    "str(object())[-{n}] > '7'",
+    "f'{{f}}'[-{n}] > '7'",
+    "('%s' % f)[-{n}] > '7'",
+    "type('')(f)[-{n}] > '7'",
+    "'{{}}'.format(f)[-{n}] > '7'",
+]
+
+
+@pytest.mark.parametrize("expression", ADDRESSES)
+def test_what_hangs_on_an_address_is_no_task(expression: str) -> None:
+    """A choice between two, by one digit of an address: two processes agree half of the time."""
+    found = [accept("deduction", proposal(returning(expression.format(n=n)), "1")) for n in (4, 5, 6, 7)]
+    assert [each for each in found if each == Rejected(Outcome.WRONG, "not-deterministic")] != []
+    assert len([each for each in found if isinstance(each, Accepted)]) <= 1, found
+
+
+def test_what_hangs_on_how_much_memory_there_is_is_no_task() -> None:
+    """It differs by some MiB between processes; in that range, two of them agree half of the time."""
+
+    def ask(megabytes: int) -> Accepted | Rejected:
+        held = f"len(bytes({megabytes} << 20))"
+        return accept(
+            "deduction",
+            proposal(f"def f(x):\n    try:\n        return {held}\n    except:\n        return 0", "1"),
+        )
+
+    refused = [found for found in map(ask, range(484, 494)) if isinstance(found, Rejected)]
+    assert refused != []
+    assert set(refused) == {Rejected(Outcome.WRONG, "not-deterministic")}
+    assert isinstance(ask(400), Accepted)
+
+
 def test_sets_that_do_not_show_their_order_make_tasks() -> None:
     for expression in ("sorted(set(x))", "len(set(x)), 'a' in set(x)", "set(x) | {'z'}", "max(set(x))"):
         assert isinstance(accept("deduction", proposal(returning(expression), "['b', 'a']")), Accepted)
