@@ -20,6 +20,12 @@ PROT_EXEC = 0x4
 CLOCK_OF_A_PROCESS = 0x80000000
 """The sign bit: a clock below 0 tells the CPU time of another process, or belongs to a device."""
 
+ALL_BUT_DONTNEED = 0xFFFFFFFF & ~0x4
+"""An allocator says of memory that it needs it no more. Other advice merges pages with those of other
+processes, which shows what is in them by the time that it takes, waits for a disk, or has a thread of the
+kernel work.
+"""
+
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS: one word of `struct seccomp_data`
 _JUMP_EQUAL = 0x15
 _JUMP_GREATER_EQUAL = 0x35
@@ -41,7 +47,7 @@ X32_BIT = 0x40000000
 # sends a signal, returns from one (which could block the others) or names a process.
 ALLOWED = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "lseek": (8, 62), "fstat": (5, 80),
-    "munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214),
+    "munmap": (11, 215), "mremap": (25, 216), "brk": (12, 214),
     "gettimeofday": (96, 169), "getpid": (39, 172), "gettid": (186, 178), "exit": (60, 93),
     "exit_group": (231, 94),
 }  # fmt: skip
@@ -50,6 +56,7 @@ ALLOWED_WITHOUT = {
     "mmap": (2, PROT_EXEC),
     "mprotect": (2, PROT_EXEC),
     "clock_gettime": (0, CLOCK_OF_A_PROCESS),
+    "madvise": (2, ALL_BUT_DONTNEED),
 }
 """Allowed unless the argument of this number, from 0, has one of these bits."""
 
@@ -90,7 +97,7 @@ class Architecture:
 # Those of the two tables above.
 _OTHERS = {
     "mmap": (9, 222), "mprotect": (10, 226), "clock_gettime": (228, 113), "clock_nanosleep": (230, 115),
-    "futex": (202, 98),
+    "futex": (202, 98), "madvise": (28, 233),
 }  # fmt: skip
 _NUMBERS = {**ALLOWED, **_OTHERS, **KILLED}
 ARCHITECTURES = {

@@ -61,6 +61,9 @@ PROBES = {
     "restart_a_call": ("def f(x): return libc().syscall(219)", "-1"),
     "wake_another_slot": ("def f(x): return libc().syscall(202, id(None), 1, 1, 0, 0, 0)", "-1"),
     "wait_for_another_slot": ("def f(x): return libc().syscall(202, id(None), 0, 0, 0, 0, 0)", "-1"),
+    "advise_to_merge_pages": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 12)", "-1"),
+    "advise_to_swap": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 21)", "-1"),
+    "advise_huge_pages": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 14)", "-1"),
     "fork_by_libc": ("def f(x): return libc().fork()", "-1"),
     "shell": ("def f(x): return find('os').system('touch DROP/x') != 0", "True"),
     "inherited_descriptors": (
