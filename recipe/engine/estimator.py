@@ -55,6 +55,11 @@ def _read_cells(uids: Sequence[str], config: DictConfig) -> list[str]:
     cells = _read_choice(config, "trr.cells", Cells.ROLE_KIND)
     if given is None and columns is None and not any(map(is_uid, uids)):
         columns = DEFAULT_COLUMNS
+    if columns is not None and not columns:
+        raise ValueError(
+            "algorithm.trr.columns must name a column; for one cell of all rows there is "
+            "algorithm.trr.cells=global"
+        )
     if columns is not None:
         return cells_by_columns(uids, [columns] if isinstance(columns, str) else columns)
     return [cell_of(uid, cells) for uid in uids]

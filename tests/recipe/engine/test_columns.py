@@ -109,6 +109,12 @@ def test_a_column_that_is_not_there_is_named() -> None:
         advantages(REWARDS, INDEX, columns=["data_source", "kind"])
 
 
+@pytest.mark.parametrize("columns", [[], ""])
+def test_no_column_is_no_cell(columns: object) -> None:
+    with pytest.raises(ValueError, match=r"must name a column; .* algorithm\.trr\.cells=global"):
+        advantages(REWARDS, INDEX, columns=columns)
+
+
 def test_names_with_a_slash_stay_apart() -> None:
     from recipe.engine.columns import cells_by_columns
 
