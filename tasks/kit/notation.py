@@ -53,6 +53,8 @@ _UNITS = "[ckm]?m|in|ft|yd|mi|inch(?:es)?|feet|met(?:er|re)s?|units?|m/s"  # tho
 _NOTATIONS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
+        # GSM8K's notes for a calculator: `9 * 2 = <<9*2=18>>18`
+        (r"<<[^<>\n]{0,80}>>", ""),
         (r"\\([$%])", r"\1"),
         # What parts the digits of a number that is no thousands separator is a decimal comma.
         (r"(?<=[0-9])\{,\}(?=[0-9])", ","),

@@ -115,6 +115,8 @@ _ANOTHER_BEHIND = re.compile(
             r"[\s-]*(?:half|halves|thirds?|fourths?|fifths?|sixths?|eighths?)\b",
             r"[\s-]*(?:lakh|crore|grand|mi[lo]|ml[dn]|bln|mrd)\b",
             r"[\s-]*(?-i:k|K|M|B|T|bn|mn|tn)\b",
+            # What it is not
+            r"[ ]+(?:is|are|was)(?:n['\u2019]t\b|[ ]+(?:not|wrong|incorrect|false)\b)",
             r"\s*(?:squared|cubed|factorial|and (?:a|one) (?:half|third|quarter))\b",
             r"[ \u00b0A-Z]{0,24}\bbelow zero\b",
         ]
@@ -133,7 +135,13 @@ _BOLD = re.compile(r"(?<![0-9A-Za-z*])\*\*(?=\S)(?:[^*]|\*(?!\*))+(?<=\S)\*\*")
 _OR = re.compile(
     r"\bor\b(?![ ]+(?:more|less|so|fewer|above|below|over|under|older|younger)\b)", re.IGNORECASE
 )
-_LISTED = re.compile(r"[\s*,;|&]*(?:\b(?:and|or|maybe|perhaps)\b[\s*,;|&]*)*")
+_LISTED = re.compile(r"[\s*]*(?:(?:[,;|&]|\b(?:and|or|maybe|perhaps)\b)[\s*]*)+|\*\*\s+\*\*")
+# `x = 5, x = 6`, also `x_1` and `x_2`
+_ALSO = re.compile(
+    r"(?<![-+*/][ ])(?<![-+*/^])\b([A-Za-z])(?:_\{?[0-9]\}?)?[ ]?=[\s$*]{0,4}([-+]?[0-9.]{0,40}[0-9])"
+    r"[\s$*]{0,4}(?:[,;&]|\band\b)[\s$*]{0,4}(?:and[\s$]{1,3})?\1(?:_\{?[0-9]\}?)?[ ]?="
+    r"[\s$*]{0,4}+(?!\2(?![0-9]|[.,/][0-9]))"
+)
 # Between two of which the second says the first again
 _AGAIN = re.compile(
     r"(?=[ ]*[^ ])(?:[\s,;.(*=`$\"]|:(?=\s)"
@@ -149,7 +157,7 @@ _POWER_OF_TEN = re.compile(
 _MINUS_APART = re.compile(r"([=(\[][ ]{0,3}|(?<![\w)\]}$*])(?:\*\*|\$))-[ ]{1,3}(?=[0-9$])")
 _MINUS_IN_WORDS = re.compile(
     r"(\A|[=:(\[]|(?<![\w)\]}$*])(?:\*\*|\$)|\b(?:is|are|was|be|of|to|so|at|equals|get|gives?|answer)\b)"
-    r"([ ]{0,3}[*$(]{0,4})\b(?:minus|negative)[ ]{1,3}(?=[0-9$])",
+    r"(\s{0,3}[*$(]{0,4})\b(?:minus|negative)[ ]{1,3}(?=[0-9$])",
     re.IGNORECASE,
 )
 _RUPEES = re.compile(r"\bRs\.[ ]?(?=[0-9])")
@@ -184,7 +192,7 @@ def read_numbers(text: str, count: int) -> list[str]:
     """
     if len(text) > TAIL_CHARS:
         raise NumberError("answer-too-big")
-    text = _legible(text, join_groups=count == 1).strip()
+    text = _legible(text.strip(), join_groups=count == 1).strip()
     start = max((sign.end() for sign in _RELATION.finditer(text)), default=0)
     if len(text) - start > MAX_ANSWER_CHARS:
         raise NumberError("answer-too-big")
@@ -201,7 +209,7 @@ def read_numbers(text: str, count: int) -> list[str]:
     if len(found) < count:
         raise NumberError("no-number")
     if count == 1:
-        found = [_only(text, found)]
+        found = [_only(text, start, found)]
     elif len(found) > count or any(_OR.search(gap) for gap in _gaps(text, found)):
         raise NumberError("several-numbers")
     return [_canonical(text, each) for each in found]
@@ -281,18 +289,19 @@ def _gaps(text: str, found: Sequence[re.Match[str]]) -> list[str]:
     return [text[left.end() : right.start()] for left, right in itertools.pairwise(found)]
 
 
-def _only(text: str, found: Sequence[re.Match[str]]) -> re.Match[str]:
+def _only(text: str, start: int, found: Sequence[re.Match[str]]) -> re.Match[str]:
     """The one number that a text gives, among those that count: all the same, or behind the only `is`.
 
     Raises:
         NumberError: `several-numbers`, also if the text leaves open which of two it is.
     """
-    first = found[0]
     if any(not _AGAIN.fullmatch(gap) for gap in _gaps(text, found)) or not _are_equal(text, found):
-        verbs = list(_COPULA.finditer(text, first.start()))
+        verbs = list(_COPULA.finditer(text, start))
         found = [each for each in found if len(verbs) == 1 and each.start() >= verbs[0].end()]
         if len(found) != 1:
             raise NumberError("several-numbers")
+    if _ALSO.search(text):
+        raise NumberError("several-numbers")
     every = list(_CLUSTER.finditer(text))
     place = next(place for place, each in enumerate(every) if each.start() == found[0].start())
     for pair in (every[max(place - 1, 0) : place + 1], every[place : place + 2]):

@@ -29,7 +29,8 @@ UNKNOWN = re.compile(r"(?<![-+/*] )(?<![0-9a-z)][-+/*])(?<![^ (,;:*$])([a-z])\Z"
 
 # Between two boxes of which only one can be the answer, up to the last
 ONE_OF_TWO = re.compile(
-    r"\}[\s$.]{0,9}(?:[,;|&]|\b(?:or|and)\b)(?:[\s$,;]|\b(?:or|and|maybe|[a-z][ ]?=)){0,9}\Z"
+    r"\}[\s$.]{0,9}(?:\\text\{)?\s{0,9}(?:[,;|&]|\b(?:or|and)\b)"
+    r"(?:[\s$,;}]|\b(?:or|and|maybe|[a-z][ ]?=)){0,9}\Z"
 )
 
 

@@ -64,7 +64,8 @@ READ = {
     "1.25M": "1250000", "-3 hundred": "-300", "1/2 million": "500000",
     "9" * 38 + " thousand": "9" * 38 + "000",
     # A minus in words, or apart where it is no bullet
-    "minus 5": "-5", "Minus  $5": "-5", "negative 5": "-5", r"\text{minus }5": "-5", "It is minus 5.": "-5",
+    "minus 5": "-5", "Minus  $5": "-5", "negative 5": "-5", "\nminus 5\n": "-5",
+    "The answer:\nminus 5": "-5", r"\text{minus }5": "-5", "It is minus 5.": "-5",
     "The answer is **negative 5**": "-5", "x = - 5": "-5", "(- 5)": "-5", r"\boxed{- 5}": "-5", "$- 5$": "-5",
     # Invisible characters, digits of full width
     "-\u200b5": "-5", "\ufeff5": "5", "\N{FULLWIDTH DIGIT ONE}\N{FULLWIDTH DIGIT SEVEN}": "17",
@@ -75,11 +76,14 @@ READ = {
     r"\textcolor{red}{18}": "18", r"\color{red}{18}": "18", r"{\bf 18}": "18", r"\Rightarrow 18": "18",
     r"\therefore 18": "18", "_18_": "18",
     # The same again
-    "18, 18": "18", "18\n18": "18", "1,234 or 1234": "1234", "18 (18.0)": "18", "18, i.e. 18": "18",
+    "18, 18": "18", "x = 18, x = 18": "18", "2x = 36, x = 18": "18", "y = 3, x = 18": "18",
+    "x = 36/2, x = 18": "18", "18\n18": "18", "1,234 or 1234": "1234", "18 (18.0)": "18", "18, i.e. 18": "18",
     "**18** or **18**": "18", "1/2 = 0.5": "0.5", "18, so the final answer is **18**.": "18",
+    "9 * 2 = <<9*2=18>>18 dollars": "18", "$<<9*2=18>>18": "18",
     # Behind the only verb
     "The sum of 9 and 9 is 18.": "18", "9 and 9 are 18": "18", "9 + 9 equals 18": "18",
-    "5 or more people: 18": "18", "In 3 or 4 steps = 18": "18", "2 or so": "2",
+    "5 or more people: 18": "18", "Step 2\n**18**": "18", "5. No, **18**": "18",
+    "In 3 or 4 steps = 18": "18", "2 or so": "2",
     "Rs5": "5", "Rs. 1,234": "1234", "USD5": "5", "EUR 5": "5", "12 cm2": "12", "12cm3": "12",
     # Fractions
     "3 and 1/2": "7/2",
@@ -109,10 +113,15 @@ REFUSED = {
     "**5** or **6**": "several-numbers", r"\boxed{5} or \boxed{6}": "several-numbers",
     "5 or **6**": "several-numbers",
     "**5**, **6**": "several-numbers", "**5** and **6**": "several-numbers", "**6** or 5": "several-numbers",
+    "x = 5, x = 6": "several-numbers", "$x=5$ and $x=6$": "several-numbers",
+    "x_1 = 5, x_2 = 6": "several-numbers",
+    "x = 5, x = 56": "several-numbers",
     "x = 5 or x = 6": "several-numbers", "Answer: 5. Or maybe Answer: 6": "several-numbers",
     "five or 6": "not-a-number", "6 or seven": "not-a-number", "five or **6**": "not-a-number",
     "five to 6": "not-a-number", "5 or -5": "several-numbers", "5 or 50%": "several-numbers",
-    "5 is wrong, it is 6": "several-numbers", "It is 6, not 5": "several-numbers",
+    "5 is wrong, it is 6": "several-numbers", "It is 5 and it is 6": "several-numbers",
+    "**5**\n**6**": "several-numbers", "5 is not right": "not-a-number", "5 isn't it": "not-a-number",
+    "It is 6, not 5": "several-numbers",
     "5 5": "several-numbers", "5:5": "several-numbers", "5 and 5": "several-numbers",
     "5 to 5": "several-numbers",
     "5 + 5": "several-numbers", "5 x 5": "several-numbers",
@@ -133,7 +142,7 @@ REFUSED = {
     "1/10^3": "several-numbers", "2^10^3": "several-numbers", "5 ft3in": "several-numbers",
     "5 hundredths": "not-a-number", "18 dozen": "not-a-number", "5 M": "not-a-number",
     "$5m": "not-a-number", r"\boxed{5} million": "not-a-number", "**5** million": "not-a-number",
-    "**1**,234": "several-numbers", "1,**234**": "several-numbers",
+    "**1**,234": "not-a-number", "1,**234**": "several-numbers",
     "50\u2030": "not-a-number", "5 squared": "not-a-number",
     "5 and a half": "not-a-number", r"\boxed{5!}": "not-a-number", r"\boxed{105": "not-a-number",
     r"\boxed{x = 105": "not-a-number", "4 1/0": "not-a-number", "3 3/2": "not-a-number",
@@ -149,7 +158,7 @@ REFUSED = {
 
 LAST = {
     "3 days, so minus 5": "-5", "3 days cost $1 million": "1000000", "10 000": "10000", "10^3": "1000",
-    "17 or 18": "18", "so 1e5": "100000",
+    "9 * 2 = <<9*2=18>>18 eggs": "18", "17 or 18": "18", "so 1e5": "100000",
     "She sells 9 * 2 = 18.": "18", "First 3, then $1,234.50 in all": "1234.50", "**18** eggs": "18",
     "so 50%": "50%", "1 " + "x " * 2_047 + "7": "7", "It falls to \u20135 degrees": "-5", "9=-5": "-5",
     r"so \boxed{1{,}234}": "1234", r"so \boxed{10,\!000}": "10000", "18...": "18", r"$\boxed{18}$.": "18",

@@ -131,6 +131,7 @@ ANSWERS = [
         (ABDUCTION, said, "malformed", "no-answer")
         for said in (
             r"\boxed{3} or \boxed{2}",
+            r"\boxed{3}\text{ or }\boxed{2}",
             r"\boxed{3}, \boxed{2}",
             r"$\boxed{3}$ or $x = \boxed{2}$",
             "x = 3 or x = 2",
