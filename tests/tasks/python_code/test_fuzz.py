@@ -48,7 +48,8 @@ FRAGMENTS = [
     "x if x else " * 100, "a." * 3000 + "b", "f'{x!r:{y}}'", "f'{", "'''", '"', "\\", "\x00", "\ud800",
     "\ufeff", "\u2028", "\x0c", "\r", "\t", "\N{GRINNING FACE}", "\u4e00" * 30,
     "# -*- coding: utf-16 -*-\n", "IndexError", "TypeError", "nan", "...", "match x:\n case {**f}: pass",
-    "```python3\n", "```py\n",
+    "```python3\n", "```py\n", "~~~python\n", "\n~~~\n", "````input\n", "\n````\n", "f(1) == ", "assert ",
+    "output: ", ">>> f(1)\n", "x=1, ", "print(f(", " -> ", "set([", "IndexError: ",
     "global f", "nonlocal f", "@f\n", "yield", "await x", "*x", "**x", "=" * 20, " " * 2000, "\n" * 200,
     "return", "del f", "print(1)", "raise SystemExit", "x := 1",
 ]  # fmt: skip
@@ -69,6 +70,7 @@ BODIES = [
 
 ARGUMENTS = [
     "1", "0", "'a'", "[1, 2]", "{'k': [1]}", "()", "1, 2", "None", "-1.5", "x", "", "1 +", "1e999", "f(1)",
+    "f(1) == 2", "f(x=1)", "x=1\ny=2", "input: 1", "f('a') = 'b'", "set([1])",
     "[" * 60 + "]" * 60, "'\\x00'", "'" + "a" * 1200 + "'", "*[1]", "x=1", "0x" + "f" * 4000, "b'1'",
     "True",
 ]  # fmt: skip
