@@ -28,6 +28,12 @@ _LANDLOCK_CREATE_RULESET = 444
 _LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_VERSION_FLAG = 1
 
+_RAISED = (
+    resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_NOFILE,
+    resource.RLIMIT_NPROC,
+)  # fmt: skip
+"""Limits that an interpreter could not start under, or fork, if they were low."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
 
@@ -91,9 +97,22 @@ def reset_inherited() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_DATA):
+    for kind in _RAISED:
         most = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (most, most))
+
+
+def fork() -> int:
+    """Fork; OSError with the reason where no process may be started."""
+    try:
+        return os.fork()
+    except BlockingIOError as error:
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        allowed = "any number" if most == resource.RLIM_INFINITY else f"{most} at most"
+        raise OSError(
+            f"no process can be started: user {os.geteuid()} may have {allowed} (ulimit -Hu), and the cgroup "
+            "as many as its pids.max says"
+        ) from error
 
 
 def limit(name: str, value: int) -> None:
@@ -109,8 +128,9 @@ def limit(name: str, value: int) -> None:
 def drop_user() -> int:
     """Become nobody if this is root and root may; return the user that this process now is."""
     if os.geteuid() == 0:
-        # Root of a container may lack the right to change users. The filters hold all the same.
-        with contextlib.suppress(PermissionError):
+        # Root of a container may lack the right to change users, or have no such user (EINVAL). The filters
+        # hold all the same.
+        with contextlib.suppress(OSError):
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -114,7 +114,7 @@ def serve(channel: _socket.socket, seccomp: confine.SeccompFilter | None) -> Non
         (private,) = struct.unpack("=i", ancillary[0][2])
         number, wall_s, cpu_s, memory_bytes = REQUEST.unpack(header)
         started = time.monotonic()
-        pid = os.fork()
+        pid = confine.fork()
         if pid == 0:
             os.dup2(private, CONTROL)
             os.closerange(CONTROL + 1, 16)
@@ -192,7 +192,7 @@ def _wait(pid: int, started: float, wall_s: float, cpu_s: float) -> Ending:
 
 def _errno_of(action: Callable[[], None]) -> int:
     """The error number of an action, tried in a child that ends with it; 0 if it works."""
-    pid = os.fork()
+    pid = confine.fork()
     if pid == 0:
         code = 0
         try:

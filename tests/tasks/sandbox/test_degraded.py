@@ -5,6 +5,7 @@ Run: pytest tests/tasks/sandbox/test_degraded.py
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ from tasks.sandbox import fork_server
 from tasks.sandbox.contract import SandboxUnavailable
 from tasks.sandbox.seccomp import ARCHITECTURES
 
+ADDR_NO_RANDOMIZE = 0x0040000
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).parent / "processes" / "under_filter.py"
 ATTACKS = sorted(str(path) for path in Path(__file__).parent.glob("test_attacks_*.py"))
@@ -113,6 +115,8 @@ def lower_soft_limits() -> None:
         (resource.RLIMIT_AS, 1 << 30),
         (resource.RLIMIT_CPU, 60),
         (resource.RLIMIT_STACK, 1 << 20),
+        (resource.RLIMIT_NOFILE, 32),
+        *([(resource.RLIMIT_NPROC, 0)] if os.geteuid() == 0 else []),  # others could not even start it
     ):
         resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
 
@@ -150,6 +154,35 @@ def test_a_limit_below_what_programs_get_is_refused_with_the_reason(name: str) -
     done = opened_after(lambda: resource.setrlimit(getattr(resource, name), (most, most)), "-S", "-c", OPEN)
     assert f"{name} has to be " in done.stdout, done
     assert f"here it can be {most} at most (ulimit -H)" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user could not start the command either")
+def test_a_user_who_may_start_no_process_is_told_so() -> None:
+    done = opened_after(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)), "-S", "-c", OPEN)
+    assert "no process can be started: user 65534 may have 0 at most (ulimit -Hu)" in done.stdout, done
+
+
+def test_addresses_differ_without_the_kernel_s_help() -> None:
+    """As under a debugger, which has all memory at the same place in each process."""
+    source = (
+        "from tasks.sandbox import *\nsandbox = open_sandbox(SandboxConfig(num_zygotes=1))\n"
+        "program = Program('def f(): return str(object())')\n"
+        "for seed in (0, 1): print(sandbox.run(program, [''], hash_seed=seed)[0].literal)"
+    )
+    done = opened_after(lambda: ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE), "-c", source)
+    first, second = done.stdout.splitlines()
+    assert "object object at 0x" in first
+    assert first != second
+
+
+def test_root_of_a_namespace_without_nobody_has_a_sandbox() -> None:
+    """A container without root's rights may have a few users only."""
+    done = under("few_users", "-m", "tasks.sandbox")
+    if "no user namespace" in done.stderr:
+        pytest.skip("no user namespace can be made here")
+    assert done.returncode == 0, done.stderr
+    assert "uid=0" in done.stdout
+    assert "selftest=6/6" in done.stdout
 
 
 def test_a_pack_whose_memory_cannot_be_had_is_unavailable() -> None:
