@@ -169,17 +169,22 @@ def main() -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     cpu_s = request["cpu_s"]
+
+    def let_end_by_time() -> None:
+        for number in (signal.SIGPROF, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+
     # The server may have them ignored or blocked, which a process inherits.
-    for number in (signal.SIGPROF, signal.SIGXCPU):
-        signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    let_end_by_time()
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 2, int(cpu_s) + 2))
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
     def emit(line: bytes) -> None:
         nonlocal left
         if process_time() > cpu_s:
-            # The timer counts ticks, and may have missed what was done between them.
+            # The timer counts ticks and may have missed what was done between them, or the program ignores it.
+            let_end_by_time()
             os.kill(os.getpid(), signal.SIGPROF)
         line = marker.encode() + line
         left -= len(line)
