@@ -253,7 +253,7 @@ def test_what_hangs_on_how_much_memory_there_is_is_no_task() -> None:
             proposal(f"def f(x):\n    try:\n        return {held}\n    except:\n        return 0", "1"),
         )
 
-    refused = [found for found in map(ask, range(484, 494)) if isinstance(found, Rejected)]
+    refused = [found for found in map(ask, range(470, 500)) if isinstance(found, Rejected)]
     assert refused != []
     assert set(refused) == {Rejected(Outcome.WRONG, "not-deterministic")}
     assert isinstance(ask(400), Accepted)
