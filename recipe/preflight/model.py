@@ -134,6 +134,15 @@ def head_counts(config: ModelConfig) -> tuple[int, int] | None:
     return None if heads is None else (heads, config.get("num_key_value_heads") or heads)
 
 
+def head_size_of(config: ModelConfig) -> int | None:
+    """Numbers of a query in one attention head; None if it is not the config.json of a decoder."""
+    text = config.get("text_config") or config
+    if (size := text.get("head_dim")) is not None:
+        return int(size)
+    hidden, heads = text.get("hidden_size"), text.get("num_attention_heads")
+    return hidden // heads if isinstance(hidden, int) and isinstance(heads, int) else None
+
+
 def context_length(config: ModelConfig) -> int | None:
     """Positions that a model is made for; None if its config.json does not say.
 

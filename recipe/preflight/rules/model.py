@@ -21,6 +21,7 @@ from recipe.preflight.model import (
     fault_of,
     finder,
     head_counts,
+    head_size_of,
     hub_is_offline,
     is_on_hub,
     missing_weights,
@@ -141,6 +142,19 @@ def lengths(setup: Setup) -> Iterator[str]:
             yield f"data.max_prompt_length + data.max_response_length = {whole} must fit {what}"
     if None not in (limit, window) and limit > window:
         yield f"{ROLLOUT}.max_model_len must fit the model's context, {window}; got {limit}"
+
+
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Those that vLLM 0.27.1 has attention for on a CPU (`CPUAttentionBackend.get_supported_head_sizes`)."""
+
+
+@rule(applies=machine.on_cpu)
+def head_size(setup: Setup) -> Iterator[str]:
+    """vLLM's attention knows the size of a head; on a CPU its engine otherwise ends at the first request."""
+    size = head_size_of(setup.model_config or {})
+    if size is not None and size not in CPU_HEAD_SIZES:
+        known = ", ".join(map(str, CPU_HEAD_SIZES))
+        yield f"{MODEL} must have heads of a size that vLLM has on a CPU, one of {known}; got {size}"
 
 
 # Elsewhere CUDA shares memory, and a weight that does not fit the bucket goes by itself.

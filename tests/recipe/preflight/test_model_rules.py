@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import zipfile
 from pathlib import Path
@@ -50,6 +52,42 @@ def folder(tmp_path: Path) -> Path:
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
     save_file({"weight": numpy.zeros(8, numpy.float32)}, folder / "model.safetensors")
     return folder
+
+
+# ------------------------------ heads ------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"hidden_size": 576, "num_attention_heads": 9}, None),
+        ({"hidden_size": 64, "num_attention_heads": 4}, 16),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}, None),
+        ({"text_config": {"head_dim": 48}}, 48),
+        ({}, None),
+    ],
+)
+def test_heads_are_of_a_size_that_vllm_has_on_a_cpu(
+    config: DictConfig, folder: Path, sizes: dict[str, Any], said: int | None
+) -> None:
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 288, **sizes}))
+    found = problems(config, folder)
+    key = "actor_rollout_ref.model.path must have heads of a size that vLLM has on a CPU, one of 32, "
+    assert [(line.startswith(key), line.rpartition(" ")[2]) for line in found] == (
+        [] if said is None else [(True, str(said))]
+    )
+
+
+def test_sizes_of_heads_are_those_of_the_installed_vllm() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "v1" / "attention" / "backends" / "cpu_attn.py"
+    (function,) = (
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name == "get_supported_head_sizes"
+    )
+    assert tuple(ast.literal_eval(function.body[-1].value)) == model.CPU_HEAD_SIZES
 
 
 # ------------------------------ context ------------------------------
