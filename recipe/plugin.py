@@ -2,8 +2,9 @@
 
 The driver, every Ray worker and every vLLM server import this module, and so does everybody else who uses
 verl in the same environment. So it loads nothing by itself. Where verl's own estimators get loaded, TRR++
-joins them, which makes `algorithm.adv_estimator=trr_plus_plus` known to any trainer of verl. And under
-VERL_PLATFORM=cpu the CPU platform is installed.
+joins them, which makes `algorithm.adv_estimator=trr_plus_plus` known to any trainer of verl. Where weights
+go to vLLM, those of runs on one machine are kept apart. And under VERL_PLATFORM=cpu the CPU platform is
+installed.
 
 verl loads the group after its own `verl.protocol` and `verl.utils.device` and before anything asks for the
 platform; no other part of verl may be counted on at that moment.
@@ -23,7 +24,14 @@ def _register_estimator(core_algos: ModuleType) -> None:
     importlib.import_module("recipe.engine.estimator")
 
 
+def _keep_weights_apart(transfer: ModuleType) -> None:
+    importlib.import_module("recipe.engine.weight_sockets").keep_apart(transfer)
+
+
 wrapt.register_post_import_hook(_register_estimator, "verl.trainer.ppo.core_algos")
+wrapt.register_post_import_hook(
+    _keep_weights_apart, "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer"
+)
 
 if os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu":
     from recipe.cpu.install import install
