@@ -212,6 +212,8 @@ def may_differ(program: str, inputs: Sequence[str]) -> bool:
                 return True
             case ast.Try(finalbody=[_, *_]) | ast.FunctionDef("__exit__" | "__del__"):
                 return True
+            case ast.Constant(bytes(data)) if b"%" in data:
+                return True
             case ast.Constant(str(text)):
                 if "%" in text:  # as the left side of an operator it makes text of the right one
                     return True

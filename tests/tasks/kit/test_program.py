@@ -417,6 +417,7 @@ ORDERS = [
     ("def f(x): return f'{x}'", (), True),
     ("def f(x): return '%s' % x", (), True),
     ("def f(x, g='%s'): return g % x", (), True),
+    ("def f(x): return b'%a' % f", (), True),
     ("def f(x): return '{}'.format(x)", (), True),
     ("def f(x): return type('')(x)", (), True),
     ("import copy\ndef f(x, m={}): return copy.deepcopy(x, m), list(m)", (), True),

@@ -19,7 +19,7 @@ import pytest
 
 from tasks.sandbox import fork_server
 from tasks.sandbox.contract import SandboxUnavailable
-from tasks.sandbox.seccomp import ARCHITECTURES
+from tasks.sandbox.seccomp import ALLOW, ARCHITECTURES, assemble, refuse
 
 ADDR_NO_RANDOMIZE = 0x0040000
 ROOT = Path(__file__).parents[3]
@@ -237,6 +237,17 @@ def test_an_attack_that_gets_through_is_a_hard_error(monkeypatch: pytest.MonkeyP
     """With the filter gone from the zygote's options, the self-test is the only one to notice."""
     monkeypatch.setattr(fork_server, "program_filter", lambda machine: bytes.fromhex("060000000000ff7f"))
     with pytest.raises(SandboxUnavailable, match=r"self-test got through by: .*socket"):
+        fork_server.ForkSandbox(1)
+
+
+def test_a_filter_under_which_no_program_runs_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under it every attack of the self-test is stopped, for nothing can be done at all."""
+
+    def only_the_end(machine: str) -> bytes:
+        return assemble(ARCHITECTURES[machine], {"exit_group": ALLOW}, refuse())
+
+    monkeypatch.setattr(fork_server, "program_filter", only_the_end)
+    with pytest.raises(SandboxUnavailable, match="the first program did not run: exit status 1"):
         fork_server.ForkSandbox(1)
 
 
