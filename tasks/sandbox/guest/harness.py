@@ -183,7 +183,7 @@ def main() -> None:
     def emit(line: bytes) -> None:
         nonlocal left
         if process_time() > cpu_s:
-            # The timer counts ticks and may have missed what was done between them, or the program ignores it.
+            # The timer counts ticks and may miss what is done between them, or the program ignores it.
             let_end_by_time()
             os.kill(os.getpid(), signal.SIGPROF)
         line = marker.encode() + line

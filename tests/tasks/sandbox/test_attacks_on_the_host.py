@@ -49,6 +49,11 @@ def test_no_file_is_touched(strike: Strike, source: str) -> None:
     strike(source, RAISED)
 
 
+ADVISE = (
+    "def f(x):\n ctypes = find('ctypes'); page = ctypes.c_void_p(id([x]) & ~4095)\n"
+    " return libc().madvise(page, ctypes.c_size_t(4096), ADVICE)"
+)
+
 PROBES = {
     # They return what they got; what is right is "nothing".
     "environment": ("def f(x): return dict(find('os').environ)", "{}"),
@@ -61,9 +66,10 @@ PROBES = {
     "restart_a_call": ("def f(x): return libc().syscall(219)", "-1"),
     "wake_another_slot": ("def f(x): return libc().syscall(202, id(None), 1, 1, 0, 0, 0)", "-1"),
     "wait_for_another_slot": ("def f(x): return libc().syscall(202, id(None), 0, 0, 0, 0, 0)", "-1"),
-    "advise_to_merge_pages": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 12)", "-1"),
-    "advise_to_swap": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 21)", "-1"),
-    "advise_huge_pages": ("def f(x): return libc().madvise(id(x) & ~4095, 4096, 14)", "-1"),
+    "advise_nothing_special": (ADVISE.replace("ADVICE", "0"), "0"),
+    "advise_to_merge_pages": (ADVISE.replace("ADVICE", "12"), "-1"),
+    "advise_to_swap": (ADVISE.replace("ADVICE", "21"), "-1"),
+    "advise_huge_pages": (ADVISE.replace("ADVICE", "14"), "-1"),
     "fork_by_libc": ("def f(x): return libc().fork()", "-1"),
     "shell": ("def f(x): return find('os').system('touch DROP/x') != 0", "True"),
     "inherited_descriptors": (

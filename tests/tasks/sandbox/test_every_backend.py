@@ -93,8 +93,10 @@ def test_nothing_is_a_result_that_took_more_than_its_cpu_time(sandbox: Sandbox) 
         "  start = time.perf_counter()\n  while time.perf_counter() - start < 0.002: pass\n"
         "  time.sleep(0.003)\n return x"
     )
-    assert [call.literal for call in sandbox.run(dodger, ["1"], LIMITS)] == [None]
-    assert [call.literal for call in sandbox.run(dodger, ["1", "2"], LIMITS)] == [None, None]
+    for inputs in (["1"], ["1", "2"]):
+        calls = sandbox.run(dodger, inputs, LIMITS)
+        # In WebAssembly there is no clock, and asking for one is the end.
+        assert {call.status for call in calls} <= {CallStatus.TIMEOUT, CallStatus.CRASHED}, calls
 
 
 def test_a_call_that_loops_spares_the_others(sandbox: Sandbox) -> None:
