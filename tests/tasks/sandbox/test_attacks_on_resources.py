@@ -29,6 +29,14 @@ ENDLESS = {
     "in_finalizer": "class D:\n def __del__(self):\n  while True: pass\ndef f(x): D()",
     "in_finally": "def f(x):\n try: return 1\n finally:\n  while True: pass",
     "shared_branches": "def f(x):\n x = [1]\n for _ in range(38): x = [x, x]\n return x",
+    "page_faults": "def f(x):\n c = find('ctypes'); m = libc(); m.mmap.restype = c.c_void_p\n"
+    " while True: m.munmap(c.c_void_p(m.mmap(0, 1 << 26, 3, 0x8022, -1, 0)), c.c_size_t(1 << 26))",
+    "memory_given_back": "def f(x):\n while True: bytes(10 ** 8).strip()",
+    "standard_input": "def f(x):\n os = find('os')\n while True: os.read(0, 65536)",
+    "audit_hook": "def f(x):\n sys.addaudithook(lambda *_: [0 for _ in iter(int, 1)])\n return eval('[1]')",
+    "profile_of_the_harness": "def f(x):\n def g(*_):\n  while True: pass\n sys.setprofile(g)",
+    "generator_that_never_ends": "def f(x): return next(g())\ndef g():\n try: yield 1\n finally:\n  while True: pass",
+    "digits": "from decimal import *\ndef f(x):\n getcontext().prec = 10 ** 7\n return Decimal(2).sqrt()",
     "prints": "def f(x):\n while True: print('x' * 10000)",
     "prints_to_stderr": "def f(x):\n import sys\n while True: sys.stderr.write('x' * 10000)",
 }
