@@ -296,9 +296,11 @@ def _rule_faults(tree: ast.Module, scopes: symtable.SymbolTable) -> Iterator[str
             case ast.keyword(str(name)) if _is_dunder(name):
                 yield "dunder-attribute"
     yield from _private_faults(nodes, modules)
-    yield from _pattern_faults(nodes)
+    pattern_names = list(_pattern_names(nodes))
+    for name in pattern_names:
+        yield from _taken_fault(name)
     yield from _text_faults(nodes)
-    yield from _random_faults(nodes)
+    yield from _random_faults(nodes, pattern_names)
     for scope in _scopes(scopes):
         place = scope.get_type()
         for symbol in scope.get_symbols():
@@ -331,8 +333,8 @@ def _private_faults(nodes: Sequence[ast.AST], modules: set[str]) -> Iterator[str
                     yield "imports-private"
 
 
-def _pattern_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
-    """Faults of names that a class pattern such as `C(x)` may take as attributes.
+def _pattern_names(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Names that class patterns such as `C(x)` may take as attributes.
 
     The class says which, by its fields, and need not be that of the object: `C` may be a protocol.
     """
@@ -345,12 +347,11 @@ def _pattern_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
     for node in nodes:
         match node:
             case ast.AnnAssign(ast.Name(name)):
-                yield from _taken_fault(name)
+                yield name
             case ast.Constant(str(text)) if has_fields_in_text:
-                for name in text.replace(",", " ").split():
-                    yield from _taken_fault(name)
+                yield from text.replace(",", " ").split()
             case ast.keyword(str(name)) if has_fields_in_text:
-                yield from _taken_fault(name)
+                yield name
 
 
 def _text_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
@@ -395,10 +396,10 @@ def _named_faults(argument: ast.expr) -> Iterator[str]:
             yield "attribute-by-name"
 
 
-def _random_faults(nodes: Sequence[ast.AST]) -> Iterator[str]:
+def _random_faults(nodes: Sequence[ast.AST], pattern_names: Sequence[str]) -> Iterator[str]:
     """Faults of the one way to chance that the allowed modules have: `NormalDist.samples` without a seed."""
     is_seeded: set[ast.AST] = set()
-    has_distribution = has_samples = False
+    has_distribution, has_samples = "NormalDist" in pattern_names, "samples" in pattern_names
     for node in nodes:
         match node:
             case ast.Call(function, _, keywords):

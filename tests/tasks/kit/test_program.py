@@ -120,6 +120,10 @@ NAMED_IN_TEXT = [
     (PROTOCOL.format("sys: object = None", "typing"), "imports-sys"),
     (PROTOCOL.format("attrgetter: object = None", "operator"), "attribute-by-name"),
     (
+        PROTOCOL.format("samples: int = 1", "NormalDist()") + "\nfrom statistics import NormalDist",
+        "uses-random",
+    ),
+    (
         "import typing\nfrom collections import namedtuple as n\nclass C(n('P', 'x, sys')):\n    pass\n"
         "def f(x):\n    match typing:\n        case C(_, s):\n            return s",
         "imports-sys",

@@ -35,7 +35,8 @@ ENDLESS = {
     "standard_input": "def f(x):\n os = find('os')\n while True: os.read(0, 65536)",
     "audit_hook": "def f(x):\n sys.addaudithook(lambda *_: [0 for _ in iter(int, 1)])\n return eval('[1]')",
     "profile_of_the_harness": "def f(x):\n def g(*_):\n  while True: pass\n sys.setprofile(g)",
-    "generator_that_never_ends": "def f(x): return next(g())\ndef g():\n try: yield 1\n finally:\n  while True: pass",
+    "generator_that_never_ends": "def f(x): return next(g())\n"
+    "def g():\n try: yield 1\n finally:\n  while True: pass",
     "digits": "from decimal import *\ndef f(x):\n getcontext().prec = 10 ** 7\n return Decimal(2).sqrt()",
     "prints": "def f(x):\n while True: print('x' * 10000)",
     "prints_to_stderr": "def f(x):\n import sys\n while True: sys.stderr.write('x' * 10000)",
