@@ -95,7 +95,7 @@ def main() -> int:
             server.close()  # nothing listens there any more
             table["furnish"](folder)
             given, said = (
-                text.replace("FOLDER", str(folder)).replace("ADDRESS", address) for text in mistakes[name]
+                text.replace("FOLDER", str(folder)).replace("NOBODY", address) for text in mistakes[name]
             )
             overrides, variables = arguments_of(given, folder)
             if name in table["OVERRIDES"]:  # about the override as it stands

@@ -79,7 +79,17 @@ def register() -> None:
 
 
 def explain(error: Exception) -> str:
-    """One line for a mistake that Hydra or OmegaConf found: what is wrong, and what exists instead."""
+    """One line for a mistake that Hydra or OmegaConf found: what is wrong, and what exists instead.
+
+    Raises:
+        ValueError: It is one, and not that of Hydra 1.3 for a group that is set to null.
+    """
+    if type(error) is ValueError:
+        if not str(error).startswith("Config group override must be a string"):
+            raise error
+        return (
+            "an override gives null where one of several files is chosen, as by pack=arithmetic; leave it out"
+        )
     if isinstance(error, OverrideParseException):
         return _explain_override(error.override, error.message.splitlines()[0])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

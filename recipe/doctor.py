@@ -159,7 +159,7 @@ def main() -> int:
         with initialize_config_dir(str(CONF), version_base=None):
             config = compose("azr", arguments.overrides)
         return diagnose(Setup(config, survey_nodes, arguments.gpu_gib))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
 

@@ -49,7 +49,7 @@ def command_line() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, in place of printing them
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         _refuse(explain(error))
 
 

@@ -22,7 +22,7 @@ from tasks.guard import GuardedPack, PackError
 from tasks.registry import load_pack
 from tasks.sandbox import Capabilities, SandboxConfig, SandboxUnavailable, open_sandbox
 
-REFUSALS = (ValueError, OSError, PackUnavailableError, PackError)
+REFUSALS = (ValueError, OverflowError, OSError, PackUnavailableError, PackError)
 """What a mistake in the configuration, or in what it names, is raised as."""
 
 

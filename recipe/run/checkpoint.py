@@ -52,12 +52,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of the checkpoint in `folder`; None if it was never finished.
 
     Raises:
-        CheckpointError: The checkpoint is of another format version.
+        CheckpointError: The checkpoint is of another format version, or the manifest is damaged.
     """
     path = folder / "azr" / "manifest.json"
     if not path.exists():
         return None
-    values = json.loads(path.read_text())
+    values = _read_object(path, "format")
     if values["format"] != FORMAT:
         raise CheckpointError(
             f"{folder} must be of checkpoint format {FORMAT}; got {values['format']}. "
@@ -90,7 +90,20 @@ def is_finished(folder: Path) -> bool:
 def num_workers(folder: Path) -> int | None:
     """The number of workers whose shards a checkpoint has, as verl 0.9.1 notes it; None if it does not."""
     layout = folder / "actor" / "fsdp_config.json"
-    return int(json.loads(layout.read_text())["world_size"]) if layout.is_file() else None
+    return int(_read_object(layout, "world_size")["world_size"]) if layout.is_file() else None
+
+
+def _read_object(path: Path, needed: str) -> dict[str, Any]:
+    try:
+        values: Any = json.loads(path.read_text())
+    except ValueError:  # no JSON, or no text
+        values = None
+    if not isinstance(values, dict) or needed not in values:
+        raise CheckpointError(
+            f"{path} must hold a JSON object with {needed}, and is damaged. Remove the checkpoint "
+            "that it is in to go on from an earlier one."
+        )
+    return values
 
 
 def finished(checkpoints: Path) -> dict[int, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from recipe.preflight import slots
+from recipe.preflight.rules.folders import unwritable
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 
@@ -66,15 +67,19 @@ OF_VLLM = "00000000-0000-0000-0000-000000000000"
 
 @rule(applies=is_local)
 def sockets(setup: Setup) -> Iterator[str]:
-    """Sockets of Ray and vLLM have names that are short enough for the kernel."""
+    """Sockets of Ray and vLLM can be made, with names that are short enough for the kernel."""
     given = setup.config.ray_kwargs.ray_init.get("_temp_dir")
     key = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "TMPDIR")
-    of_ray = Path(given) if given is not None else Path(os.environ.get(key, "/tmp"), "ray")
+    of_ray = Path(str(given)) if given is not None else Path(os.environ.get(key, "/tmp"), "ray")
     folders = (
         ("ray_kwargs.ray_init._temp_dir" if given is not None else key, of_ray, OF_RAY),
         ("TMPDIR", Path(tempfile.gettempdir()), OF_VLLM),
     )
     for name, folder, longest in folders:
+        if not folder.is_absolute():
+            yield f"{name} must be an absolute path; got {folder}"
+        elif (fault := unwritable(folder)) is not None:
+            yield f"{name} must be writable; {folder} is not: {fault}"
         if (excess := len(os.fsencode(folder / longest)) - MOST_SOCKET_BYTES) > 0:
             yield (
                 f"{name} must be shorter by {excess} bytes: sockets in {folder} would be longer than "

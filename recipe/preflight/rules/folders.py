@@ -16,11 +16,21 @@ from recipe.run.files import SUMMARY, check_writable
 @rule()
 def writable(setup: Setup) -> Iterator[str]:
     """The folders that the run writes to can be made and written to."""
-    for key, folder in machine.folders(setup.config).items():
-        try:
-            check_writable(machine.nearest(folder))
-        except OSError as error:
-            yield f"{key} must be writable; {folder} is not: {error.strerror}"
+    trainer = setup.config.trainer
+    dumps = {f"trainer.{name}": trainer.get(name) for name in ("rollout_data_dir", "validation_data_dir")}
+    of_dumps = {key: Path(str(folder)) for key, folder in dumps.items() if folder}
+    for key, folder in (machine.folders(setup.config) | of_dumps).items():
+        if (fault := unwritable(folder)) is not None:
+            yield f"{key} must be writable; {folder} is not: {fault}"
+
+
+def unwritable(folder: Path) -> str | None:
+    """What keeps a folder from being made and written to; None if nothing does."""
+    try:
+        check_writable(machine.nearest(folder))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 @rule()

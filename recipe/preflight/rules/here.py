@@ -34,6 +34,9 @@ def packages(setup: Setup) -> Iterator[str]:
         needs = f"attn_implementation={attention} needs the package flash-attn, which is not installed"
         yield f"{needs}; install one built for this torch, or leave {ATTENTION}=sdpa"
 
+    if setup.config.actor_rollout_ref.model.use_liger and machine.installed_version("liger-kernel") is None:
+        yield "actor_rollout_ref.model.use_liger=true needs the package liger-kernel, which is not installed"
+
 
 @rule(applies=lambda config: not machine.on_cpu(config), refuses=False)
 def room_on_gpus(setup: Setup) -> Iterator[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from recipe.config import CONF, ROLLOUT_DTYPES, verl_conf_folder
 from recipe.preflight import machine, memory, slots
@@ -45,6 +49,20 @@ LOSS_MEANS = (
     "seq-mean-token-sum",
     "seq-mean-token-mean",
     "seq-mean-token-sum-norm",
+)
+# Without `bypass_mode`, which verl sets by itself.
+LOSSES = (
+    "vanilla",
+    "dppo_tv",
+    "dppo_kl",
+    "gspo",
+    "sapo",
+    "gpg",
+    "clip_cov",
+    "kl_cov",
+    "geo_mean",
+    "dro",
+    "cispo",
 )
 KL_ESTIMATORS = ("kl", "k1", "abs", "mse", "k2", "low_var_kl", "k3")
 
@@ -93,8 +111,82 @@ def show(value: Any) -> str:
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
+# What vLLM 0.27.1 knows (vllm/model_executor/model_loader/__init__.py), but for weights that are quantized.
+LOAD_FORMATS = (
+    "dummy",
+    "auto",
+    "hf",
+    "safetensors",
+    "pt",
+    "npcache",
+    "mistral",
+    "fastsafetensors",
+    "instanttensor",
+    "modelexpress",
+    "runai_streamer",
+    "runai_streamer_sharded",
+    "sharded_state",
+    "tensorizer",
+)
+
+# Those of transformers 5.10.
+ATTENTIONS = (
+    "eager",
+    "sdpa",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+    "flex_attention",
+)
+
+# torch.optim's that take weights of any shape, and make a step without computing the loss again.
+OPTIMIZERS = (
+    "AdamW",
+    "Adam",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "SGD",
+    "ASGD",
+    "RMSprop",
+    "Rprop",
+    "Adagrad",
+    "Adadelta",
+    "Adafactor",
+)
+
+
+CONTENTS = ("model", "optimizer", "extra", "hf_model")
+"""What a checkpoint of verl's can have."""
+
+
+def some_of(known: Iterable[str], needed: str) -> Must:
+    """A list of these names, with one among them."""
+    names = tuple(known)
+    return Must(
+        f"some of {', '.join(names)}, with {needed}",
+        lambda value: isinstance(value, ListConfig) and needed in value and set(value) <= set(names),
+    )
+
+
+def is_address(value: Any) -> bool:
+    """Whether Ray can be started, looked for or joined by it."""
+    return isinstance(value, str) and re.fullmatch(r"local|auto|[^/]+:\d+", value) is not None
+
+
+def are_betas(value: Any) -> bool:
+    """Whether Adam can average by them."""
+    return (
+        isinstance(value, ListConfig)
+        and len(value) == 2
+        and all(is_number(beta) and 0 <= beta < 1 for beta in value)
+    )
+
+
 FOLDER = Must("a directory", lambda value: isinstance(value, str) and value != "")
 TOP_K = Must("-1 for all, or at least 1", lambda number: number >= -1, int)
+SELF_PLAYS = "self-play has its own"
+SEED = Must("from 0 to 2^32 - 1", lambda seed: 0 <= seed < 2**32, int)
 FREQUENCY = Must("a number of steps, or -1 for never", kind=int)
 
 SIZES = {
@@ -119,8 +211,16 @@ SIZES = {
     "actor_rollout_ref.model.lora_rank": Must(
         "from 0 (none) to 512, the largest that vLLM has", lambda rank: 0 <= rank <= 512, int
     ),
+    "actor_rollout_ref.model.custom_chat_template": Must(
+        "a Jinja template that is not empty",
+        lambda value: isinstance(value, str) and value != "",
+        or_null=True,
+    ),
     f"{ROLLOUT}.dtype": one_of(ROLLOUT_DTYPES),
     f"{ROLLOUT}.gpu_memory_utilization": share("a GPU's memory"),
+    f"{ROLLOUT}.data_parallel_size": at_least(1),
+    f"{ROLLOUT}.log_prob_max_token_len_per_gpu": at_least(1),
+    "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu": at_least(1),
     f"{ROLLOUT}.max_num_seqs": at_least(1),
     f"{ROLLOUT}.max_num_batched_tokens": at_least(1),
     f"{ROLLOUT}.max_model_len": at_least(1, or_null=True),
@@ -140,6 +240,9 @@ SIZES = {
     "cpu.kv_cache_gib": at_least(1),
     "reward.num_workers": at_least(0),
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": at_least(1),
+    "ray_kwargs.ray_init.address": Must(
+        "local, auto, or HOST:PORT of Ray's head (RAY_ADDRESS), port 6379 as a rule", is_address
+    ),
     "ray_kwargs.ray_init.num_cpus": at_least(0, or_null=True),
     "ray_kwargs.ray_init.num_gpus": at_least(0, or_null=True),
 }
@@ -172,15 +275,71 @@ VALUES = {
     "trainer.test_freq": FREQUENCY,
     f"{ACTOR}.ppo_epochs": at_least(1),
     f"{ACTOR}.optim.lr": Must("at least 0", lambda rate: rate >= 0, float),
+    f"{ACTOR}.optim.weight_decay": Must("at least 0", lambda decay: decay >= 0, float),
+    f"{ACTOR}.optim.clip_grad": Must("above 0", lambda norm: norm > 0, float),
+    f"{ACTOR}.optim.betas": Must("two numbers in [0, 1)", are_betas),
+    f"{ACTOR}.optim.min_lr_ratio": Must("in [0, 1]", lambda ratio: 0 <= ratio <= 1, float, or_null=True),
+    f"{ACTOR}.optim.lr_warmup_steps_ratio": Must("in [0, 1]", lambda ratio: 0 <= ratio <= 1, float),
+    f"{ACTOR}.clip_ratio_low": Must("at least 0", lambda ratio: ratio >= 0, float, or_null=True),
+    f"{ACTOR}.clip_ratio_c": Must("above 1", lambda ratio: ratio > 1, float),
+    f"{ACTOR}.policy_loss.loss_mode": one_of(LOSSES),
+    f"{ACTOR}.checkpoint.save_contents": some_of(CONTENTS, "model"),
+    f"{ACTOR}.checkpoint.load_contents": some_of(CONTENTS, "model"),
+    "algorithm.rollout_correction.bypass_mode": Must(
+        "null, true or false", lambda value: value in (None, True, False)
+    ),
+    "algorithm.rollout_correction.rollout_is": Must(
+        "null, token or sequence", lambda value: value in (None, "token", "sequence")
+    ),
+    "algorithm.kl_penalty": one_of((*KL_ESTIMATORS, *(f"{name}+" for name in KL_ESTIMATORS))),
+    "algorithm.kl_ctrl.type": one_of(("fixed", "adaptive")),
+    "algorithm.kl_ctrl.horizon": Must("above 0", lambda value: value > 0, float),
     f"{ROLLOUT}.temperature": Must(
         "above 0: at 0 all attempts at a task are one", lambda value: value > 0, float
     ),
     "data.val_max_samples": Must("-1 for all, or at least 1", lambda number: number != 0, int),
+    "data.val_batch_size": at_least(0, or_null=True),
+    "data.dataloader_num_workers": at_least(0),
+    "data.seed": Must("a seed", kind=int, or_null=True),
+    f"{ROLLOUT}.seed": SEED,
+    f"{ROLLOUT}.load_format": one_of(LOAD_FORMATS),
+    f"{ROLLOUT}.logprobs_mode": one_of(("processed_logprobs", "raw_logprobs")),
+    f"{ROLLOUT}.scheduling_policy": one_of(("fcfs", "priority")),
     f"{ROLLOUT}.top_k": TOP_K,
     f"{ROLLOUT}.val_kwargs.top_k": TOP_K,
     f"{ROLLOUT}.top_p": share("the probability"),
     f"{ROLLOUT}.val_kwargs.top_p": share("the probability"),
     f"{ROLLOUT}.val_kwargs.temperature": Must("at least 0", lambda value: value >= 0, float),
+    ATTENTION: Must(
+        f"one of {', '.join(ATTENTIONS)}, or a kernel of the hub",
+        lambda value: value in ATTENTIONS or (isinstance(value, str) and "/" in value),
+        or_null=True,
+    ),
+    "actor_rollout_ref.model.lora_alpha": Must("above 0", lambda alpha: alpha > 0, float),
+    "actor_rollout_ref.model.lora.rank": exactly(0, "adapters of FSDP are actor_rollout_ref.model.lora_rank"),
+    "actor_rollout_ref.model.target_modules": Must(
+        "a string or a list of strings", lambda value: isinstance(value, str | ListConfig), or_null=True
+    ),
+    "trainer.critic_warmup": exactly(0, "no update is made before it, and there is no critic to warm up"),
+    "trainer.remove_previous_ckpt_in_save": exactly(
+        False, "verl removes the old checkpoint before the new one counts"
+    ),
+    "trainer.v1.sampler.custom_sampler.path": exactly("pkg://recipe.engine.replay_buffer", SELF_PLAYS),
+    "trainer.v1.sampler.custom_sampler.name": exactly("AzrReplayBuffer", SELF_PLAYS),
+    "trainer.v1.sampler.sampler_kwargs.poll_interval_s": Must("above 0", lambda value: value > 0, float),
+    "data.custom_cls.path": exactly("pkg://recipe.engine.dataset", SELF_PLAYS),
+    "data.custom_cls.name": exactly("AzrDataset", SELF_PLAYS),
+    "transfer_queue.backend.storage_backend": one_of(
+        ("SimpleStorage", "RayStore", "MooncakeStore", "Yuanrong")
+    ),
+    "ray_kwargs.ray_init.object_store_memory": at_least(75 * 2**20, or_null=True),
+    "reward.reward_model.enable": exactly(
+        False, "responses are judged by the pack, priced by reward_profile"
+    ),
+    "reward_model.enable": Must(
+        "null or false: responses are judged by the pack, priced by reward_profile",
+        lambda value: value in (None, False),
+    ),
     "trainer.use_v1": exactly(True, "the recipe is built on verl's V1 trainer"),
     "trainer.v1.trainer_mode": exactly("sync", "the recipe extends that one"),
     "actor_rollout_ref.hybrid_engine": exactly(True, "trainer and vLLM take turns on the same GPUs"),
@@ -212,13 +371,19 @@ VALUES = {
     "transfer_queue.enable": Must(
         "null or true: responses travel through it", lambda value: value in (None, True)
     ),
+    "azr.oversample": Must(
+        "at least 1, and 1 with azr.propose=false", lambda value: 1 <= value < math.inf, float
+    ),
 }
 """The others."""
+
+READ = ("pack", "data.apply_chat_template_kwargs")
+"""Groups without a key above."""
 
 GROUPS = sorted(
     {
         key.rsplit(".", level)[0]
-        for key in (*SIZES, *VALUES, ATTENTION, EXECUTOR, "pack.knob")
+        for key in (*SIZES, *VALUES, EXECUTOR, *(f"{group}.key" for group in READ))
         for level in range(1, key.count(".") + 1)
     }
     - {"cpu", f"{FSDP}.mixed_precision"}
@@ -239,7 +404,7 @@ def unknown_keys(setup: Setup) -> Iterator[str]:
 def sizes(setup: Setup) -> Iterator[str]:
     """Keys that other rules calculate with."""
     config = setup.config
-    if OmegaConf.select(config, FSDP) is None:
+    if OmegaConf.select(config, SEQUENCE_PARALLEL) is None:  # which no other engine has
         yield f"model_engine must be dp, verl's FSDP engine, which {FSDP} configures; it is not there"
         return
     wrong = [*_no_groups(config), *_wrong(config, SIZES)]
@@ -283,7 +448,7 @@ def types(setup: Setup) -> Iterator[str]:
         value = given.get(key)
         if key in SIZES or key in VALUES or value is None or str(value).startswith("${"):
             continue
-        if is_number(default) and not is_number(value):
+        if is_number(default) and (not is_number(value) or math.isnan(value)):
             yield f"{key} must be a number; got {show(value)}"
         elif isinstance(default, bool) and not isinstance(value, int):
             yield f"{key} must be true or false; got {show(value)}"
@@ -335,6 +500,53 @@ def strategies(setup: Setup) -> Iterator[str]:
 
 
 @rule()
+def optimizer(setup: Setup) -> Iterator[str]:
+    """The optimizer is one that its module has."""
+    optim = setup.config.actor_rollout_ref.actor.optim
+    if optim.optimizer_impl == "torch.optim":
+        if optim.optimizer not in OPTIMIZERS:
+            known = ", ".join(OPTIMIZERS)
+            yield f"{ACTOR}.optim.optimizer must be one of {known}; got {show(optim.optimizer)}"
+    elif not is_importable(optim.optimizer_impl):
+        got = show(optim.optimizer_impl)
+        yield f"{ACTOR}.optim.optimizer_impl must be a module that can be imported; got {got}"
+
+
+def is_importable(name: Any) -> bool:
+    """Whether a module is there; the packages that it is in are imported."""
+    try:
+        return isinstance(name, str) and importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a package that it is in is not there; it is no name
+        return False
+
+
+@rule()
+def copies(setup: Setup) -> Iterator[str]:
+    """The workers that share one copy of the model are as many for each copy."""
+    workers, size = slots.num_workers(setup.config), OmegaConf.select(setup.config, f"{FSDP}.fsdp_size")
+    if 0 < size < workers and workers % size:
+        number = f"the number of workers, trainer.nnodes * trainer.n_gpus_per_node = {workers}"
+        yield f"{FSDP}.fsdp_size must be -1 or divide {number}; got {size}"
+
+
+@rule()
+def micro_batches(setup: Setup) -> Iterator[str]:
+    """Rows are cut into micro-batches by tokens, or one by one: their number changes from step to step."""
+    reference = setup.config.actor_rollout_ref
+    by_tokens = reference.actor.use_dynamic_bsz
+    parts = {ACTOR: "ppo_micro_batch_size_per_gpu", ROLLOUT: "log_prob_micro_batch_size_per_gpu"}
+    if reference.rollout.log_prob_use_dynamic_bsz != by_tokens:
+        got = f"{ROLLOUT}.log_prob_use_dynamic_bsz={show(reference.rollout.log_prob_use_dynamic_bsz)}"
+        yield f"{ACTOR}.use_dynamic_bsz must be what the rollout has; got {show(by_tokens)} and {got}"
+    if by_tokens:
+        return
+    for part, name in parts.items():
+        if (size := OmegaConf.select(setup.config, f"{part}.{name}")) != 1:
+            why = "as the number of rows changes from step to step"
+            yield f"{part}.{name} must be 1 with {ACTOR}.use_dynamic_bsz=false, {why}; got {show(size)}"
+
+
+@rule()
 def device(setup: Setup) -> Iterator[str]:
     """A CPU has settings of its own, which a GPU must not have."""
     found, settings = setup.config.trainer.device, setup.config.cpu
@@ -344,3 +556,9 @@ def device(setup: Setup) -> Iterator[str]:
             "trainer.device=cpu goes together with the settings under cpu, as in cluster=cpu_1; got "
             f"trainer.device={found} and cpu {settings}"
         )
+    known = [key.removeprefix("cpu.") for key in SIZES if key.startswith("cpu.")]
+    for name in (name for name in setup.config.cpu or () if name not in known):
+        yield f"cpu.{name} is no key of the configuration; cpu has {', '.join(known)}"
+    # On a CPU the run sets it.
+    if found != "cpu" and os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu":
+        yield f"VERL_PLATFORM must not be cpu with trainer.device={found}; unset it, or give cluster=cpu_1"

@@ -59,6 +59,22 @@ def _installed(package: str) -> bool:
     return found is not None and found.origin is not None
 
 
+FORBIDDEN = "/\\#?%:"  # by wandb 0.31 (`wandb_settings.py`), as is a name of more than 128 characters
+
+
+@rule()
+def named(setup: Setup) -> Iterator[str]:
+    """Loggers that keep runs by project take its name."""
+    trainer, loggers = setup.config.trainer, _names(setup)
+    project = trainer.project_name
+    if "file" in loggers and not isinstance(project, str):  # it is a folder's name
+        yield f"trainer.project_name must be a name with trainer.logger=file; got {show(project)}"
+    for name in (name for name in loggers if name in ("wandb", "tracking") and isinstance(project, str)):
+        if len(project) > 128 or set(project) & set(FORBIDDEN):
+            wanted = f"at most 128 characters, none of them of {FORBIDDEN}"
+            yield f"trainer.project_name must have {wanted} with trainer.logger={name}; got {show(project)}"
+
+
 # On a cluster of others the process that logs has the environment of its node.
 @rule(applies=lambda config: not slots.joins_cluster(config))
 def let_in(setup: Setup) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import TemplateError
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 
 from recipe.config import TINY_MODEL
 from recipe.preflight import machine, memory, slots
@@ -38,6 +38,8 @@ from recipe.preflight.rules.keys import (
     SEQUENCE_PARALLEL,
     TENSOR_PARALLEL,
     TOKENS,
+    is_importable,
+    show,
 )
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
@@ -47,6 +49,11 @@ NEEDED = {
     "tokenizer_config.json": "the tokenizer is needed for the chat template",
 }
 """Files of every model, with the reason."""
+
+
+# How the files begin, or end, that transformers' tokenizers read their tokens from.
+OF_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab", "spiece", "sentencepiece", "tekken", "merges")
+SUFFIXES = (".tiktoken", ".model")
 
 
 def is_directory(path: str | None) -> bool:
@@ -77,6 +84,48 @@ def model_files(setup: Setup) -> Iterator[str]:
                 f"{name} is not. Fetch it where there is a network (`hf download {path}`), or give a folder"
             )
             return
+    if is_directory(path):
+        yield from _lacks_of_folder(setup, path)
+
+
+def _lacks_of_folder(setup: Setup, path: str) -> Iterator[str]:
+    """What verl and transformers look for in files that are there."""
+    model, folder = setup.config.actor_rollout_ref.model, Path(path).expanduser()
+    names = (setup.model_config or {}).get("architectures", [""])
+    if not isinstance(names, list) or len(names) != 1:
+        yield f"{folder / 'config.json'} must name one architecture, which verl loads; got {show(names)}"
+    # A tokenizer with code of its own has what files it likes.
+    if model.get("tokenizer_path") is not None or model.trust_remote_code:
+        return
+    described = folder / "tokenizer_config.json"
+    known = (
+        file for file in folder.iterdir() if file.name.startswith(OF_TOKENIZERS) or file.suffix in SUFFIXES
+    )
+    if described.exists() and "tokenizer_class" in read_json(described) and next(known, None) is None:
+        yield f"{folder / 'tokenizer.json'} must exist, or another file with the tokens; there is none"
+
+
+@rule()
+def other_paths(setup: Setup) -> Iterator[str]:
+    """Tokenizer, configuration and adapters from elsewhere are there, and so is a library to import."""
+    model = setup.config.actor_rollout_ref.model
+    needed = {
+        "tokenizer_path": "tokenizer_config.json",
+        "hf_config_path": "config.json",
+        "lora_adapter_path": "adapter_config.json",
+    }
+    for name, file in needed.items():
+        path = model.get(name)
+        if path is None or (isinstance(path, str) and is_on_hub(path) and not is_directory(path)):
+            continue
+        if not isinstance(path, str) or not (Path(path).expanduser() / file).is_file():
+            key = f"actor_rollout_ref.model.{name}"
+            yield f"{key} must be null, a directory with {file}, or a name on the hub; got {show(path)}"
+    library = model.external_lib
+    for name in library if isinstance(library, ListConfig) else [] if library is None else [library]:
+        if not is_importable(name):
+            key = "actor_rollout_ref.model.external_lib"
+            yield f"{key} must be a module that can be imported; got {show(name)}"
 
 
 @rule(applies=lambda config: config.actor_rollout_ref.model.path not in (None, TINY_MODEL))
@@ -125,6 +174,9 @@ def chat_template(setup: Setup) -> Iterator[str]:
         yield f"{whose} must be a Jinja template; got {fault}"
 
 
+LOG_PROB_TOKENS = "log_prob_max_token_len_per_gpu"
+
+
 @rule()
 def lengths(setup: Setup) -> Iterator[str]:
     """A prompt and its response fit in whatever has to hold them."""
@@ -133,13 +185,28 @@ def lengths(setup: Setup) -> Iterator[str]:
     tokens, spread = OmegaConf.select(config, TOKENS), slots.sequence_parallel_size(config)
     shared = f", on each of {spread} workers that share a sequence" if spread > 1 else ""
     window, limit = context_length(setup.model_config or {}), config.actor_rollout_ref.rollout.max_model_len
+    reference = config.actor_rollout_ref
+    # Old log-probabilities, and with a divergence from it those of the reference, are in micro-batches too.
+    of_reference = reference.actor.use_kl_loss or config.algorithm.use_kl_in_reward
+    others = {ROLLOUT: reference.rollout, "actor_rollout_ref.ref": reference.ref if of_reference else {}}
+    sizes = {f"{part}.{LOG_PROB_TOKENS}": keys.get(LOG_PROB_TOKENS) for part, keys in others.items()}
     for most, what in (
         (limit, f"{ROLLOUT}.max_model_len={limit}"),
         (tokens * spread, f"{TOKENS}={tokens}, one micro-batch{shared}"),
+        *(
+            (size * spread, f"{key}={size}{shared}")
+            for key, size in sizes.items()
+            if size not in (None, tokens)
+        ),
         (window, f"the model's context, {window}"),
     ):
         if most is not None and whole > most:
             yield f"data.max_prompt_length + data.max_response_length = {whole} must fit {what}"
+    for name in ("prompt", "response"):
+        given, of_data = reference.rollout[f"{name}_length"], config.data[f"max_{name}_length"]
+        if given != of_data:
+            follows = f"it is data.max_{name}_length={of_data}"
+            yield f"{ROLLOUT}.{name}_length must be left alone: {follows}; got {show(given)}"
     if None not in (limit, window) and limit > window:
         yield f"{ROLLOUT}.max_model_len must fit the model's context, {window}; got {limit}"
 
@@ -195,6 +262,21 @@ def parallelism(setup: Setup) -> Iterator[str]:
     if per_node % tensor:
         replica = f"{TENSOR_PARALLEL}={tensor}, the GPUs of one vLLM replica"
         yield f"trainer.n_gpus_per_node must be a multiple of {replica}; got {per_node}"
+    elif per_node % (of_data := tensor * reference.rollout.data_parallel_size):
+        replica = (
+            f"{TENSOR_PARALLEL} * {ROLLOUT}.data_parallel_size = {of_data}, the GPUs of one vLLM replica"
+        )
+        yield f"trainer.n_gpus_per_node must be a multiple of {replica}; got {per_node}"
+    experts, of_experts = (
+        reference.rollout.expert_parallel_size,
+        tensor * reference.rollout.data_parallel_size,
+    )
+    if experts not in (None, 1, of_experts):
+        replica = f"or {of_experts}, the GPUs of a vLLM replica"
+        yield f"{ROLLOUT}.expert_parallel_size must be 1, {replica}; got {show(experts)}"
+    if sequence > 1 and not reference.model.use_remove_padding:
+        needs = "actor_rollout_ref.model.use_remove_padding=true"
+        yield f"{SEQUENCE_PARALLEL}={sequence} needs {needs}; got false"
     workers = slots.num_workers(setup.config)
     if workers % sequence:
         number = f"the number of workers, trainer.nnodes * trainer.n_gpus_per_node = {workers}"

@@ -42,6 +42,13 @@ def batch_size(setup: Setup) -> Iterator[str]:
 
 
 @rule()
+def evaluated(setup: Setup) -> Iterator[str]:
+    """The held-out tasks are those of the pack that is trained on."""
+    if setup.config.data.azr_pack != setup.config.pack:
+        yield "data.azr_pack must be left alone: it is what pack is; got another"
+
+
+@rule()
 def reward_profile(setup: Setup) -> Iterator[str]:
     """There is such a profile, and the pack measures what it grades by."""
     config, pack = setup.config, setup.pack

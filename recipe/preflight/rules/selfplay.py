@@ -18,7 +18,7 @@ from recipe.selfplay.plan import StepPlan
 def counts(setup: Setup) -> Iterator[str]:
     """Replay and a choice among proposals need proposals; the buffer holds what the first step draws."""
     azr, target = setup.config.azr, setup.config.azr.seeding.target
-    if azr.oversample < 1 or (azr.oversample > 1 and not azr.propose):
+    if azr.oversample > 1 and not azr.propose:
         yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
     draws = {f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS, "propose=false": not azr.propose}
     for setting in (name for name, holds in draws.items() if holds and azr.replay_per_kind):

@@ -414,6 +414,11 @@ def test_cells_by_difficulty_need_a_pack_that_has_labels(tmp_path: Path) -> None
     assert "needs a pack that says how hard tasks are; prime_inversion does not" in message
 
 
+def test_other_engine_is_refused_by_its_key(tmp_path: Path) -> None:
+    message = refusal(composed(tmp_path, "experiment=demo", "model_engine=megatron"), {})
+    assert message.startswith("model_engine must be dp, verl's FSDP engine, which ")
+
+
 def test_unknown_knob_of_a_pack_is_told_with_those_it_has(config: DictConfig) -> None:
     with open_dict(config):
         config.pack.nope = 1

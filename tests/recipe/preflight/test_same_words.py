@@ -47,6 +47,7 @@ OVERRIDES = {
         "azr.seed=range(3)",
         "the override azr.seed=range(3) gives several values, and a run takes one.",
     ),
+    "no group's name": ("pack=null", "an override gives null where one of several files is chosen, as by "),
     "no =": ("run.dir", "an override must be KEY=VALUE; got run.dir"),
 }
 """Those that Hydra refuses."""
@@ -57,7 +58,7 @@ BUCKET = f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes"
 LONG = "/tmp/" + 40 * "x"
 
 # What is given, and how the line that comes back begins. FOLDER is the test's own, with what `furnish` puts
-# there. Nothing listens at ADDRESS.
+# there. Nothing listens at NOBODY.
 MISTAKES = {
     # Self-play and the pack
     "enum": ("azr.solve_on=abc", "azr.solve_on must be one of fresh, previous, attempts; got 'abc'"),
@@ -135,12 +136,102 @@ MISTAKES = {
     "queue": ("transfer_queue.enable=false", "transfer_queue.enable must be null or true: "),
     "data": ("data.train_files=gsm8k.parquet", "data.train_files must be self-play: "),
     "prompts": ("data.train_batch_size=47", "data.train_batch_size must be left alone: azr.* and "),
+    "sum of lengths": (
+        f"{ROLLOUT}.log_prob_max_token_len_per_gpu=287",
+        f"data.max_prompt_length + data.max_response_length = 288 must fit {ROLLOUT}.log_prob_max_token",
+    ),
+    "length of the rollout": (
+        f"{ROLLOUT}.response_length=10",
+        f"{ROLLOUT}.response_length must be left alone: it is data.max_response_length=64; got 10",
+    ),
     "lengths": (
         "data.max_response_length=65",
         "data.max_prompt_length + data.max_response_length = 289 must fit ",
     ),
     "tokens": (f"{ROLLOUT}.max_num_batched_tokens=8", f"{ROLLOUT}.max_num_batched_tokens must be at least "),
+    "endless proposals": (
+        "azr.oversample=.inf",
+        "azr.oversample must be at least 1, and 1 with azr.propose=",
+    ),
+    "no correction": (
+        "algorithm.rollout_correction=null",
+        "algorithm.rollout_correction must be a group of keys; got null",
+    ),
+    "weights of importance": (
+        "algorithm.rollout_correction.rollout_is=tokens",
+        "algorithm.rollout_correction.rollout_is must be null, token or sequence; got 'tokens'",
+    ),
+    "no reference": ("actor_rollout_ref.ref=null", "actor_rollout_ref.ref must be a group of keys; got null"),
+    "template's keys": (
+        "data.apply_chat_template_kwargs=5",
+        "data.apply_chat_template_kwargs must be a group of keys; got 5",
+    ),
+    "KL": ("algorithm.kl_penalty=full", "algorithm.kl_penalty must be one of kl, k1, abs, "),
+    "policy loss": (
+        f"{ACTOR}.policy_loss.loss_mode=ppo",
+        f"{ACTOR}.policy_loss.loss_mode must be one of vanilla, ",
+    ),
+    "dual clip": (f"{ACTOR}.clip_ratio_c=1", f"{ACTOR}.clip_ratio_c must be above 1; got 1"),
+    "negative clip": (f"{ACTOR}.clip_ratio_low=-0.2", f"{ACTOR}.clip_ratio_low must be null or at least 0; "),
+    "betas": (f"{ACTOR}.optim.betas=[0.9]", f"{ACTOR}.optim.betas must be two numbers in [0, 1); got [0.9]"),
+    "decay": (f"{ACTOR}.optim.weight_decay=-1", f"{ACTOR}.optim.weight_decay must be at least 0; got -1"),
+    "optimizer": (
+        f"{ACTOR}.optim.optimizer=adamw",
+        f"{ACTOR}.optim.optimizer must be one of AdamW, ",
+    ),
+    "optimizer's module": (
+        f"{ACTOR}.optim.optimizer_impl=no.such.module",
+        f"{ACTOR}.optim.optimizer_impl must be a module that can be imported; got 'no.such.module'",
+    ),
+    "no number": (f"{ACTOR}.kl_loss_coef=.nan", f"{ACTOR}.kl_loss_coef must be a number; got nan"),
+    "contents": (
+        f"{ACTOR}.checkpoint.save_contents=[optimizer]",
+        f"{ACTOR}.checkpoint.save_contents must be some of model, optimizer, extra, hf_model, with model; ",
+    ),
+    "rows": (
+        f"{ACTOR}.use_dynamic_bsz=false",
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu must be 1 with {ACTOR}.use_dynamic_bsz=false, as the number",
+    ),
+    "shards": (
+        f"trainer.n_gpus_per_node=4 {ACTOR}.fsdp_config.fsdp_size=3",
+        f"{ACTOR}.fsdp_config.fsdp_size must be -1 or divide the number of workers, ",
+    ),
+    "replica": (
+        f"{ROLLOUT}.data_parallel_size=2",
+        f"trainer.n_gpus_per_node must be a multiple of {ROLLOUT}.tensor_model_parallel_size * {ROLLOUT}.dat",
+    ),
+    "experts": (f"{ROLLOUT}.expert_parallel_size=2", f"{ROLLOUT}.expert_parallel_size must be 1, or 1, "),
+    "sglang": (f"{ROLLOUT}.name=sglang", f"{ROLLOUT}.name must be vllm: "),
+    "load format": (f"{ROLLOUT}.load_format=gguf", f"{ROLLOUT}.load_format must be one of dummy, auto, "),
+    "seed": (f"{ROLLOUT}.seed=-1", f"{ROLLOUT}.seed must be from 0 to 2^32 - 1; got -1"),
+    "reward model": ("reward.reward_model.enable=true", "reward.reward_model.enable must be false: "),
+    "former reward model": ("reward_model.enable=true", "reward_model.enable must be null or false: "),
+    "critic": ("critic.enable=true", "critic.enable must be false: no estimator here has a critic; got true"),
+    "warm-up of a critic": ("trainer.critic_warmup=5", "trainer.critic_warmup must be 0: no update is made "),
+    "held-out batches": (
+        "data.val_batch_size=-1",
+        "data.val_batch_size must be null or at least 0; got -1",
+    ),
+    "loaders": ("data.dataloader_num_workers=-1", "data.dataloader_num_workers must be at least 0; got -1"),
+    "another pack's tasks": ("data.azr_pack=null", "data.azr_pack must be left alone: it is what pack is"),
+    "data set": (
+        "data.custom_cls.path=mine.py",
+        "data.custom_cls.path must be pkg://recipe.engine.dataset: ",
+    ),
+    "waiting": (
+        "trainer.v1.sampler.sampler_kwargs.poll_interval_s=-1",
+        "trainer.v1.sampler.sampler_kwargs.poll_interval_s must be above 0; got -1",
+    ),
+    "threads": ("cpu.thread=2", "cpu.thread is no key of the configuration; cpu has threads, kv_cache_gib"),
     # Loggers
+    "project": (
+        "WANDB_MODE=offline trainer.logger=[wandb] trainer.project_name=a/b",
+        "trainer.project_name must have at most 128 characters, none of them of /",
+    ),
+    "no project": (
+        "trainer.logger=[file] trainer.project_name=null",
+        "trainer.project_name must be a name with trainer.logger=file; got null",
+    ),
     "unknown logger": ("trainer.logger=[console,wandbb]", "trainer.logger must be some of console, "),
     "no package": (
         "trainer.logger=[console,swanlab]",
@@ -188,7 +279,53 @@ MISTAKES = {
         f"{ROLLOUT}.max_model_len=1025",
         f"{ROLLOUT}.max_model_len must fit the model's context, 1024; ",
     ),
+    "several heads": (f"{MODEL}=FOLDER/two_heads", "FOLDER/two_heads/config.json must name one architecture"),
+    "no tokens": (f"{MODEL}=FOLDER/no_words", "FOLDER/no_words/tokenizer.json must exist, or another file "),
+    "tokenizer": (
+        "actor_rollout_ref.model.tokenizer_path=/no/such",
+        "actor_rollout_ref.model.tokenizer_path must be null, a directory with tokenizer_config.json, or a n",
+    ),
+    "adapter": (
+        "actor_rollout_ref.model.lora_adapter_path=FOLDER/small",
+        "actor_rollout_ref.model.lora_adapter_path must be null, a directory with adapter_config.json, or a ",
+    ),
+    "library": (
+        "actor_rollout_ref.model.external_lib=no.such.module",
+        "actor_rollout_ref.model.external_lib must be a module that can be imported; got 'no.such.module'",
+    ),
+    "attention": (
+        "actor_rollout_ref.model.override_config.attn_implementation=flash",
+        "actor_rollout_ref.model.override_config.attn_implementation must be null or one of eager, sdpa, ",
+    ),
+    "no text": (
+        "actor_rollout_ref.model.custom_chat_template=5",
+        "actor_rollout_ref.model.custom_chat_template must be null or a Jinja template that is not empty; go",
+    ),
+    "no scale": (
+        "actor_rollout_ref.model.lora_alpha=0",
+        "actor_rollout_ref.model.lora_alpha must be above 0",
+    ),
+    "adapters of Megatron": (
+        "actor_rollout_ref.model.lora.rank=8",
+        "actor_rollout_ref.model.lora.rank must be 0: ",
+    ),
     # The run's folders
+    "dumps": (
+        "trainer.rollout_data_dir=FOLDER/file/rows",
+        "trainer.rollout_data_dir must be writable; FOLDER/file/rows is not: Not a dir",
+    ),
+    "file for a folder": (
+        "run.dir=FOLDER/file",
+        "run.dir must be writable; FOLDER/file is not: Not a directory",
+    ),
+    "another pack": (
+        "run.dir=FOLDER/words",
+        "pack must be 'math_word' to resume from FOLDER/words/checkpoints/",
+    ),
+    "damaged manifest": (
+        "run.dir=FOLDER/other",
+        "FOLDER/other/checkpoints/global_step_2/azr/manifest.json must hold a JSON object with format, ",
+    ),
     "unwritable": (
         "run.dir=FOLDER/file/run",
         "run.dir must be writable; FOLDER/file/run is not: Not a dir",
@@ -224,10 +361,33 @@ MISTAKES = {
     ),
     "GPU slots": ("ray_kwargs.ray_init.num_gpus=0", "ray_kwargs.ray_init.num_gpus must be at least 1, "),
     "nodes": ("trainer.nnodes=2", "trainer.nnodes=2 needs a Ray cluster of as many nodes to join, "),
-    "cluster": ("ray_kwargs.ray_init.address=ADDRESS", "Ray's head must listen at ADDRESS "),
+    "cluster": ("ray_kwargs.ray_init.address=NOBODY", "Ray's head must listen at NOBODY "),
+    "address": (
+        "ray_kwargs.ray_init.address=127.0.0.1",
+        "ray_kwargs.ray_init.address must be local, auto, or HOST:PORT of Ray's head (RAY_ADDRESS), port 637",
+    ),
+    "no address": (
+        "ray_kwargs.ray_init.address=null",
+        "ray_kwargs.ray_init.address must be local, auto, or HOST:PORT of Ray's head (RAY_ADDRESS), port 637",
+    ),
+    "little memory": (
+        "ray_kwargs.ray_init.object_store_memory=1000",
+        "ray_kwargs.ray_init.object_store_memory must be null or at least 78643200; got 1000",
+    ),
+    "temporary folder": (
+        "RAY_TMPDIR=FOLDER/file",
+        "RAY_TMPDIR must be writable; FOLDER/file/ray is not: Not",
+    ),
+    "relative folder": (
+        "ray_kwargs.ray_init._temp_dir=ray",
+        "ray_kwargs.ray_init._temp_dir must be an absolute",
+    ),
     # 45 + 4 + 64 bytes are 6 more than 107.
     "sockets": (f"RAY_TMPDIR={LONG}", "RAY_TMPDIR must be shorter by 6 bytes: sockets in "),
 }
+
+
+NAMED = {"architectures": ["LlamaForCausalLM"]}
 
 
 def furnish(folder: Path) -> None:
@@ -235,15 +395,22 @@ def furnish(folder: Path) -> None:
     (folder / "file").touch()
     (folder / "done").mkdir()
     (folder / "done" / "summary.json").write_text("{}")
-    for name, num_workers in (("one", 1), ("two", 2)):
+    for name, num_workers, pack in (
+        ("one", 1, "arithmetic"),
+        ("two", 2, "arithmetic"),
+        ("words", 1, "math_word"),
+        ("other", 1, "arithmetic"),
+    ):
         step = folder / name / "checkpoints" / "global_step_2"
         (step / "actor" / "huggingface").mkdir(parents=True)
         (step / "actor" / "fsdp_config.json").write_text(json.dumps({"world_size": num_workers}))
         (step / "actor" / "huggingface" / "config.json").write_text(json.dumps({"hidden_size": 8}))
-        checkpoint.write_manifest(step, checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", 2, "", 0, 0))
-    for name in ("broken", "pointer", "cut", "shards", "small", "untold", "wide"):
+        checkpoint.write_manifest(step, checkpoint.Manifest(checkpoint.FORMAT, pack, 2, "", 0, 0))
+    models = ("broken", "pointer", "cut", "shards", "small", "untold", "wide", "two_heads", "no_words")
+    for name in models:
         (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps({"max_position_embeddings": 288}))
+        (folder / name / "config.json").write_text(json.dumps({**NAMED, "max_position_embeddings": 288}))
+        (folder / name / "tokenizer.json").write_text("{}")
         (folder / name / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
         save_file({"weight": numpy.zeros(8, numpy.float32)}, folder / name / "model.safetensors")
     (folder / "broken" / "config.json").write_text('{"hidden_size": 8')
@@ -258,10 +425,16 @@ def furnish(folder: Path) -> None:
     (folder / "shards" / "model.safetensors.index.json").write_text(json.dumps(index))
     (folder / "untold" / "tokenizer_config.json").write_text(json.dumps({"chat_template": None}))
     (folder / "small" / "config.json").write_text(
-        json.dumps({"quantization_config": {"quant_method": "awq"}})
+        json.dumps({**NAMED, "quantization_config": {"quant_method": "awq"}})
     )
     sizes = {"hidden_size": 576, "vocab_size": 49152, "intermediate_size": 1536}
-    (folder / "wide" / "config.json").write_text(json.dumps(sizes))
+    (folder / "wide" / "config.json").write_text(json.dumps(NAMED | sizes))
+    two = {"architectures": ["LlamaForCausalLM", "LlamaForSequenceClassification"]}
+    (folder / "two_heads" / "config.json").write_text(json.dumps(two))
+    (folder / "no_words" / "tokenizer.json").unlink()
+    described = {"chat_template": "{{ messages }}", "tokenizer_class": "LlamaTokenizer"}
+    (folder / "no_words" / "tokenizer_config.json").write_text(json.dumps(described))
+    (folder / "other" / "checkpoints" / "global_step_2" / "azr" / "manifest.json").write_text("{")
 
 
 @pytest.fixture(autouse=True)
@@ -269,6 +442,7 @@ def roomy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "available_gib", lambda: (1000.0, 2000.0))
     monkeypatch.setattr(machine, "find_gpus", list)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(main_azr.life, "live", lambda *_: pytest.fail("it was not refused"))
     monkeypatch.setenv("HOME", str(tmp_path))  # nobody is logged in
     for name in (
         "RAY_ADDRESS",
@@ -321,9 +495,7 @@ def test_doctor_and_run_say_the_same_within_two_seconds(
     with socket.create_server(("127.0.0.1", 0)) as server:  # nothing listens there any more
         address = f"127.0.0.1:{server.getsockname()[1]}"
     furnish(tmp_path)
-    given, said = (
-        text.replace("FOLDER", str(tmp_path)).replace("ADDRESS", address) for text in (given, said)
-    )
+    given, said = (text.replace("FOLDER", str(tmp_path)).replace("NOBODY", address) for text in (given, said))
     for override in shlex.split(given):
         key, _, value = override.partition("=")
         if key == "HF_HUB_OFFLINE":
