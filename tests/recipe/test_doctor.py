@@ -208,6 +208,18 @@ def test_flash_attention_has_to_be_installed_where_it_is_asked_for(config: DictC
     assert "needs the package flash-attn" in problem
 
 
+def test_library_has_to_be_installed_where_it_is_asked_for(config: DictConfig) -> None:
+    library = "actor_rollout_ref.model.external_lib"
+    assert told(here.packages, change(config, {library: ["recipe.engine.output_layer"]})) == []
+    assert told(here.packages, change(config, {library: "no.such.module"})) == [
+        f"{library} must be a module that can be imported; got 'no.such.module'"
+    ]
+    (problem,) = told(
+        here.packages, change(config, {library: None, "actor_rollout_ref.model.use_liger": True})
+    )
+    assert "needs the package liger-kernel" in problem
+
+
 def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(here.memory_here, config) == []
     monkeypatch.setattr(machine, "available_gib", lambda: (5.0, 8.0))

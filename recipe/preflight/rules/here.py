@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from omegaconf import ListConfig
+
 from recipe.preflight import machine, memory
 from recipe.preflight.memory import FRAGMENTATION, Phase
-from recipe.preflight.rules.keys import ATTENTION, FSDP, ROLLOUT, TOKENS
+from recipe.preflight.rules.keys import ATTENTION, FSDP, ROLLOUT, TOKENS, is_importable, show
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
@@ -34,6 +36,12 @@ def packages(setup: Setup) -> Iterator[str]:
         needs = f"attn_implementation={attention} needs the package flash-attn, which is not installed"
         yield f"{needs}; install one built for this torch, or leave {ATTENTION}=sdpa"
 
+    # Workers may have paths of their own (ray_init.runtime_env).
+    library = setup.config.actor_rollout_ref.model.external_lib
+    for name in library if isinstance(library, ListConfig) else [] if library is None else [library]:
+        if not is_importable(name):
+            key = "actor_rollout_ref.model.external_lib"
+            yield f"{key} must be a module that can be imported; got {show(name)}"
     if setup.config.actor_rollout_ref.model.use_liger and machine.installed_version("liger-kernel") is None:
         yield "actor_rollout_ref.model.use_liger=true needs the package liger-kernel, which is not installed"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import TemplateError
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from recipe.config import TINY_MODEL
 from recipe.preflight import machine, memory, slots
@@ -38,7 +38,6 @@ from recipe.preflight.rules.keys import (
     SEQUENCE_PARALLEL,
     TENSOR_PARALLEL,
     TOKENS,
-    is_importable,
     show,
 )
 from recipe.preflight.rules.register import rule
@@ -107,7 +106,7 @@ def _lacks_of_folder(setup: Setup, path: str) -> Iterator[str]:
 
 @rule()
 def other_paths(setup: Setup) -> Iterator[str]:
-    """Tokenizer, configuration and adapters from elsewhere are there, and so is a library to import."""
+    """Tokenizer, configuration and adapters from elsewhere are there."""
     model = setup.config.actor_rollout_ref.model
     needed = {
         "tokenizer_path": "tokenizer_config.json",
@@ -121,11 +120,6 @@ def other_paths(setup: Setup) -> Iterator[str]:
         if not isinstance(path, str) or not (Path(path).expanduser() / file).is_file():
             key = f"actor_rollout_ref.model.{name}"
             yield f"{key} must be null, a directory with {file}, or a name on the hub; got {show(path)}"
-    library = model.external_lib
-    for name in library if isinstance(library, ListConfig) else [] if library is None else [library]:
-        if not is_importable(name):
-            key = "actor_rollout_ref.model.external_lib"
-            yield f"{key} must be a module that can be imported; got {show(name)}"
 
 
 @rule(applies=lambda config: config.actor_rollout_ref.model.path not in (None, TINY_MODEL))

@@ -289,10 +289,6 @@ MISTAKES = {
         "actor_rollout_ref.model.lora_adapter_path=FOLDER/small",
         "actor_rollout_ref.model.lora_adapter_path must be null, a directory with adapter_config.json, or a ",
     ),
-    "library": (
-        "actor_rollout_ref.model.external_lib=no.such.module",
-        "actor_rollout_ref.model.external_lib must be a module that can be imported; got 'no.such.module'",
-    ),
     "attention": (
         "actor_rollout_ref.model.override_config.attn_implementation=flash",
         "actor_rollout_ref.model.override_config.attn_implementation must be null or one of eager, sdpa, ",
