@@ -304,6 +304,9 @@ VALUES = {
     f"{ROLLOUT}.seed": SEED,
     f"{ROLLOUT}.load_format": one_of(LOAD_FORMATS),
     f"{ROLLOUT}.logprobs_mode": one_of(("processed_logprobs", "raw_logprobs")),
+    f"{ROLLOUT}.quantization": Must(
+        "null, fp8, torchao or ascend", lambda value: value in (None, "fp8", "torchao", "ascend")
+    ),
     f"{ROLLOUT}.scheduling_policy": one_of(("fcfs", "priority")),
     f"{ROLLOUT}.top_k": TOP_K,
     f"{ROLLOUT}.val_kwargs.top_k": TOP_K,
@@ -532,18 +535,19 @@ def copies(setup: Setup) -> Iterator[str]:
 @rule()
 def micro_batches(setup: Setup) -> Iterator[str]:
     """Rows are cut into micro-batches by tokens, or one by one: their number changes from step to step."""
-    reference = setup.config.actor_rollout_ref
-    by_tokens = reference.actor.use_dynamic_bsz
-    parts = {ACTOR: "ppo_micro_batch_size_per_gpu", ROLLOUT: "log_prob_micro_batch_size_per_gpu"}
-    if reference.rollout.log_prob_use_dynamic_bsz != by_tokens:
-        got = f"{ROLLOUT}.log_prob_use_dynamic_bsz={show(reference.rollout.log_prob_use_dynamic_bsz)}"
-        yield f"{ACTOR}.use_dynamic_bsz must be what the rollout has; got {show(by_tokens)} and {got}"
-    if by_tokens:
-        return
-    for part, name in parts.items():
-        if (size := OmegaConf.select(setup.config, f"{part}.{name}")) != 1:
+    config = setup.config
+    actor, rollout, ref = (config.actor_rollout_ref[part] for part in ("actor", "rollout", "ref"))
+    if rollout.log_prob_use_dynamic_bsz != actor.use_dynamic_bsz:
+        got = f"{show(actor.use_dynamic_bsz)} and {show(rollout.log_prob_use_dynamic_bsz)}"
+        yield f"{ACTOR}.use_dynamic_bsz and {ROLLOUT}.log_prob_use_dynamic_bsz must be one; got {got}"
+    parts = [(ACTOR, actor, "", "ppo_"), (ROLLOUT, rollout, "log_prob_", "log_prob_")]
+    if actor.use_kl_loss or config.algorithm.use_kl_in_reward:
+        parts.append(("actor_rollout_ref.ref", ref, "log_prob_", "log_prob_"))
+    for part, keys, of_flag, of_size in parts:
+        flag, name = f"{of_flag}use_dynamic_bsz", f"{of_size}micro_batch_size_per_gpu"
+        if not keys[flag] and keys[name] != 1:
             why = "as the number of rows changes from step to step"
-            yield f"{part}.{name} must be 1 with {ACTOR}.use_dynamic_bsz=false, {why}; got {show(size)}"
+            yield f"{part}.{name} must be 1 with {part}.{flag}=false, {why}; got {show(keys[name])}"
 
 
 @rule()

@@ -192,6 +192,17 @@ MISTAKES = {
         f"{ACTOR}.use_dynamic_bsz=false",
         f"{ACTOR}.ppo_micro_batch_size_per_gpu must be 1 with {ACTOR}.use_dynamic_bsz=false, as the number",
     ),
+    "rows of the reference": (
+        f"{ACTOR}.use_kl_loss=true actor_rollout_ref.ref.log_prob_use_dynamic_bsz=false",
+        "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu must be 1 with actor_rollout_ref.ref.log_p",
+    ),
+    "quantization": (f"{ROLLOUT}.quantization=int4", f"{ROLLOUT}.quantization must be null, fp8, torchao "),
+    "unknown tracer": (f"{ROLLOUT}.trace.backend=otel", f"{ROLLOUT}.trace.backend must be null or one of "),
+    "tracer": (f"{ROLLOUT}.trace.backend=weave", f"{ROLLOUT}.trace.backend=weave needs the package weave, "),
+    "platform": (
+        "VERL_PLATFORM=cpu trainer.device=cuda cpu=null",
+        "VERL_PLATFORM must not be cpu with trainer.device=cuda; unset it, or give cluster=cpu_1",
+    ),
     "shards": (
         f"trainer.n_gpus_per_node=4 {ACTOR}.fsdp_config.fsdp_size=3",
         f"{ACTOR}.fsdp_config.fsdp_size must be -1 or divide the number of workers, ",
