@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError, machine, slots
 from recipe.preflight.gguf_file import find_gguf
+from recipe.preflight.rules.folders import changes, is_finished, other_result
 from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
@@ -63,15 +64,13 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
     metrics = run_dir / outputs.METRICS
     # As it was asked for: what is filled in below would differ between two runs of one command
     asked = OmegaConf.to_yaml(config, resolve=True)
-    changes = _changes(run_dir / outputs.CONFIG, config)
-    if _finished(config):
-        done = f"{run_dir} has its {config.trainer.total_training_steps} steps already"
-        if changes:
-            told = "; ".join(changes[:5])
-            raise PreflightError(f"{done}, of another configuration ({told}). Give another run.dir.")
-        print(f"{done}; nothing to do.")
+    if is_finished(config):
+        if (refusal := other_result(config)) is not None:  # that of a run which ended since the rules looked
+            raise PreflightError(refusal)
+        print(f"{run_dir} has its {config.trainer.total_training_steps} steps already; nothing to do.")
         _report(run_dir, sys.stdout)
         return
+    changed = changes(config)
     with _output_to(run_dir / outputs.LOG) as terminal:
         try:
             if config.cpu is not None:
@@ -95,7 +94,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
 
                 print(f"{file.name} as a Hugging Face directory: once ...", file=terminal)
                 config.actor_rollout_ref.model.path = str(ensure_converted(file, run_dir))
-            for change in changes:
+            for change in changed:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
@@ -118,17 +117,6 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
             print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
             sys.exit(1)
         _report(run_dir, terminal)
-
-
-def _changes(saved: Path, config: DictConfig) -> list[str]:
-    """What a run goes on with that it was not begun with: its numbers would be of two settings."""
-    if not saved.exists():
-        return []
-    before: Any = OmegaConf.to_container(OmegaConf.load(saved))
-    now: Any = OmegaConf.to_container(config, resolve=True)
-    for side in (before, now):
-        side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
-    return outputs.changed_settings(before, now)
 
 
 def _run(config: DictConfig) -> None:
@@ -203,15 +191,6 @@ def _output_to(log: Path) -> Iterator[TextIO]:
         for descriptor, number in zip(saved, (1, 2), strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
-
-
-def _finished(config: DictConfig) -> bool:
-    """Whether the run's newest checkpoint is its last step, and its summary stands."""
-    if config.trainer.resume_mode != "auto" or config.trainer.val_only:
-        return False
-    newest = max(checkpoint.finished(Path(config.trainer.default_local_dir)), default=-1)
-    done = newest >= config.trainer.total_training_steps
-    return done and (Path(config.run.dir) / outputs.SUMMARY).exists()
 
 
 def _disk_fault(config: DictConfig) -> str | None:

@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from recipe import life
-from recipe.config import CONF, explain, finalize, register
+from recipe.config import CONF, explain, register
 from recipe.preflight import PreflightError
-from recipe.preflight.memory import fill_bucket
-from recipe.preflight.model import fill_context, find_config
+from recipe.preflight.model import find_config
 from recipe.preflight.rules import check
+from recipe.preflight.setup import fill
 
 register()
 
@@ -30,10 +30,7 @@ def main(config: DictConfig) -> None:
     """Check, then train; exit status 2 and one line for a mistake in the configuration."""
     try:
         pack = check(config, life.survey_nodes)
-        finalize(config, len(pack.kinds))
-        model = find_config(config.actor_rollout_ref.model.path)
-        fill_bucket(config, model)
-        fill_context(config, model)
+        fill(config, len(pack.kinds), find_config(config.actor_rollout_ref.model.path))
         life.live(config, pack)
     except PreflightError as error:
         _refuse(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,10 +13,19 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from recipe.config import finalize
 from recipe.preflight import PreflightError, machine
 from recipe.preflight.gguf_file import find_gguf
 from recipe.preflight.machine import Gpu
-from recipe.preflight.model import ModelConfig, ModelShape, find_config, find_tokenizer, shape_of
+from recipe.preflight.memory import fill_bucket
+from recipe.preflight.model import (
+    ModelConfig,
+    ModelShape,
+    fill_context,
+    find_config,
+    find_tokenizer,
+    shape_of,
+)
 from recipe.selfplay.plan import StepPlan
 from tasks.contract import PackUnavailableError, TaskPack
 from tasks.guard import GuardedPack, PackError
@@ -50,6 +60,13 @@ Survey = Callable[[str, Sequence[Path]], tuple[Node, ...]]
 `PreflightError` if none lets us in. `recipe/engine/cluster.py` has the one that asks Ray."""
 
 
+def fill(config: DictConfig, num_kinds: int, model: ModelConfig | None) -> None:
+    """Fill in what follows from the rest of the configuration, from the pack and from the model."""
+    finalize(config, num_kinds)
+    fill_bucket(config, model)
+    fill_context(config, model)
+
+
 @dataclass
 class Setup:
     """A configuration, and what it names. Whatever takes time is looked at once, when a rule asks for it.
@@ -82,6 +99,13 @@ class Setup:
         except REFUSALS as error:
             return error
         return pack
+
+    @property
+    def filled(self) -> DictConfig:
+        """The configuration as the run has it once it is checked."""
+        config = copy.deepcopy(self.config)
+        fill(config, len(self.pack.kinds), self.model_config)
+        return config
 
     @cached_property
     def model_config(self) -> ModelConfig | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from recipe.preflight import machine, slots
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
-from recipe.run.files import SUMMARY, check_writable
+from recipe.run.files import CONFIG, SUMMARY, changed_settings, check_writable
 
 
 @rule()
@@ -53,6 +56,44 @@ def resuming(setup: Setup) -> Iterator[str]:
     begin = resumed_from(setup)
     if begin is not None and (manifest := checkpoint.read_manifest(begin)) is not None:
         checkpoint.check_pack(begin, manifest, setup.pack.name)
+
+
+@rule()
+def same_result(setup: Setup) -> Iterator[str]:
+    """A run that has all its steps does not stand for one of other settings."""
+    if is_finished(setup.config) and (refusal := other_result(setup.filled)) is not None:
+        yield refusal
+
+
+def is_finished(config: DictConfig) -> bool:
+    """Whether the run's newest checkpoint is its last step, and its summary stands."""
+    if config.trainer.resume_mode != "auto" or config.trainer.val_only:
+        return False
+    newest = max(checkpoint.finished(Path(config.trainer.default_local_dir)), default=-1)
+    done = newest >= config.trainer.total_training_steps
+    return bool(done and (Path(config.run.dir) / SUMMARY).exists())
+
+
+def other_result(config: DictConfig) -> str | None:
+    """What is to be said of a finished run whose settings were others; None if they were these."""
+    if not (changed := changes(config)):
+        return None
+    done = f"{config.run.dir} has its {config.trainer.total_training_steps} steps already"
+    return f"{done}, of another configuration ({'; '.join(changed[:5])}). Give another run.dir."
+
+
+def changes(config: DictConfig) -> list[str]:
+    """What a run goes on with that it was not begun with: its numbers would be of two settings.
+
+    `config` is the run's, filled in.
+    """
+    if not (saved := Path(config.run.dir) / CONFIG).exists():
+        return []
+    before: Any = OmegaConf.to_container(OmegaConf.load(saved))
+    now: Any = OmegaConf.to_container(config, resolve=True)
+    for side in (before, now):
+        side["ray_kwargs"]["ray_init"].pop("address", None)  # a requeued job's head may be another node
+    return changed_settings(before, now)
 
 
 @rule()

@@ -23,6 +23,7 @@ from recipe import doctor, main_azr
 from recipe.life import survey_nodes
 from recipe.preflight import machine
 from recipe.preflight.model import LFS_POINTER
+from recipe.preflight.rules import folders
 from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
 
@@ -408,11 +409,7 @@ def furnish(folder: Path) -> None:
         ("words", 1, "math_word"),
         ("other", 1, "arithmetic"),
     ):
-        step = folder / name / "checkpoints" / "global_step_2"
-        (step / "actor" / "huggingface").mkdir(parents=True)
-        (step / "actor" / "fsdp_config.json").write_text(json.dumps({"world_size": num_workers}))
-        (step / "actor" / "huggingface" / "config.json").write_text(json.dumps({"hidden_size": 8}))
-        checkpoint.write_manifest(step, checkpoint.Manifest(checkpoint.FORMAT, pack, 2, "", 0, 0))
+        furnish_run(folder / name, num_workers, pack)
     models = ("broken", "pointer", "cut", "shards", "small", "untold", "wide", "two_heads", "no_words")
     for name in models:
         (folder / name).mkdir()
@@ -442,6 +439,15 @@ def furnish(folder: Path) -> None:
     described = {"chat_template": "{{ messages }}", "tokenizer_class": "LlamaTokenizer"}
     (folder / "no_words" / "tokenizer_config.json").write_text(json.dumps(described))
     (folder / "other" / "checkpoints" / "global_step_2" / "azr" / "manifest.json").write_text("{")
+
+
+def furnish_run(run_dir: Path, num_workers: int = 1, pack: str = "arithmetic") -> None:
+    """What a run leaves after two steps."""
+    step = run_dir / "checkpoints" / "global_step_2"
+    (step / "actor" / "huggingface").mkdir(parents=True)
+    (step / "actor" / "fsdp_config.json").write_text(json.dumps({"world_size": num_workers}))
+    (step / "actor" / "huggingface" / "config.json").write_text(json.dumps({"hidden_size": 8}))
+    checkpoint.write_manifest(step, checkpoint.Manifest(checkpoint.FORMAT, pack, 2, "", 0, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -511,7 +517,25 @@ def test_doctor_and_run_say_the_same_within_two_seconds(
             monkeypatch.setenv(key, value)
         else:
             OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+    assert_refused_alike(config, say, said)
+    assert not (tmp_path / "run").exists()
 
+
+@pytest.mark.parametrize("key", ["azr.seed", "azr.oversample"])
+def test_doctor_and_run_refuse_the_result_of_other_settings(
+    config: DictConfig, tmp_path: Path, say: Say, key: str
+) -> None:
+    config.run.dir = str(tmp_path / "run")
+    config.trainer.total_training_steps = 2
+    furnish_run(tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text("{}")
+    OmegaConf.save(Setup(config, survey_nodes).filled, tmp_path / "run" / "config.yaml", resolve=True)
+    assert list(folders.same_result(Setup(config, survey_nodes))) == []
+    OmegaConf.update(config, key, 3)
+    assert_refused_alike(config, say, f"{tmp_path}/run has its 2 steps already, of another configuration (")
+
+
+def assert_refused_alike(config: DictConfig, say: Say, said: str) -> None:
     began = time.process_time()
     status, line = say(lambda: main_azr.main.__wrapped__(config))
     refused = time.process_time()
@@ -520,7 +544,6 @@ def test_doctor_and_run_say_the_same_within_two_seconds(
     status, told = say(lambda: doctor.diagnose(Setup(config, survey_nodes)))
     assert status == 1
     assert f"\n- {line.removeprefix('error: ')}" in told
-    assert not (tmp_path / "run").exists()
     assert max(refused - began, time.process_time() - refused) < 2.0
 
 
