@@ -15,7 +15,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import numpy
 import pytest
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from safetensors.numpy import save_file
 
@@ -151,7 +151,7 @@ MISTAKES = {
     ),
     "tokens": (f"{ROLLOUT}.max_num_batched_tokens=8", f"{ROLLOUT}.max_num_batched_tokens must be at least "),
     "endless proposals": (
-        "azr.oversample=.inf",
+        "azr.oversample=inf",
         "azr.oversample must be at least 1, and 1 with azr.propose=",
     ),
     "no correction": (
@@ -184,7 +184,7 @@ MISTAKES = {
         f"{ACTOR}.optim.optimizer_impl=no.such.module",
         f"{ACTOR}.optim.optimizer_impl must be a module that can be imported; got 'no.such.module'",
     ),
-    "no number": (f"{ACTOR}.kl_loss_coef=.nan", f"{ACTOR}.kl_loss_coef must be a number; got nan"),
+    "no number": (f"{ACTOR}.kl_loss_coef=nan", f"{ACTOR}.kl_loss_coef must be a number; got nan"),
     "contents": (
         f"{ACTOR}.checkpoint.save_contents=[optimizer]",
         f"{ACTOR}.checkpoint.save_contents must be some of model, optimizer, extra, hf_model, with model; ",
@@ -516,7 +516,8 @@ def test_doctor_and_run_say_the_same_within_two_seconds(
         elif key.isupper():
             monkeypatch.setenv(key, value)
         else:
-            OmegaConf.update(config, key, yaml.safe_load(value), force_add=True)
+            parsed = OverridesParser.create().parse_override(f"++{override}").value()
+            OmegaConf.update(config, key, parsed, force_add=True)
     assert_refused_alike(config, say, said)
     assert not (tmp_path / "run").exists()
 
