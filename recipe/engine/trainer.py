@@ -53,7 +53,8 @@ from tasks.registry import load_pack
 logger = logging.getLogger("verl.azr")
 
 MAX_KL = 1e-3
-"""Most nats a token between sampling and training in fp32; two steps of the demo had 1e-7."""
+"""Most nats a token between sampling and training in fp32; steps of the demo had 7e-8 at most, of
+SmolLM2-135M, whose log-softmax is over 49,152 words, 1.1e-5."""
 
 AGENT_NAMES = {Role.PROPOSE: "azr_propose", Role.SOLVE: "azr_solve"}
 
