@@ -3,7 +3,8 @@
 It takes the overrides that `recipe.main_azr` takes, shows versions, devices, memory and disk of this machine
 and an estimate of what the run will need, and then lists what will fail, one line each with what to do. The
 exit status is 0 if there is nothing, 1 if there is something, 2 for overrides that Hydra refuses. On several
-nodes, run it on each. Nothing is downloaded, and nothing started but the sandbox, for a moment.
+nodes, run it on each. With `--gpu-gib` the run is for another machine: no rule about this one is asked.
+Nothing is downloaded, and nothing started but the sandbox, for a moment.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from recipe.preflight import machine, memory, slots
 from recipe.preflight.memory import ALL, Estimate
 from recipe.preflight.model import finder, is_on_hub, missing_weights
 from recipe.preflight.rules import find_problems
+from recipe.preflight.rules.here import memory_of_a_gpu
 from recipe.preflight.rules.keys import sizes
 from recipe.preflight.setup import REFUSALS, Setup
 
@@ -74,7 +76,7 @@ def _machine(setup: Setup) -> Iterator[str]:
     for gpu in setup.gpus:
         yield f"GPU: {gpu.name}, {gpu.total_gib:.1f} GiB, {gpu.free_gib:.1f} free"
     if not setup.gpus:
-        yield "GPU: torch sees none"
+        yield "GPU: none found"
     available, total = machine.available_gib()
     yield f"{os.cpu_count()} cores, {total:.1f} GiB of memory, {available:.1f} available"
     for folder in (machine.SHARED_MEMORY, *machine.folders(setup.config).values()):
@@ -97,13 +99,15 @@ def _sandbox(setup: Setup) -> Iterator[str]:
 
 def _model(setup: Setup) -> Iterator[str]:
     path = setup.config.actor_rollout_ref.model.path
-    missing = None
-    if path is not None and is_on_hub(path) and not Path(path).is_dir():
-        missing = missing_weights(finder(path))
     yield str(path)
-    if missing is not None:
+    if path is None or not is_on_hub(path) or Path(path).is_dir():
+        return
+    find = finder(path)
+    if (missing := missing_weights(find)) is not None:
+        cache = "in the hub's cache of this machine"
+        is_cached = find("config.json") is not None
         yield (
-            f"not whole in the hub's cache of this machine, which lacks {missing}: the run downloads it; "
+            f"not {f'whole {cache}, which lacks {missing}' if is_cached else cache}: the run downloads it; "
             f"where there is no network, `hf download {path}` elsewhere and give its directory as "
             "actor_rollout_ref.model.path"
         )
@@ -135,6 +139,8 @@ def _estimate(setup: Setup) -> Iterator[str]:
     tokens_held = memory.kv_tokens(config, shape, gpu.gib_of(memory.VLLM_CACHE))
     whole = tokens_held // memory.sequence_tokens(config)
     yield f"key-value cache: at most {tokens_held:,} tokens a replica, {whole} whole sequences"
+    fits = "does not fit" if any(memory_of_a_gpu(setup)) else "fits"
+    yield f"{fits}: {gpu.peak_gib:.1f} of {card * (1 - memory.FRAGMENTATION):.1f} GiB of each GPU"
 
 
 def _parts(title: str, found: Estimate) -> Iterator[str]:
@@ -150,7 +156,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recipe.doctor", description="What will fail before a run is started, and what to do."
     )
-    parser.add_argument("--gpu-gib", type=float, help="memory of a GPU, where this machine has none")
+    parser.add_argument(
+        "--gpu-gib",
+        type=float,
+        help="memory of a GPU that is not here: does the run fit it? No rule about this machine is asked",
+    )
     parser.add_argument("overrides", nargs="*", help="as for python -m recipe.main_azr")
     arguments = parser.parse_intermixed_args()
     os.environ["HYDRA_FULL_ERROR"] = "1"

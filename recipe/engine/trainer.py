@@ -299,7 +299,7 @@ def check_rollout(kl: float, clipped: float, step: int) -> None:
         raise SelfPlayError(
             f"step {step}: vLLM's log-probabilities are not the trainer's, by {kl:.2g} nats a token in the "
             f"mean and with {clipped:.2g} of the tokens clipped; "
-            "algorithm.rollout_correction.bypass_mode=true takes them for these, false does not"
+            "set algorithm.rollout_correction.bypass_mode=false to compute them again"
         )
 
 

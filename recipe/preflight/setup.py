@@ -76,7 +76,7 @@ class Setup:
 
     config: DictConfig
     survey: Survey
-    gpu_gib: float | None = None  # memory of a GPU, where this machine has none
+    gpu_gib: float | None = None  # memory of a GPU that is not here, where the run is for such a machine
 
     @property
     def plan(self) -> StepPlan:
@@ -136,9 +136,14 @@ class Setup:
         return machine.find_gpus()
 
     @property
+    def is_for_here(self) -> bool:
+        """Whether the run is for this machine."""
+        return self.gpu_gib is None
+
+    @property
     def card_gib(self) -> float | None:
-        """Memory of the smallest GPU here, or what was given for one; None if that is not known."""
-        return min((gpu.total_gib for gpu in self.gpus), default=self.gpu_gib)
+        """What was given for a GPU, or memory of the smallest one here; None if that is not known."""
+        return min((gpu.total_gib for gpu in self.gpus), default=None) if self.is_for_here else self.gpu_gib
 
     @cached_property
     def sandbox(self) -> Capabilities:

@@ -68,7 +68,7 @@ class HttpSandbox(Sandbox):
         (call,) = self.run(PROBE, [""], Limits(cpu_s=5.0, wall_s=10.0))
         if call.literal is None:
             raise SandboxUnavailable(
-                f"the server at sandbox.http_url={url} does not run programs: {call.status}: {call.error}. "
+                f"the server at {url} does not run programs: {call.status}: {call.error}. "
                 "It must offer SandboxFusion's POST /run_code, with Python 3.11 or later."
             )
         self._capabilities = Capabilities("http", call.literal.strip("'"))

@@ -50,7 +50,7 @@ def test_demo_is_well(
     assert run(monkeypatch, "experiment=demo", f"run.dir={tmp_path}") == 0
     said = capsys.readouterr().out
     assert "verl 0.9.1, wanted ==0.9.1" in said
-    assert "GPU: torch sees none" in said
+    assert "GPU: none found" in said
     assert "336 responses, 21,504 tokens generated, 96,768 trained on" in said
     assert said.endswith("all is well\n")
 
@@ -67,12 +67,12 @@ def test_every_missing_thing_is_told_in_a_line(
         "algorithm.gamma must be 1.0: ",
         "vllm is not installed; run `pip install --no-deps -r requirements/gpu.lock && ",
         "torch must be ==2.11.0; 2.13.0+cpu is installed",
-        "torch sees 0 of the 4 GPUs",
+        "trainer.n_gpus_per_node=4 needs as many GPUs, and 0 are found",
     ):
         assert any(told in line for line in problems), told
     assert f"\nproblems: {len(problems)}\n" in said
     # A model that is not here is no problem: the run downloads it.
-    assert "not whole in the hub's cache of this machine, which lacks model.safetensors" in said
+    assert "not in the hub's cache of this machine: the run downloads it" in said
     # The sizes of the model are known, and with them what it takes.
     assert "7,615.6 million parameters" in said
     assert "give --gpu-gib" in said
@@ -124,7 +124,7 @@ def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytes
     assert found(cluster.local_workers, Gpu("one", 23.5, 23.0)) == []
     change(config, {"trainer.n_gpus_per_node": 2})
     (problem,) = found(cluster.local_workers, Gpu("one", 23.5, 23.0))
-    assert problem.startswith("torch sees 1 of the 2 GPUs that trainer.n_gpus_per_node=2 asks for")
+    assert problem.startswith("trainer.n_gpus_per_node=2 needs as many GPUs, and 1 are found; ")
     on_gpu(config, 0.5)
     change(config, {"trainer.n_gpus_per_node": 1})
     # Half of 24 GiB; the second GPU is nobody's here.
@@ -132,11 +132,33 @@ def test_gpu_that_is_there_is_what_counts(config: DictConfig, monkeypatch: pytes
     (problem,) = found(here.room_on_gpus, Gpu("one", 24.0, 11.9))
     assert problem.startswith("vLLM wants 12.0 GiB free on each GPU")
     assert "one has 11.9" in problem
-    found(here.room_on_gpus, Gpu("one", 23.5, 23.0))
     # 16 bytes a parameter are 46 GiB.
-    updating, *_ = told(here.memory_of_a_gpu, config, gpu_gib=200.0)
+    updating, *_ = found(here.memory_of_a_gpu, Gpu("one", 23.5, 23.0))
     assert "an update will take about" in updating
     assert "of 22.3 on each GPU" in updating
+    assert told(here.memory_of_a_gpu, config, gpu_gib=200.0) == [], (
+        "a GPU that is asked about need not be here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpu_gib", "fits"), [("22", "fits: 20.8 of 20.9"), ("12", "does not fit: 20.2 of 11.4")]
+)
+def test_gpu_that_is_not_here_is_asked_about_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gpu_gib: str, fits: str
+) -> None:
+    monkeypatch.setattr(machine, "available_gib", lambda: (5.0, 8.0))
+    logger = "trainer.logger=[swanlab]"  # neither its package nor a key is here
+    given = ["experiment=lora_3b_24gb", logger, "run.dir=/proc/run"]
+    assert run(monkeypatch, *given) == 1
+    capsys.readouterr()
+    status = run(monkeypatch, "--gpu-gib", gpu_gib, *given)
+    said = capsys.readouterr().out
+    assert f"\n  {fits} GiB of each GPU\n" in said
+    problems = [line for line in said.splitlines() if line.startswith("- ")]
+    assert status == (1 if problems else 0)
+    assert bool(problems) == fits.startswith("does not")
+    assert all("on each GPU" in line or "key-value cache" in line for line in problems)
 
 
 def test_cache_too_small_for_one_sequence_is_told(
@@ -308,13 +330,14 @@ def test_model_of_the_hubs_cache_is_there(
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     change(config, {MODEL: "somebody/model"})
-    assert "which lacks model.safetensors: the run downloads it" in lines()[1]
+    assert lines()[1].startswith("not in the hub's cache of this machine: the run downloads it")
     snapshot = tmp_path / "models--somebody--model" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (tmp_path / "models--somebody--model" / "refs").mkdir()
     (tmp_path / "models--somebody--model" / "refs" / "main").write_text("abc")
     (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "1.safetensors"}}))
-    assert "which lacks 1.safetensors: the run downloads it" in lines()[1]
+    (snapshot / "config.json").write_text("{}")
+    assert "not whole in the hub's cache of this machine, which lacks 1.safetensors: " in lines()[1]
     save_file({"weight": numpy.zeros(8, numpy.float32)}, snapshot / "1.safetensors")
     assert lines() == ["somebody/model"]
     assert told(model.whole_files, config) == []

@@ -35,6 +35,7 @@ def _ask(setup: Setup, rules: Iterable[Rule]) -> Iterator[str]:
         if (
             (asked.needs_sizes and not readable)
             or (asked.last and refused)
+            or (asked.here and not setup.is_for_here)
             or not asked.applies(setup.config)
         ):
             continue

@@ -35,7 +35,9 @@ def local_slots(setup: Setup) -> Iterator[str]:
 def local_workers(setup: Setup) -> Iterator[str]:
     """A cluster of the run's own has a GPU slot for every worker."""
     trainer, given = setup.config.trainer, setup.config.ray_kwargs.ray_init.get("num_gpus")
-    needed, has = slots.num_workers(setup.config), len(setup.gpus) if given is None else given
+    needed, has = slots.num_workers(setup.config), given
+    if has is None:
+        has = len(setup.gpus) if setup.is_for_here else trainer.n_gpus_per_node
     if has >= needed:
         return
     if trainer.nnodes > 1:
@@ -51,7 +53,7 @@ def local_workers(setup: Setup) -> Iterator[str]:
         )
     else:
         yield (
-            f"torch sees {has} of the {needed} GPUs that trainer.n_gpus_per_node={needed} asks for; run on a "
+            f"trainer.n_gpus_per_node={needed} needs as many GPUs, and {has} are found; run on a "
             "machine that has them, or see the whole of it on a CPU with scale=tiny cluster=cpu_1"
         )
 
@@ -65,7 +67,7 @@ OF_RAY = "session_2000-01-01_00-00-00_000000_1000000/sockets/plasma_store"
 OF_VLLM = "00000000-0000-0000-0000-000000000000"
 
 
-@rule(applies=is_local)
+@rule(applies=is_local, here=True)
 def sockets(setup: Setup) -> Iterator[str]:
     """Sockets of Ray and vLLM can be made, with names that are short enough for the kernel."""
     given = setup.config.ray_kwargs.ray_init.get("_temp_dir")

@@ -16,7 +16,7 @@ from recipe.run import checkpoint
 from recipe.run.files import CONFIG, SUMMARY, changed_settings, check_writable
 
 
-@rule()
+@rule(here=True)
 def writable(setup: Setup) -> Iterator[str]:
     """The folders that the run writes to can be made and written to."""
     trainer = setup.config.trainer

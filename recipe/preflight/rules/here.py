@@ -19,7 +19,7 @@ MIN_SHM_GIB = 1.0
 """Least shared memory: a container has 64 MiB unless told, with which vLLM and NCCL do not start."""
 
 
-@rule(refuses=False)
+@rule(refuses=False, here=True)
 def packages(setup: Setup) -> Iterator[str]:
     """Installed are the versions that setup.py pins."""
     install = machine.install_command(setup.config)
@@ -46,7 +46,7 @@ def packages(setup: Setup) -> Iterator[str]:
         yield "actor_rollout_ref.model.use_liger=true needs the package liger-kernel, which is not installed"
 
 
-@rule(applies=lambda config: not machine.on_cpu(config), refuses=False)
+@rule(applies=lambda config: not machine.on_cpu(config), refuses=False, here=True)
 def room_on_gpus(setup: Setup) -> Iterator[str]:
     """The GPUs of this node have room for vLLM."""
     share = setup.config.actor_rollout_ref.rollout.gpu_memory_utilization
@@ -60,7 +60,7 @@ def room_on_gpus(setup: Setup) -> Iterator[str]:
             )
 
 
-@rule(refuses=False)
+@rule(refuses=False, here=True)
 def memory_here(setup: Setup) -> Iterator[str]:
     """This machine has the memory of a node."""
     if (shape := setup.shape) is None:
@@ -72,7 +72,7 @@ def memory_here(setup: Setup) -> Iterator[str]:
         yield f"the run will take {memories}; {remedy}"
 
 
-@rule(refuses=False)
+@rule(refuses=False, here=True)
 def shared_memory(setup: Setup) -> Iterator[str]:
     """Without CUDA's own sharing, every worker passes its weights on through a bucket of shared memory."""
     buckets = (
@@ -85,7 +85,7 @@ def shared_memory(setup: Setup) -> Iterator[str]:
         yield f"{machine.SHARED_MEMORY} must have {needed:.1f} GiB free; it has {free:.1f}. {remedy}"
 
 
-@rule(refuses=False)
+@rule(refuses=False, here=True)
 def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
     """There is room for as many checkpoints as the run will hold."""
     if (shape := setup.shape) is None:
@@ -103,7 +103,7 @@ def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
         yield f"{folder} must have {room}; it has {free:.1f}. Make room, or give another run.dir"
 
 
-@rule(applies=lambda config: config.pack.get("sandbox") is not None, refuses=False)
+@rule(applies=lambda config: config.pack.get("sandbox") is not None, refuses=False, here=True)
 def sandbox_layers(setup: Setup) -> Iterator[str]:
     """The sandbox opens here, and stops every attack of its own test."""
     for attack, stopped in setup.sandbox.selftest.items():

@@ -43,7 +43,7 @@ def known(setup: Setup) -> Iterator[str]:
     for name in _names(setup):
         if name not in PACKAGES:
             yield f"trainer.logger must be some of {', '.join(PACKAGES)}; got {show(name)}"
-        elif (package := PACKAGES[name]) is not None and not _installed(package):
+        elif setup.is_for_here and (package := PACKAGES[name]) is not None and not _installed(package):
             needs = f"needs the package {package}, which is not installed"
             yield f"trainer.logger={name} {needs}; install it, or leave {name} out"
 
@@ -69,7 +69,7 @@ def tracer(setup: Setup) -> Iterator[str]:
     key, backend = f"{ROLLOUT}.trace.backend", OmegaConf.select(setup.config, f"{ROLLOUT}.trace.backend")
     if backend is not None and backend not in TRACERS:
         yield f"{key} must be null or one of {', '.join(TRACERS)}; got {show(backend)}"
-    elif backend is not None and not _installed(backend):
+    elif setup.is_for_here and backend is not None and not _installed(backend):
         yield f"{key}={backend} needs the package {backend}, which is not installed; install it, or give null"
 
 
@@ -90,18 +90,18 @@ def named(setup: Setup) -> Iterator[str]:
 
 
 # On a cluster of others the process that logs has the environment of its node.
-@rule(applies=lambda config: not slots.joins_cluster(config))
-def let_in(setup: Setup) -> Iterator[str]:
+@rule(applies=lambda config: not slots.joins_cluster(config), here=True)
+def has_api_key(setup: Setup) -> Iterator[str]:
     """Loggers that send what they get somewhere have a key: nobody is there to be asked for one."""
     given = OmegaConf.select(setup.config, "ray_kwargs.ray_init.runtime_env.env_vars") or {}
     variables = os.environ | dict(given)
     for name in _names(setup):
-        if name in ("wandb", "tracking") and not _wandb_lets_in(variables):
+        if name in ("wandb", "tracking") and not _has_wandb_key(variables):
             yield (
                 f"trainer.logger={name} needs a key of wandb: run `wandb login`, set WANDB_API_KEY, or "
                 "WANDB_MODE=offline to keep everything in run.dir"
             )
-        if name == "swanlab" and not _swanlab_lets_in(variables):
+        if name == "swanlab" and not _has_swanlab_key(variables):
             yield (
                 "trainer.logger=swanlab needs a key: run `swanlab login`, set SWANLAB_API_KEY, or "
                 "SWANLAB_MODE=local to keep everything in run.dir"
@@ -110,7 +110,7 @@ def let_in(setup: Setup) -> Iterator[str]:
             yield f"trainer.logger=vemlp_wandb needs the environment variable {missing[0]}, which is not set"
 
 
-def _wandb_lets_in(variables: Mapping[str, str]) -> bool:
+def _has_wandb_key(variables: Mapping[str, str]) -> bool:
     """Whether wandb 0.31 asks for nothing: by its variables, or the file of `wandb login`."""
     if variables.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
         return True
@@ -125,7 +125,7 @@ def _wandb_lets_in(variables: Mapping[str, str]) -> bool:
     return False
 
 
-def _swanlab_lets_in(variables: Mapping[str, str]) -> bool:
+def _has_swanlab_key(variables: Mapping[str, str]) -> bool:
     """Whether swanlab asks for nothing: by its documented variables, or the file of `swanlab login`."""
     if variables.get("SWANLAB_MODE") in ("local", "offline", "disabled") or variables.get("SWANLAB_API_KEY"):
         return True

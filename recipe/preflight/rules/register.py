@@ -24,6 +24,7 @@ class Rule:
     applies: Callable[[DictConfig], bool]  # whether it is about such a run at all
     refuses: bool
     needs_sizes: bool  # whether it is asked only where `keys.SIZES` hold: it reads such keys as they are
+    here: bool  # whether it is about this machine, and so not asked where the run is for another
     last: bool  # whether it takes seconds, and so is asked only where no other refuses
 
 
@@ -35,12 +36,13 @@ def rule(
     applies: Callable[[DictConfig], bool] = lambda _: True,
     refuses: bool = True,
     needs_sizes: bool = True,
+    here: bool = False,
     last: bool = False,
 ) -> Callable[[Find], Find]:
     """Make a function a rule; arguments as of `Rule`."""
 
     def add(find: Find) -> Find:
-        RULES.append(Rule(find, applies, refuses, needs_sizes, last))
+        RULES.append(Rule(find, applies, refuses, needs_sizes, here, last))
         return find
 
     return add

@@ -12,7 +12,7 @@ from recipe.preflight.rules import find_problems, loggers
 from recipe.preflight.rules.register import RULES
 from recipe.preflight.setup import Setup
 
-LOGGERS = [rule for rule in RULES if rule.find in (loggers.known, loggers.let_in)]
+LOGGERS = [rule for rule in RULES if rule.find in (loggers.known, loggers.has_api_key)]
 VARIABLES = (
     "RAY_ADDRESS",
     "NETRC",
