@@ -68,14 +68,14 @@ def test_control_changes_one_thing_and_the_directory(control: str, changes: list
     assert changed_settings(before, now) == changes
 
 
-@pytest.mark.slow
-def test_prompts_for_a_base_model_are_one_word() -> None:
+@pytest.mark.parametrize("experiment", ["demo", pytest.param("arithmetic_rich", marks=pytest.mark.slow)])
+def test_prompts_for_a_base_model_are_one_word(experiment: str) -> None:
     register()
     with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("azr", ["experiment=arithmetic_rich", "prompts=base"])
+        config = compose("azr", [f"experiment={experiment}", "prompts=base"])
     messages = [{"role": "user", "content": "Calculate: 1 + 2 ="}]
     template = Template(config.actor_rollout_ref.model.custom_chat_template)
-    assert config.pack.prompts == "base"
+    assert (config.pack.prompts, config.pack.terse) == ("base", False)
     assert template.render(messages=messages, add_generation_prompt=True) == "Calculate: 1 + 2 ="
 
 
