@@ -1,1 +1,1 @@
-"""Outcome to number: pure functions, standard library only, one equation each."""
+"""Outcome to number: pure functions, one equation each; `verl_reward.py` carries them into veRL."""

@@ -1,7 +1,8 @@
 """Cut a response into its answer, by the tags `<answer>`, and the fenced blocks inside, in one pass.
 
-Nothing is guessed: a response that lacks a tag or a block is rejected with a reason, because a model learns a
-format that is asked for, and a lenient reader would make the solve rate count answers that training does not.
+The structure is strict: a response that lacks a tag or a block that was asked for is malformed, with a reason.
+What stands inside is read as people write it (`tasks/kit/numbers.py`, the packs), and refused where it may mean
+two things. One reader judges training and evaluation, so both count the same answers.
 """
 
 from __future__ import annotations
