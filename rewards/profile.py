@@ -60,8 +60,8 @@ class PriceTable:
     attempt_malformed: float  # the answer does not parse
     attempt_wrong: float  # it parses but is not right
     attempt_correct: float  # it is right
-    wrong_grade: Grade | None = None  # prices a wrong attempt that has its measure, for `attempt_wrong`
-    proposal_duplicate: float | None = None  # of a task that there is already, for `proposal_wrong`
+    wrong_grade: Grade | None = None  # replaces `attempt_wrong` where the attempt has the grade's measure
+    proposal_duplicate: float | None = None  # a task that was proposed before; None: as `proposal_wrong`
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ kind. Importing this module registers the estimator: then `algorithm.adv_estimat
 
 In self-play the uid of a row spells where it comes from (`recipe/selfplay/credit.py`), and with it its cell.
 A row of verl's own trainer has a random uid; its cell is what it has in a column of the data set
-(`recipe/engine/columns.py`). All else is a pure function: baselines that are carried from step to step, which
-self-play owns, reach it through its configuration.
+(`recipe/engine/columns.py`), which it reads from where verl keeps its rows. Nothing is kept between steps:
+running means, which self-play owns, reach the estimator through its configuration.
 
 Suffixes of tensors: B responses, T tokens.
 """
@@ -71,7 +71,7 @@ def normalize(scores: torch.Tensor, counted: torch.Tensor, scale: Scale) -> torc
     Counted are the responses of a cell, (B, 1), with their rewards: Absolute Zero
     (https://arxiv.org/abs/2505.03335), Eq. 8. Or they are its valid tokens, (B, T), with their returns:
     REINFORCE++ (https://arxiv.org/abs/2501.03262) restricted to a cell, as the official code of Absolute Zero
-    computes it, through the same `masked_whiten`. `Scale.NONE` leaves the division out. Of no meaning where
+    computes it: by verl's `masked_whiten`. `Scale.NONE` leaves the division out. Of no meaning where
     nothing is counted; exactly 0 if all counted scores are equal, so also for a single one, where
     `masked_whiten` raises.
     """

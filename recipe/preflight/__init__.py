@@ -1,6 +1,7 @@
 """What is checked before Ray or a model is started.
 
-`rules/` has every rule, one function or one row of `keys.py` each, and the one collector that `recipe.doctor` and a run ask.
+`rules/` has every rule, each one function or one row of `keys.py`, and the one collector that `recipe.doctor`
+and a run ask.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class LearnabilityConfig:
     """with `band`: solve rate above which a proposal is worth 1"""
 
     high: float = 1.0
-    """with `band`: solve rate below which it is"""
+    """with `band`: solve rate below which a proposal is worth 1"""
 
 
 @dataclass

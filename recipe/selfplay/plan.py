@@ -1,5 +1,4 @@
-"""What a step does, and how much of it: what follows from `azr.solve_on`, `propose`, `oversample` and
-`train_proposer`, which the rules before a start look at one by one.
+"""What a step asks for and trains on, by `azr.solve_on`, `propose`, `oversample` and `train_proposer`.
 
 Whoever wants to know what follows from these keys asks a `StepPlan`: the curriculum, the agent loops, the
 checks before a start, and the estimates of memory.

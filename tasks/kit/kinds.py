@@ -90,7 +90,7 @@ class Kind(ABC):
         return {}
 
     def structure(self, payload: Payload) -> str | None:
-        """What the task is made like (`TaskPack.structure_key`); None where the kind does not say."""
+        """The task's structure (`TaskPack.structure_key`); None where the kind does not say."""
         return None
 
     @abstractmethod

@@ -142,7 +142,7 @@ _ALSO = re.compile(
     r"[\s$*]{0,4}(?:[,;&]|\band\b)[\s$*]{0,4}(?:and[\s$]{1,3})?\1(?:_\{?[0-9]\}?)?[ ]?="
     r"[\s$*]{0,4}+(?!\2(?![0-9]|[.,/][0-9]))"
 )
-# Between two of which the second says the first again
+# What stands between a number and the same number again: `18, so 18`
 _AGAIN = re.compile(
     r"(?=[ ]*[^ ])(?:[\s,;.(*=`$\"]|:(?=\s)"
     r"|\b(?:or|i\.e\.|that is|so|thus|final|the|answer|is|in total)(?!\w))*"

@@ -1,8 +1,8 @@
 """Cut a response into its answer, by the tags `<answer>`, and the fenced blocks inside, in one pass.
 
-The structure is strict: a response that lacks a tag or a block that was asked for is malformed, with a reason.
-What stands inside is read as people write it (`tasks/kit/numbers.py`, the packs), and refused where it may mean
-two things. One reader judges training and evaluation, so both count the same answers.
+The structure is strict: a response that lacks a tag or a block that was asked for is malformed, with a
+reason. What stands inside is read as people write it (`tasks/kit/numbers.py`, the packs), and refused where
+it may mean two things. One reader judges training and evaluation, so both count the same answers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def cut_answer(response: str, tags: Tags) -> str | Unread:
     end = text.find(ANSWER_END, start) if start >= 0 else -1
     if end < 0:
         return Unread("no-answer-tags")
-    # Of several `<answer>` the last one opens it, but a program may hold one as text.
+    # The last `<answer>` before the first fence: a program inside the fence may hold one as text.
     fence = text.find(FENCE, start, end)
     start = text.rfind(ANSWER, start, end if fence < 0 else fence)
     return text[start + len(ANSWER) : end]
