@@ -247,7 +247,7 @@ def test_a_filter_under_which_no_program_runs_is_no_sandbox(monkeypatch: pytest.
         return assemble(ARCHITECTURES[machine], {"exit_group": ALLOW}, refuse())
 
     monkeypatch.setattr(fork_server, "program_filter", only_the_end)
-    with pytest.raises(SandboxUnavailable, match="the first program did not run: exit status 1"):
+    with pytest.raises(SandboxUnavailable, match="the first program did not run"):
         fork_server.ForkSandbox(1)
 
 
