@@ -40,7 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.export", description=main.__doc__)
     parser.add_argument("pack", help="name of a pack, or a dotted path to its class")
     parser.add_argument(
-        "knobs", nargs="*", metavar="KNOB=VALUE", help="such as prompts=base, sandbox.backend=wasm"
+        "knobs",
+        nargs="*",
+        default=[],
+        metavar="KNOB=VALUE",
+        help="such as prompts=base, sandbox.backend=wasm",
     )
     parser.add_argument("--split", required=True, choices=[HELD_OUT, SAMPLE])
     parser.add_argument("--out", required=True, type=Path, help="the file to write, *.parquet")

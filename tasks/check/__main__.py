@@ -6,6 +6,8 @@ Runs every check of `tasks/check/conformance.py`, says what is wrong, and prints
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from tasks.check.conformance import CHECKS, ConformanceError, Examined
@@ -20,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; 0, or 1 if the pack has a fault; 2, by argparse, if there is no such pack or knob."""
     parser = argparse.ArgumentParser(prog="python -m tasks.check", description="Check a task pack.")
     parser.add_argument("pack", help="name of an installed pack, or a dotted path to its class")
-    parser.add_argument("knobs", nargs="*", metavar="KNOB=VALUE", help="such as terse=true")
+    parser.add_argument("knobs", nargs="*", default=[], metavar="KNOB=VALUE", help="such as terse=true")
     options = parser.parse_args(arguments)
 
     def build() -> TaskPack:
@@ -55,4 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads it has enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes at exit, and fails
+        status = 1
+    raise SystemExit(status)

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\npip install --no-deps --no-build-isolation -e {folder}")
     print(f"python -m tasks.check {options.name}")
     print(f"python -m pytest {folder}")
-    print(f"python -m recipe.main_azr experiment=demo pack={options.name}")
+    print(f"python -m recipe.main_azr experiment=demo pack={options.name} run.dir=runs/{options.name}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The python_code pack: tasks about programs, checked by running them in a sandbox.
 
 A form writes prompts and reads responses, `checks.py` makes records of proposals and compares answers,
-`grammar.py` and `rules.py` draw tasks. `docs/python_code.md` has grammar and reasons.
+`generate.py` and `terse_programs.py` draw tasks. `docs/python_code.md` has grammar and reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.kit.form import TERSE_REFERENCES, FormPack, ask
 from tasks.kit.held_out_file import Stratum
 from tasks.kit.knobs import check_limits, check_sandbox, takes_knobs
 from tasks.kit.program import canonical_program, is_same_program
-from tasks.python_code import grammar, rules
+from tasks.python_code import generate, terse_programs
 from tasks.python_code.checks import SHARE, grade_by_running, grade_error, grade_output, validate
 from tasks.python_code.composite import choose_given, define_given
 from tasks.python_code.features import FEATURES, measure
@@ -49,7 +49,7 @@ class PythonCodePack(FormPack[Draft]):
         super().__init__(terse_set if knobs.held_out_path is None else knobs.held_out_path)
         self._knobs = knobs
         self._enabled = tuple(kind for kind in KINDS if kind in knobs.kinds)
-        self._domains = rules.DOMAINS if knobs.terse else grammar.DOMAINS
+        self._domains = terse_programs.DOMAINS if knobs.terse else generate.DOMAINS
         self._form: TaggedForm | TerseForm = TerseForm() if knobs.terse else TaggedForm(knobs)
         limits = check_limits(knobs.time_limit_s, knobs.memory_mb, RESULT_BYTES)
         self.runner = Runner(check_sandbox(knobs.sandbox or {}), limits)
@@ -164,8 +164,8 @@ class PythonCodePack(FormPack[Draft]):
 
     def _draw(self, kind: str, domain: str, rng: random.Random) -> TaskRecord:
         if self._knobs.terse:
-            return rules.draw_record(kind, domain, rng)
-        return grammar.draw_record(kind, domain, self._form.num_inputs, rng, self.runner)
+            return terse_programs.draw_record(kind, domain, rng)
+        return generate.draw_record(kind, domain, self._form.num_inputs, rng, self.runner)
 
 
 def _about_reference(draft: Draft, references: Sequence[TaskRecord]) -> Draft | Rejected:

@@ -21,7 +21,7 @@ from tasks.kit.parsing import last_line
 from tasks.kit.program import parse_program
 from tasks.python_code import records
 from tasks.python_code.records import ABDUCTION, DEDUCTION, ERROR, INDUCTION, Draft, Task
-from tasks.python_code.rules import TERSE_INPUTS, TERSE_MESSAGE, compact, parse_rule, to_program
+from tasks.python_code.terse_programs import TERSE_INPUTS, TERSE_MESSAGE, compact, parse_rule, to_program
 from tasks.sandbox.literals import equal, parse_arguments, parse_literal
 
 HEAD = "f(x)="

@@ -78,6 +78,9 @@ def test_the_program_writes_and_says_how_to_go_on(tmp_path: Path, capsys: pytest
     assert main(["roman_numbers", "--out", str(tmp_path / "new")]) == 0
     printed = capsys.readouterr().out
     assert f"-e {tmp_path / 'new'}\npython -m tasks.check roman_numbers\n" in printed
+    assert printed.endswith(
+        "experiment=demo pack=roman_numbers run.dir=runs/roman_numbers\n"
+    )  # not the demo's
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
         "README.md", "setup.py", "roman_numbers", "tests"
     }  # fmt: skip

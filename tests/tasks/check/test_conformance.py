@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -277,9 +278,20 @@ def test_the_program_passes_a_sound_pack_and_shows_its_prompts(capsys: pytest.Ca
     assert "--- induction: it answers" in printed
 
 
+def test_the_program_ends_where_nobody_reads_on() -> None:
+    command = [sys.executable, "-u", "-m", "tasks.check", "arithmetic"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([], "the following arguments are required: pack\n"),
         (["no_such_pack"], "Available packs: arithmetic"),
         (["arithmetic", "maximum=3"], "pack.maximum is no knob"),
         (["arithmetic", "deduction_max"], "a knob must be KNOB=VALUE"),

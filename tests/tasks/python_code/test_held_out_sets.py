@@ -12,7 +12,7 @@ from tasks.contract import Outcome
 from tasks.kit.held_out_file import build, load, render
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import read_program
-from tasks.python_code.rules import parse_rule
+from tasks.python_code.terse_programs import parse_rule
 
 KINDS = ("deduction", "abduction", "induction")
 

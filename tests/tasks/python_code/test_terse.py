@@ -14,7 +14,7 @@ from tasks.contract import Accepted, Outcome, Rejected, TaskRecord, Verdict
 from tasks.execution import Runner
 from tasks.python_code import PythonCodePack
 from tasks.python_code.records import ERROR, INDUCTION, KINDS, Example, Task, to_record
-from tasks.python_code.rules import (
+from tasks.python_code.terse_programs import (
     DOMAINS,
     Line,
     Rearrangement,

@@ -1,6 +1,6 @@
-"""A grammar of ordinary small programs: strings, lists, dictionaries, loops and comprehensions.
+"""Draw ordinary small programs from a grammar: strings, lists, dictionaries, loops and comprehensions.
 
-The held-out set is drawn from it, in the manner of output- and input-prediction benchmarks. A program takes
+The held-out set is drawn so, in the manner of output- and input-prediction benchmarks. A program takes
 one value, moves it through two to four operations, each of a type that the last one left, and returns the
 end, or the end with what stood before it; some have their first half in a helper function. Its outputs come
 from the sandbox, like those of a model's program.
