@@ -5,6 +5,7 @@ To compose is slow, so each experiment is composed once for all that is asked of
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from recipe.preflight.model import find_config, shape_of
 from recipe.preflight.setup import Node
 from tasks.contract import TaskPack
 from tasks.registry import available_packs
+
+CARD_GIB = {"24": 22.0, "80": 79.1}
+"""What torch counts of a GPU that is sold by so many GB: L4 and A10G, A100."""
 
 
 def names(group: str) -> list[str]:
@@ -56,11 +60,29 @@ def test_experiment_passes_with_every_control_and_fits_its_gpu(tmp_path: Path, e
         check(controlled)
     header = (CONF / "experiment" / f"{experiment}.yaml").read_text().split("\ndefaults")[0]
     if " GB" in header:
-        assert_fits(config, 22.0 if "24gb" in experiment else 79.1)
+        assert_fits(config, CARD_GIB["24" if "24gb" in experiment else "80"])
+
+
+ONE_GPU = re.compile(r"^\| `(\w+\.?\w*gb)` \|.*\| (\d+) GB \| ([\d.]+) GiB \| ([\d.]+) GiB \|$", re.MULTILINE)
+"""A row of docs/doctor.md: experiment, GPU, and what it takes while updating and while generating."""
+
+
+def test_the_docs_have_the_estimates_for_one_gpu(tmp_path: Path) -> None:
+    rows = ONE_GPU.findall((CONF.parent / "docs" / "doctor.md").read_text(encoding="utf-8"))
+    estimated = []
+    for experiment, sold_gb, *_ in rows:
+        config = composed(tmp_path, f"experiment={experiment}")
+        shape = shape_of(find_config(config.actor_rollout_ref.model.path) or {})
+        assert shape is not None
+        found = memory.estimate_gpu(config, shape, CARD_GIB[sold_gb])
+        phases = memory.Phase.UPDATING, memory.Phase.GENERATING
+        estimated.append((experiment, sold_gb, *(f"{found.gib_while(phase):.1f}" for phase in phases)))
+    assert len(rows) == 4
+    assert rows == estimated
 
 
 def assert_fits(config: DictConfig, card: float) -> None:
-    """The estimate fits what torch counts of a GPU sold as 24 or 80 GB (L4 and A10G, A100), in GiB."""
+    """The estimate fits a GPU of so many GiB, with room for eight sequences in the cache."""
     shape = shape_of(find_config(config.actor_rollout_ref.model.path) or {})
     assert shape is not None
     found = memory.estimate_gpu(config, shape, card)
