@@ -1,4 +1,4 @@
-"""Entry point: `python -m recipe.main_azr experiment=demo pack=arithmetic [hydra overrides]`.
+"""Entry point: `python -m recipe.main_azr experiment=demo [hydra overrides]`.
 
 The order matters. The configuration is composed and checked before verl is imported, since verl reads its
 platform from the environment when it is; only then come the model, Ray and the trainer (`recipe/life.py`).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,22 @@ def test_every_named_path_exists() -> None:
             if not (ROOT / path).exists():
                 missing.append(f"{file.relative_to(ROOT)}: {path}")
     assert missing == []
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The words behind each `python -m recipe.main_azr` of a page."""
+    for line in re.findall(r"python -m recipe\.main_azr([^`|#\n]*)", page.replace("\\\n", " ")):
+        yield shlex.split(line)
+
+
+def test_a_command_of_other_settings_has_a_directory_of_its_own() -> None:
+    pages = [*PAGES, ROOT / "tasks" / "new" / "template" / "README.md"]
+    for words in (words for page in pages for words in commands(page.read_text(encoding="utf-8"))):
+        given = dict(word.partition("=")[::2] for word in words if "=" in word)
+        file = ROOT / "conf" / "experiment" / f"{given.pop('experiment', None)}.yaml"
+        if given and file.exists() and "\n  dir: " in file.read_text(encoding="utf-8"):
+            # Without one it is refused, once the experiment has been run as it is
+            assert given.keys() & {"run.dir", "control"}, words
 
 
 def first_sentence(path: Path) -> str:

@@ -152,6 +152,8 @@ class Setup:
             with open_sandbox(SandboxConfig(**self.config.pack.sandbox).for_one_program()) as opened:
                 return opened.capabilities()
         except (SandboxUnavailable, ValueError) as error:
+            if isinstance(self._pack, Exception):  # the same, by the keys of the configuration
+                raise self._pack from error
             raise PreflightError(" ".join(str(error).split())) from error
 
     @cached_property

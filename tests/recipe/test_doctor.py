@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from safetensors.numpy import save_file
 
 from recipe import doctor
+from recipe.config import CONF
 from recipe.life import survey_nodes
 from recipe.preflight import machine, rules
 from recipe.preflight.machine import Gpu
-from recipe.preflight.rules import cluster, here, model, register
+from recipe.preflight.rules import cluster, here, model, pack, register
 from recipe.preflight.rules.register import Find
 from recipe.preflight.setup import Node, Setup, Survey
 from recipe.run.checkpoint import FORMAT, Manifest, write_manifest
@@ -353,9 +355,12 @@ def test_sandbox_is_looked_at_where_a_pack_has_one(
     change(config, {"pack.sandbox": {"backend": "fork", "num_zygotes": 1, "allow_unsafe": True}})
     (line,) = (line for line in shown(config, capsys) if line.startswith("sandbox: "))
     assert "selftest=" in line
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("azr", ["experiment=cpu_code"])
     change(config, {"pack.sandbox": {"backend": "nope"}})
     (problem,) = told(here.sandbox_layers, config)
-    assert problem.startswith("sandbox.backend must be one of")
+    assert problem.startswith("pack python_code: pack.sandbox.backend must be one of")
+    assert told(pack.pack, config) == [problem]
 
 
 def test_cluster_that_does_not_answer_is_told_soon(
