@@ -14,7 +14,7 @@ Suffixes of tensors: B responses, T tokens.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -25,7 +25,8 @@ from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 from verl.utils.torch_functional import masked_whiten
 
 from recipe.engine.columns import cells_by_columns
-from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of, is_uid
+from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics, cell_of, is_uid, parse_uid
+from tasks.contract import Role
 
 ESTIMATOR_NAME = "trr_plus_plus"
 
@@ -84,6 +85,21 @@ def normalize(scores: torch.Tensor, counted: torch.Tensor, scale: Scale) -> torc
     return masked_whiten(scores, counted)
 
 
+def role_weights(roles: Sequence[Role], proposer_share: float) -> list[float]:
+    """What each of N responses counts in the loss, so that proposals are `proposer_share` of it.
+
+    A loss that averages over responses weighs roles by how many each has. With N_r responses of role r and
+    s_r its share, each counts s_r * N / N_r: 1 on average, and all of one role s_r * N. Absolute Zero
+    (https://arxiv.org/abs/2505.03335) trains on as many proposals as attempts, which makes s 1/2. A role that
+    is alone counts as it is.
+    """
+    counts = Counter(roles)
+    if len(counts) < len(Role):
+        return [1.0] * len(roles)
+    shares = {Role.PROPOSE: proposer_share, Role.SOLVE: 1 - proposer_share}
+    return [shares[role] * len(roles) / counts[role] for role in roles]
+
+
 # verl refuses a second function under a registered name. Reloading this module makes a new function.
 if ESTIMATOR_NAME in ADV_ESTIMATOR_REGISTRY and ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME].__module__ == __name__:
     del ADV_ESTIMATOR_REGISTRY[ESTIMATOR_NAME]
@@ -110,7 +126,8 @@ def trr_plus_plus(
         config: verl's `algorithm` node. Read are `trr.cells` (a `Cells`, default role-kind) or, for uids of
             verl's own, `trr.columns` (columns of the data set that make a cell, default data_source);
             `trr.baseline` (a `Baseline`, default cell-mean), `trr.scale` (a `Scale`, default std),
-            `trr.statistics` (a `Statistics`, default sequence) and `gamma`, which must be 1; with
+            `trr.statistics` (a `Statistics`, default sequence), `trr.proposer_share` (what proposals count
+            in the loss by `role_weights`, default by their number) and `gamma`, which must be 1; with
             baseline=running-mean also `trr.running_means`, the baseline of every cell of the batch by its
             name, which self-play's trainer gives.
         **_: What verl passes to other estimators, such as `reward_baselines`.
@@ -155,7 +172,8 @@ def trr_plus_plus(
         scores, counted = valid_BT.double().sum(-1, keepdim=True), mask_BT.any(-1, keepdim=True)
     rows_by_cell: dict[str, list[int]] = defaultdict(list)
     counting = mask_BT.any(-1).nonzero().flatten().tolist()
-    for row, cell in zip(counting, _read_cells([index[row] for row in counting], config), strict=True):
+    uids = [index[row] for row in counting]
+    for row, cell in zip(counting, _read_cells(uids, config), strict=True):
         rows_by_cell[cell].append(row)
     advantages_BT = torch.zeros_like(token_level_rewards)
     for cell, rows in rows_by_cell.items():
@@ -164,4 +182,8 @@ def trr_plus_plus(
         else:
             of_cell = scores[rows] - running_means[cell]
         advantages_BT[rows] = torch.where(mask_BT[rows], of_cell.to(advantages_BT.dtype), 0.0)
+    share = OmegaConf.select(config, "trr.proposer_share")
+    if share is not None:
+        weights = role_weights([parse_uid(uid).role for uid in uids], share)
+        advantages_BT[counting] *= torch.tensor(weights).to(advantages_BT).unsqueeze(-1)
     return advantages_BT, returns_BT

@@ -259,6 +259,7 @@ VALUES = {
     "algorithm.trr.baseline": one_of(Baseline),
     "algorithm.trr.scale": one_of(Scale),
     "algorithm.trr.statistics": one_of(Statistics),
+    "algorithm.trr.proposer_share": Must("in (0, 1)", lambda share: 0 < share < 1, float, or_null=True),
     "trainer.resume_mode": one_of(("auto", "disable", "resume_path")),
     f"{ACTOR}.loss_agg_mode": one_of(LOSS_MEANS),
     f"{ACTOR}.kl_loss_type": one_of((*KL_ESTIMATORS, *(f"{name}+" for name in KL_ESTIMATORS))),

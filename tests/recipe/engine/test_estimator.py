@@ -286,6 +286,30 @@ def test_running_mean_is_not_scaled() -> None:
         trr_plus_plus(rewards_BT, mask_BT, uids([SIX_CELLS[0]]), config)
 
 
+def test_proposals_count_as_much_as_attempts_whatever_their_number() -> None:
+    # Cells as they are: propose (0.5, -0.5): +-0.5 / 0.707107 = +-0.707107
+    #                    solve (1, -0.5, -0.5, 1, -0.5, -0.5): mean 0, var (2 * 1 + 4 / 4) / 5 = 3/5,
+    #                    1 / 0.774597 = 1.290994, -0.5 / 0.774597 = -0.645497
+    # N = 8, 2 proposals and 6 attempts: 1/2 * 8 / 2 = 2 and 1/2 * 8 / 6 = 2/3; with 1/4: 1 and 1
+    rewards = [0.5, -0.5] + [1.0, -0.5, -0.5] * 2
+    rewards_BT, mask_BT = on_last_tokens([*rewards, 0.0], [2] * 8 + [0])
+    index = [*uids([("propose", "deduction")] * 2 + [("solve", "deduction")] * 6), PADDING_UID]
+    by_number = [0.707107, -0.707107] + [1.290994, -0.645497, -0.645497] * 2 + [0.0]
+    for share, proposal, attempt in ((0.5, 2.0, 2 / 3), (0.25, 1.0, 1.0), (None, 1.0, 1.0)):
+        advantages_BT, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm(proposer_share=share))
+        expected_B = torch.tensor(by_number) * torch.tensor([proposal] * 2 + [attempt] * 6 + [1.0])
+        expected_BT = (expected_B.unsqueeze(-1) * torch.ones(2)).where(mask_BT.bool(), torch.tensor(0.0))
+        torch.testing.assert_close(advantages_BT, expected_BT, atol=1e-6, rtol=0)
+
+
+def test_a_role_that_is_alone_counts_as_it_is() -> None:
+    rewards_BT, mask_BT = on_last_tokens([1.0, 0.0], [1, 8])
+    index = uids([("solve", "deduction"), ("solve", "deduction")])
+    halved, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm(proposer_share=0.5))
+    by_number, _ = trr_plus_plus(rewards_BT, mask_BT, index, algorithm())
+    assert torch.equal(halved, by_number)
+
+
 def test_rewards_on_several_tokens_are_summed_and_go_backwards() -> None:
     # Row 0: rewards (1, 2, masked, 4): returns to go (7, 6, -, 4), sum 7. Row 1: (1): return 1, sum 1.
     # Sequence: mean 4, var (9 + 9) / 1 = 18, std 4.242641 -> +-3 / 4.242641 = +-0.707107

@@ -206,6 +206,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         {"algorithm.trr.statistics": "row"},
         "algorithm.trr.statistics must be one of sequence, token; got 'row'",
     ),
+    ({"algorithm.trr.proposer_share": 1}, r"algorithm.trr.proposer_share must be null or in \(0, 1\); got 1"),
     ({"trainer.use_v1": False}, "trainer.use_v1 must be true"),
     ({"trainer.v1.trainer_mode": "async"}, "trainer.v1.trainer_mode must be sync.*; got 'async'"),
     (
