@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -22,6 +21,7 @@ from recipe.compare import NOT_MEASURED, Measured, measured_by_kind
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
+from recipe.run.model_folder import written_aside
 from recipe.selfplay.metrics import held_out_of
 
 CARD = """\
@@ -101,18 +101,11 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
 
     from recipe.engine.merger import merge  # torch and verl: after what is cheap to refuse
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{out.name}.writing-", dir=out.parent) as aside:
-        model = Path(aside) / "model"
+    with written_aside(out) as model:
         trust_remote_code = bool(config.actor_rollout_ref.model.trust_remote_code)
         with redirect_stdout(sys.stderr):  # verl's merger talks; what is printed here is a directory
             merge(folder / "actor", model, ROLLOUT_DTYPES[dtype], trust_remote_code=trust_remote_code)
-        readme = model / "README.md"
-        readme.write_text(card, encoding="utf-8")
-        for file in model.rglob("*"):  # safetensors makes its file for its owner alone
-            if file.is_file():
-                file.chmod(readme.stat().st_mode)
-        model.rename(out)
+        (model / "README.md").write_text(card, encoding="utf-8")
     return out
 
 

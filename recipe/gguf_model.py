@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from recipe.preflight.gguf_file import load_tokenizer
+from recipe.run.model_folder import written_aside
 
 
 def ensure_converted(file: Path, run_dir: Path) -> Path:
@@ -16,18 +17,21 @@ def ensure_converted(file: Path, run_dir: Path) -> Path:
     Raises:
         ValueError: The file lacks weights.
     """
-    from recipe.tiny_model.cache import written_aside  # torch comes with it
-
     status = file.stat()
     digest = hashlib.sha256(f"{file.name} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()
     path = run_dir / f"base_model-{digest[:16]}"
     if not path.is_dir():
         with written_aside(path) as aside:
-            _convert(file, aside)
+            convert(file, aside)
     return path
 
 
-def _convert(file: Path, folder: Path) -> None:
+def convert(file: Path, folder: Path) -> None:
+    """Write the model of a GGUF file to `folder`, in fp32, with its tokenizer.
+
+    Raises:
+        ValueError: The file lacks weights.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -73,7 +73,9 @@ WALLS = [
     ),
     Wall("the CPU platform knows nobody", ("recipe.cpu",), anywhere=(*OURS, "~recipe.cpu")),
     Wall(
-        "the tiny model knows packs only", ("recipe.tiny_model",), anywhere=("recipe", "~recipe.tiny_model")
+        "of the recipe the tiny model knows how a model's folder is written",
+        ("recipe.tiny_model",),
+        anywhere=("recipe", "~recipe.tiny_model", "~recipe.run.model_folder"),
     ),
     Wall("the recipe does not know a pack", ("recipe",), anywhere=PACKS),
     Wall(
@@ -262,7 +264,9 @@ PLANTED = {
         ("recipe.planted", "class A:\n    import torch"),
     ],
     "the CPU platform knows nobody": [("recipe.cpu.planted", "from recipe.config import CONF")],
-    "the tiny model knows packs only": [("recipe.tiny_model.planted", "from recipe.run import files")],
+    "of the recipe the tiny model knows how a model's folder is written": [
+        ("recipe.tiny_model.planted", "from recipe.run import files")
+    ],
     "the recipe does not know a pack": [("recipe.planted", "from tasks.arithmetic import ArithmeticPack")],
     "rewards know the contract's outcomes only": [
         ("rewards.planted", "import numpy"),

@@ -19,7 +19,8 @@ from verl.model_merger.fsdp_model_merger import FSDPModelMerger, merge_non_dtens
 def merge(actor: Path, out: Path, dtype: str, *, trust_remote_code: bool) -> None:
     """Write weights of `dtype`, as torch spells it, configuration, tokenizer and chat template into `out`.
 
-    `actor` is verl's folder of the checkpoint, with its shards and `huggingface/`; `out` comes into being.
+    `actor` is verl's folder of the checkpoint, with its shards and `huggingface/`; `out` is made if it is not
+    there.
     """
     config = ModelMergerConfig(
         operation="merge",

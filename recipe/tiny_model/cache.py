@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import shutil
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 import transformers
 
+from recipe.run.model_folder import written_aside
 from recipe.tiny_model.config import TinyModelConfig
 from recipe.tiny_model.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from recipe.tiny_model.transcripts import digest_transcripts, stream_warmup
@@ -66,19 +62,6 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
     return path
 
 
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A folder to write to, which is at `path` once it is whole; nothing is if an error ends the block."""
-    aside = path.parent / f".{path.name}-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        _flush(aside)
-        _move_into_place(aside, path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
     rendezvous = path / "rendezvous"
     dist.init_process_group(
@@ -116,21 +99,3 @@ def _build(pack: TaskPack, config: TinyModelConfig, path: Path, rank: int = 0) -
         },
     }
     (path / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def _flush(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _move_into_place(aside: Path, path: Path) -> None:
-    try:
-        aside.rename(path)
-    except OSError:
-        # A folder that is not empty cannot be renamed over: another process has built the same model.
-        if not path.is_dir():
-            raise

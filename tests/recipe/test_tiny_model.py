@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recipe.run import model_folder
 from tasks.contract import Role, TaskPack
 from tasks.registry import load_pack
 
@@ -331,7 +332,7 @@ def test_interrupted_build_leaves_nothing_that_is_used(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "_flush", interrupt)
+        patch.setattr(model_folder, "_flush", interrupt)
         ensure_tiny_model(pack, SMALL, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -353,7 +354,7 @@ def test_a_build_that_loses_the_race_uses_the_winners_model(
         path.mkdir()
         (path / MANIFEST).write_text("the winner's", encoding="utf-8")
 
-    monkeypatch.setattr(cache, "_flush", finish_elsewhere_first)
+    monkeypatch.setattr(model_folder, "_flush", finish_elsewhere_first)
     assert ensure_tiny_model(pack, SMALL, tmp_path) == path
     assert (path / MANIFEST).read_text(encoding="utf-8") == "the winner's"
     assert list(tmp_path.iterdir()) == [path]

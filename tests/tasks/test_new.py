@@ -15,6 +15,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from recipe.config import CONF, register
+from tasks.check.conformance import CHECKS
 from tasks.new.__main__ import main, render, write
 from tasks.new.template.my_pack.pack import MyPackKnobs
 from tasks.registry import available_packs, installed_conf_folders, load_pack
@@ -71,7 +72,7 @@ def test_its_own_tests_pass(installed: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    assert "35 passed" in done.stdout  # 14 checks under two settings, 7 of its own
+    assert f"{2 * len(CHECKS) + 7} passed" in done.stdout  # the checks under two settings, 7 of its own
 
 
 def test_the_program_writes_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +137,7 @@ def test_pip_installs_what_the_recipe_finds(tmp_path: Path, how: list[str]) -> N
     without = ["--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, *without, *how, tmp_path / "source"], check=True, cwd=tmp_path)
     programs = {
-        "tasks.check roman_numbers largest=99": "roman_numbers: 14 checks passed",
+        "tasks.check roman_numbers largest=99": f"roman_numbers: {len(CHECKS)} checks passed",
         "recipe.main_azr pack=roman_numbers --cfg job": "_target_: roman_numbers.RomanNumbersPack",
     }
     for program, said in programs.items():
