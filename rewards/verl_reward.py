@@ -15,12 +15,13 @@ import os
 import random
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rewards.profile import PROFILES, Profile, missing_measure, price_attempt
 from tasks.contract import Outcome, TaskPack, TaskRecord
 from tasks.guard import GuardedPack, PackError, ThreadWatch
+from tasks.kit.parsing import up_to_stop
 from tasks.registry import load_pack
 
 _KWARGS = "reward.custom_reward_function.reward_kwargs"
@@ -65,21 +66,13 @@ async def compute_score(
     prices = _find_prices(profile, pack)
     record = _read_record(ground_truth)
     pack.spec(record.kind)
-    verdict = await pack.judge(record, _up_to_stop(solution_str, pack.stop_strings))
+    # verl gives vLLM no stop strings, so a model may go on behind its answer, and give another.
+    verdict = await pack.judge(record, up_to_stop(solution_str, pack.stop_strings))
     return {
         "score": price_attempt(prices, verdict.outcome, _DRAWS, verdict.measures),
         "acc": float(verdict.outcome is Outcome.CORRECT),
         "outcome": verdict.outcome.value,
     }
-
-
-def _up_to_stop(text: str, stop_strings: Sequence[str]) -> str:
-    """A response as self-play would have had it: up to the end of the first of these strings in it.
-
-    verl gives vLLM none, so a model may go on behind its answer, and give another.
-    """
-    ends = [start + len(mark) for mark in stop_strings if (start := text.find(mark)) >= 0]
-    return text[: min(ends, default=len(text))]
 
 
 @functools.cache

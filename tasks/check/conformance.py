@@ -22,6 +22,7 @@ from types import FrameType
 from tasks.check.leaks import find_leak
 from tasks.contract import Accepted, KindSpec, Outcome, Rejected, TaskPack, TaskRecord, Verdict
 from tasks.guard import GuardedPack, PackError, short, short_error
+from tasks.kit.parsing import up_to_stop
 
 Build = Callable[[], TaskPack]
 Check = Callable[[Build], None]
@@ -145,7 +146,8 @@ def check_stop_strings(build: Build) -> None:
     for record, other in zip(records, records[1:] + records[:1], strict=True):
         turn = f"\n{pack.solve_prompt(other)[-1]['content']}\n{pack.gold_response(other)}"
         for method in (pack.gold_response, pack.worked_response, pack.gold_proposal):
-            ended = end_at_stop(method(record), pack.stop_strings)
+            # A text without a stop string is one that a model would have ended with the first.
+            ended = up_to_stop(f"{method(record)}{pack.stop_strings[0]}", pack.stop_strings)
             for response in (ended, ended + turn):
                 found: Accepted | Rejected | Verdict
                 if method == pack.gold_proposal:
@@ -155,12 +157,6 @@ def check_stop_strings(build: Build) -> None:
                 right = isinstance(found, Accepted) or found.outcome is Outcome.CORRECT
                 call = f"{method.__name__}({short(record)}) with an end: {short(response)}"
                 pack.require(right, f"{call} is {short(found)}")
-
-
-def end_at_stop(text: str, stop: Sequence[str]) -> str:
-    """The text up to the end of the first stop string in it; with the first of them behind it if none is."""
-    ends = [start + len(mark) for mark in stop if (start := text.find(mark)) >= 0]
-    return text[: min(ends)] if ends else text + stop[0]
 
 
 def check_examples(build: Build) -> None:

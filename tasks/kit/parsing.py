@@ -7,6 +7,7 @@ that the regular expressions behind see a few thousand characters at most.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 TAIL_CHARS = 4096
 """Characters at the end, or at the beginning, of a response that are looked at."""
@@ -42,6 +43,12 @@ def last_line(text: str) -> str:
     if start == 0 and len(seen) < len(text):
         return ""
     return stripped[start:].strip()
+
+
+def up_to_stop(text: str, stop: Sequence[str]) -> str:
+    """Return `text` up to the end of the first of these stop strings in it; whole if there is none."""
+    ends = [start + len(mark) for mark in stop if (start := text.find(mark)) >= 0]
+    return text[: min(ends, default=len(text))]
 
 
 def answer_line(response: str) -> str:
