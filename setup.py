@@ -38,6 +38,10 @@ INSTALL_REQUIRES = [
     # Measures of programs for a proposer's extra rewards: cognitive complexity, and Halstead's sizes.
     "complexipy>=5",
     "radon>=6",
+    # Intervals of accuracies and of their differences: Wilson, bootstrap over tasks, t over runs.
+    "scipy>=1.16",
+    # Learning curves of a study.
+    "matplotlib>=3.10",
     # Data sets as parquet files: those that others published, and those of our tasks for veRL's own reader.
     "pyarrow",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
