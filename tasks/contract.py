@@ -334,6 +334,21 @@ class TaskPack(ABC):
         """
         return {}
 
+    def levels(self, kind: str) -> tuple[str, ...]:
+        """The values of `difficulty` that `sample_at` can draw, from easy to hard; () where a pack has none.
+
+        Each is lower case letters and digits, with single hyphens between them, and not "none".
+        """
+        return ()
+
+    def sample_at(self, kind: str, level: str, rng: random.Random) -> TaskRecord:
+        """Draw a task of `kind` evenly from those whose `difficulty` is `level`, as a designer would.
+
+        Raises:
+            ValueError: `level` is none of `levels(kind)`.
+        """
+        raise ValueError(f"pack {self.name} has no levels; got {level!r}")
+
     @abstractmethod
     def solve_prompt(self, record: TaskRecord) -> list[Message]:
         """Chat prompt for a solver; must not give the answer away."""
@@ -357,6 +372,17 @@ class TaskPack(ABC):
     @abstractmethod
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         """Draw a valid task of `kind`: for the tiny model's warm-up and held-out sets, not for self-play."""
+
+    def warmup_task(self, kind: str, rng: random.Random) -> TaskRecord:
+        """Draw a task that the tiny model's warm-up solves, or shows as a reference."""
+        return self.sample_record(kind, rng)
+
+    def warmup_proposal(self, kind: str, references: Sequence[TaskRecord], rng: random.Random) -> TaskRecord:
+        """Draw a task that the tiny model's warm-up proposes, asked with these references.
+
+        It may be harder than any `warmup_task`: a proposer can write what it cannot solve yet.
+        """
+        return self.sample_record(kind, rng)
 
     @abstractmethod
     def held_out(self) -> Sequence[TaskRecord]:

@@ -109,6 +109,12 @@ def _record(*kinds: str) -> Expected:
     return Expected(wanted, lambda value: isinstance(value, TaskRecord) and value.kind in kinds)
 
 
+def _record_at(pack: TaskPack, kind: str, level: str) -> Expected:
+    wanted = f"a TaskRecord of kind {kind} and difficulty {level}"
+    is_record = _record(kind).holds
+    return Expected(wanted, lambda value: is_record(value) and pack.difficulty(value) == level)
+
+
 def _records(pack: TaskPack) -> Expected:
     return Expected(
         "a sequence of TaskRecord",
@@ -152,6 +158,11 @@ _COUNTS = Expected(
         )
         and not any(map(_DIFFICULTY.fault, value))
     ),
+)
+_LEVELS = Expected(
+    "a tuple of unlike labels",
+    lambda value: isinstance(value, tuple) and all(value.count(level) == 1 for level in value),
+    Expected("a slug such as len-3, and not 'none'", _spelled(r"(?!none\Z)[a-z0-9]+(-[a-z0-9]+)*")),
 )
 _NAMES = Expected("a tuple of strings", lambda value: isinstance(value, tuple), _TEXT)
 _STOPS = Expected(
@@ -260,12 +271,16 @@ class GuardedPack(TaskPack):
     structure_key = _guarded(TaskPack.structure_key, _KEY)
     difficulty = _guarded(TaskPack.difficulty, _DIFFICULTY)
     num_tasks = _guarded(TaskPack.num_tasks, _COUNTS)
+    levels = _guarded(TaskPack.levels, _LEVELS)
+    sample_at = _guarded(TaskPack.sample_at, lambda pack, kind, level, rng: _record_at(pack, kind, level))
     solve_prompt = _guarded(TaskPack.solve_prompt, _PROMPT)
     judge = _guarded(TaskPack.judge, lambda pack, *rest: _verdict(pack.measure_names))
     gold_response = _guarded(TaskPack.gold_response, _TEXT)
     worked_response = _guarded(TaskPack.worked_response, _TEXT)
     gold_proposal = _guarded(TaskPack.gold_proposal, _TEXT)
     sample_record = _guarded(TaskPack.sample_record, lambda pack, kind, rng: _record(kind))
+    warmup_task = _guarded(TaskPack.warmup_task, lambda pack, kind, rng: _record(kind))
+    warmup_proposal = _guarded(TaskPack.warmup_proposal, lambda pack, kind, *rest: _record(kind))
     held_out = _guarded(TaskPack.held_out, _records, (CheckBrokenError, *BAD_SETTING))
     held_out_groups = _guarded(TaskPack.held_out_groups, _GROUPS)
     task_key = _guarded(TaskPack.task_key, _TEXT)

@@ -10,13 +10,14 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from recipe.tiny_model.config import TinyModelConfig
 from tasks.contract import Message, Role, TaskPack, TaskRecord
 
-TRANSCRIPTS_VERSION = 2
+TRANSCRIPTS_VERSION = 3
 """Raise it when the same pack and seed give other transcripts: cached models of the old stream go stale."""
 
 _MAX_DRAWS = 10_000
@@ -48,18 +49,21 @@ def stream_transcripts(
     while True:
         role = Role.PROPOSE if rng.random() < propose_share else Role.SOLVE
         spec = rng.choice(pack.kinds)
-        record = _draw(pack, spec.name, held_out, rng)
         if role is Role.SOLVE:
+            record = _draw(pack, held_out, partial(pack.warmup_task, spec.name, rng))
             shows_working = rng.random() < worked_share
             answer = pack.worked_response(record) if shows_working else pack.gold_response(record)
             yield Transcript(role, pack.solve_prompt(record), answer, (record,))
             continue
-        shown = [record]
+        shown: list[TaskRecord] = []
+        refused = held_out
         for _ in range(spec.num_references):
-            refused = held_out.union(pack.task_key(other) for other in shown)
-            shown.append(_draw(pack, rng.choice(spec.reference_kinds), refused, rng))
-        messages = pack.propose_prompt(spec.name, shown[1:], rng)
-        yield Transcript(role, messages, pack.gold_proposal(record), tuple(shown))
+            kind = rng.choice(spec.reference_kinds)
+            shown.append(_draw(pack, refused, partial(pack.warmup_task, kind, rng)))
+            refused |= {pack.task_key(shown[-1])}
+        record = _draw(pack, refused, partial(pack.warmup_proposal, spec.name, shown, rng))
+        messages = pack.propose_prompt(spec.name, shown, rng)
+        yield Transcript(role, messages, pack.gold_proposal(record), (record, *shown))
 
 
 def stream_warmup(pack: TaskPack, config: TinyModelConfig) -> Iterator[Transcript]:
@@ -87,12 +91,12 @@ def digest_transcripts(pack: TaskPack, config: TinyModelConfig, count: int = 256
     return digest.hexdigest()
 
 
-def _draw(pack: TaskPack, kind: str, refused: frozenset[str], rng: random.Random) -> TaskRecord:
+def _draw(pack: TaskPack, refused: frozenset[str], draw: Callable[[], TaskRecord]) -> TaskRecord:
     for _ in range(_MAX_DRAWS):
-        record = pack.sample_record(kind, rng)
+        record = draw()
         if pack.task_key(record) not in refused:
             return record
     raise ValueError(
-        f"sample_record must give tasks outside the held-out set; {_MAX_DRAWS} draws of kind {kind!r} "
+        f"the warm-up must have tasks outside the held-out set; {_MAX_DRAWS} draws of kind {record.kind!r} "
         f"of pack {pack.name} gave none. Widen the pack's ranges or shrink its held-out set."
     )

@@ -29,6 +29,7 @@ Check = Callable[[Build], None]
 
 DEADLINE_S = 30.0  # of one call; in a run it may wait for a sandbox, here nobody else asks
 NUM_SAMPLES = 20  # records of every kind that a check looks at
+NUM_AT_LEVEL = 3  # the same of every level
 NUM_SHOWN = 10  # of so many of them a check that runs each several times takes one
 # What importing a pack must not bring along: it is imported before verl may be, and in every process.
 STACK = ("torch", "verl", "ray", "vllm", "recipe", "rewards")
@@ -61,6 +62,20 @@ class Examined(GuardedPack):
         """Some records of every kind, the same ones each time."""
         rng = random.Random(0)
         return [self.sample_record(spec.name, rng) for spec in self.kinds for _ in range(NUM_SAMPLES)]
+
+    def draws(self) -> list[TaskRecord]:
+        """What the pack draws: the samples, tasks of every level, and those of the warm-up; each once."""
+        records = self.samples()
+        # By default the warm-up's are these samples again.
+        solved, proposed, levelled = (random.Random(0) for _ in range(3))
+        for spec in self.kinds:
+            references = proposal_references(self, spec)
+            for _ in range(NUM_SAMPLES):
+                records.append(self.warmup_task(spec.name, solved))
+                records.append(self.warmup_proposal(spec.name, references, proposed))
+            for level in self.levels(spec.name):
+                records += [self.sample_at(spec.name, level, levelled) for _ in range(NUM_AT_LEVEL)]
+        return list({record.to_json(): record for record in records}.values())
 
     def accepts(self, kind: str, response: str) -> Accepted | Rejected:
         """What `accept` says of a proposal without references."""
@@ -111,7 +126,7 @@ def check_seeds(build: Build) -> None:
 def check_gold(build: Build) -> None:
     """Records survive a checkpoint, and gold and worked responses solve them."""
     pack = Examined(build)
-    for record in [*pack.seeds(), *pack.samples()]:
+    for record in [*pack.seeds(), *pack.draws()]:
         back = TaskRecord(record.kind, json.loads(json.dumps(dict(record.payload))))
         for fact in (pack.task_key, pack.difficulty):
             fault = f"{fact.__name__}({short(record)}) is another after the record went to JSON"
@@ -127,7 +142,7 @@ def check_gold(build: Build) -> None:
 def check_gold_proposals(build: Build) -> None:
     """A record's gold proposal is accepted as that same task."""
     pack = Examined(build)
-    for record in [*pack.seeds(), *pack.samples()]:
+    for record in [*pack.seeds(), *pack.draws()]:
         response = pack.gold_proposal(record)
         found = pack.accepts(record.kind, response)
         call = f"accept({record.kind!r}, {short(response)}, [])"
@@ -135,6 +150,27 @@ def check_gold_proposals(build: Build) -> None:
         assert isinstance(found, Accepted)
         same = pack.task_key(found.record) == pack.task_key(record)
         pack.require(same, f"{call} makes another task of it: {short(found.record)}")
+
+
+def check_levels(build: Build) -> None:
+    """Where a pack has levels it draws unlike tasks of each, and refuses any other level in its words.
+
+    That a task has the difficulty it was drawn for is the guard's to see.
+    """
+    pack = Examined(build)
+    for spec in pack.kinds:
+        for level in pack.levels(spec.name):
+            rng = random.Random(4)
+            keys = {pack.task_key(pack.sample_at(spec.name, level, rng)) for _ in range(NUM_SAMPLES)}
+            call = f"sample_at({spec.name!r}, {level!r}, rng)"
+            pack.require(len(keys) > 1, f"{call} draws one task and no other")
+        refusal: BaseException | None = None
+        try:
+            pack.sample_at(spec.name, "no-such-level", random.Random(0))
+        except PackError as error:
+            refusal = error.__cause__
+        fault = f"sample_at({spec.name!r}, 'no-such-level', rng) must raise ValueError"
+        pack.require(isinstance(refusal, ValueError), fault)
 
 
 def check_stop_strings(build: Build) -> None:
@@ -320,6 +356,7 @@ CHECKS: Sequence[Check] = (
     check_seeds,
     check_gold,
     check_gold_proposals,
+    check_levels,
     check_stop_strings,
     check_examples,
     check_no_leak,

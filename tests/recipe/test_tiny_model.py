@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recipe.run import model_folder
-from tasks.contract import Role, TaskPack
+from tasks.contract import KindSpec, Role, TaskPack, TaskRecord
 from tasks.registry import load_pack
 
 
@@ -135,6 +136,32 @@ def test_stream_shows_the_packs_own_text_and_no_reference_twice(pack: TaskPack) 
             assert transcript.response == pack.gold_proposal(record)
             assert len(references) == pack.spec(record.kind).num_references
             assert len({pack.task_key(shown) for shown in transcript.records}) == len(transcript.records)
+
+
+def test_references_come_first_and_the_proposal_depends_on_them(
+    pack: TaskPack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is one more than the first operand of the only reference, so every proposal tells which."""
+    monkeypatch.setattr(type(pack), "held_out", lambda self: [])
+    monkeypatch.setattr(
+        type(pack),
+        "warmup_task",
+        lambda self, kind, rng: TaskRecord("deduction", {"a": rng.randint(0, 9), "op": "+", "b": 20}),
+    )
+    monkeypatch.setattr(
+        type(pack),
+        "warmup_proposal",
+        lambda self, kind, references, rng: TaskRecord(
+            "deduction", {**references[0].payload, "a": references[0].payload["a"] + 1}
+        ),
+    )
+    monkeypatch.setattr(type(pack), "kinds", (KindSpec("deduction", ("deduction",), 1),))
+    for transcript in islice(stream_transcripts(pack, 0.5, 0.25, 0), 50):
+        record, *references = transcript.records
+        for shown in references:
+            assert transcript.messages == pack.propose_prompt("deduction", [shown], random.Random(0))
+            assert record.payload["a"] == shown.payload["a"] + 1
+        assert transcript.role is Role.PROPOSE or record.payload["b"] == 20
 
 
 @pytest.mark.parametrize("worked_share", [0.0, 1.0])

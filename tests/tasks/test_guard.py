@@ -85,6 +85,10 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         assert guarded.structure_key(record) == pack.structure_key(record) is not None
         assert guarded.difficulty(record) == pack.difficulty(record) != ""
         assert guarded.num_tasks(spec.name) == pack.num_tasks(spec.name)
+        assert guarded.levels(spec.name) == pack.levels(spec.name) == ()
+        assert guarded.warmup_task(spec.name, ours) == pack.warmup_task(spec.name, theirs)
+        proposals = [p.warmup_proposal(spec.name, [record], r) for p, r in ((guarded, ours), (pack, theirs))]
+        assert proposals[0] == proposals[1]
         assert guarded.features(record, [], []) == {}
         assert asyncio.run(guarded.resolve(record, [])) == asyncio.run(pack.resolve(record, []))
         found = [asyncio.run(p.accept(spec.name, p.gold_proposal(record), [])) for p in (guarded, pack)]
@@ -138,6 +142,32 @@ def test_wrong_types_are_named(method: str, value: object, said: str) -> None:
     assert str(caught.value).startswith(f"pack arithmetic: {method}(TaskRecord(kind='deduction'")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+OTHER_KIND = TaskRecord("abduction", {})
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "said"),
+    [
+        ("levels", ["easy"], "it must be a tuple of unlike labels"),
+        ("levels", ("easy", "hard", "easy"), "it must be a tuple of unlike labels"),
+        ("levels", ("easy", "Very hard"), "returned 'Very hard'; it must be a slug such as len-3"),
+        ("levels", ("none",), "and not 'none'"),
+        ("sample_at", RECORD, "it must be a TaskRecord of kind deduction and difficulty hard"),
+        ("sample_at", OTHER_KIND, "it must be a TaskRecord of kind deduction and difficulty hard"),
+        ("warmup_task", OTHER_KIND, "it must be a TaskRecord of kind deduction"),
+        ("warmup_proposal", OTHER_KIND, "it must be a TaskRecord of kind deduction"),
+    ],
+)
+def test_wrong_levels_and_draws_are_named(method: str, value: object, said: str) -> None:
+    """`RECORD` is a medium one."""
+    arguments = {"levels": (), "sample_at": ("hard", random.Random(0)), "warmup_task": (random.Random(0),)}
+    given = arguments.get(method, ([RECORD], random.Random(0)))
+    with pytest.raises(PackError) as caught:
+        getattr(GuardedPack(faulty(method, returns(value))), method)("deduction", *given)
+    assert str(caught.value).startswith(f"pack arithmetic: {method}('deduction'")
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(

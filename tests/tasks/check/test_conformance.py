@@ -189,6 +189,39 @@ FAULTS = {
         conformance.check_resolving,
         r"resolve\(TaskRecord.*, responses\) depends on the order of the responses",
     ),
+    "level-that-is-never-drawn": (
+        "def levels(self, kind): return ('easy', 'medium')\n"
+        "    def sample_at(self, kind, level, rng): return self.seeds()[0]",
+        conformance.check_levels,
+        r"sample_at\('deduction', 'easy', rng\) draws one task and no other",
+    ),
+    "task-of-another-level": (
+        "def levels(self, kind): return ('easy', 'medium')\n"
+        "    def sample_at(self, kind, level, rng): return self.sample_record(kind, rng)",
+        conformance.check_levels,
+        r"sample_at\('deduction', 'easy', .*\) returned TaskRecord.*; it must be .* and difficulty easy",
+    ),
+    "level-that-does-not-exist": (
+        "def sample_at(self, kind, level, rng): return self.sample_record(kind, rng)\n"
+        "    def difficulty(self, record): return 'no-such-level'",
+        conformance.check_levels,
+        r"sample_at\('deduction', 'no-such-level', rng\) must raise ValueError",
+    ),
+    "levels-beyond-the-bounds": (
+        "def levels(self, kind): return ('hard',)\n    def sample_at(self, kind, level, rng):\n"
+        "        drawn = TaskRecord('deduction', {'a': rng.randint(50, 99), 'op': '+', 'b': 1})\n"
+        "        return drawn if kind == 'deduction' else self.sample_record(kind, rng)\n"
+        "    def difficulty(self, record): return 'hard'",
+        conformance.check_gold_proposals,
+        r"accept\('deduction', 'Calculate: \d\d \+ 1 =', \[\]\) refuses a gold proposal",
+    ),
+    "warm-up-proposes-no-task": (
+        "def warmup_proposal(self, kind, references, rng):\n"
+        "        drawn = {**self.sample_record('deduction', rng).payload, 'a': 999}\n"
+        "        return TaskRecord(kind, drawn) if kind == 'deduction' else self.sample_record(kind, rng)",
+        conformance.check_gold_proposals,
+        r"accept\('deduction', 'Calculate: 999 . \d+ =', \[\]\) refuses a gold proposal",
+    ),
     "stop-string-is-read-as-the-answer": (
         "stop_strings = (':',)",
         conformance.check_stop_strings,
