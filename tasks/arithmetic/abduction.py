@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, ArithmeticKind, Difficulty
 from tasks.contract import Json, Rejected, Verdict
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
@@ -49,9 +49,9 @@ class Abduction(ArithmeticKind):
     seeds = ("Find: ? + ? = 7", "Find: ? - ? = 4", "Find: ? * ? = 6", "Find: ? - ? = -3")
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 80, "-": 80, "*": 60}
 
-    def __init__(self, style: Style, bounds: Mapping[str, int]) -> None:
+    def __init__(self, style: Style, bounds: Mapping[str, int], difficulty: Difficulty) -> None:
         """`bounds` are the largest operands, by operation."""
-        super().__init__(style)
+        super().__init__(style, difficulty)
         self._bounds = bounds
         self.request = (
             "Write one new task in the form of these, solvable with "
@@ -121,7 +121,7 @@ class Abduction(ArithmeticKind):
     def difficulty(self, payload: Payload) -> str:
         """By the pair that gets along with the smallest operands."""
         largest = min(max(pair) for pair in pairs(*_read(payload)))
-        return difficulty_of(largest, is_product=payload["op"] == "*")
+        return self._difficulty.label(largest, is_product=payload["op"] == "*")
 
     def num_tasks(self) -> Mapping[str, int]:
         """Counted by the least larger operand, which decides the difficulty."""
@@ -131,11 +131,11 @@ class Abduction(ArithmeticKind):
         for op in "+-":
             for largest in range(self._bounds[op] + 1):
                 # 2 * largest - 1 and 2 * largest, or largest and -largest; others have smaller pairs.
-                counts[difficulty_of(largest, is_product=False)] += 2 if largest else 1
+                counts[self._difficulty.label(largest)] += 2 if largest else 1
         found: set[int] = set()
         for largest in range(self._bounds["*"] + 1):
             new = {largest * other for other in range(largest + 1)} - found
-            counts[difficulty_of(largest, is_product=True)] += len(new)
+            counts[self._difficulty.label(largest, is_product=True)] += len(new)
             found |= new
         return counts
 

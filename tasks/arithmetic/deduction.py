@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import ClassVar
 
-from tasks.arithmetic.kind import OPERATIONS, TEN, IntegerKind, difficulty_of
+from tasks.arithmetic.kind import OPERATIONS, TEN, Difficulty, IntegerKind
 from tasks.contract import Json, Rejected
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
@@ -32,13 +32,19 @@ class Deduction(IntegerKind):
     held_out_counts: ClassVar[Mapping[str, int]] = {"+": 150, "-": 200, "*": 30}
 
     def __init__(
-        self, style: Style, bounds: Mapping[str, int], *, operations: Sequence[str], minimum: int
+        self,
+        style: Style,
+        bounds: Mapping[str, int],
+        difficulty: Difficulty,
+        *,
+        operations: Sequence[str],
+        minimum: int,
     ) -> None:
         """Take the operations of proposals; tasks of the others are stated and judged all the same.
 
         `bounds` are the largest operands, by operation; `minimum` is the smallest, 0 with `/`.
         """
-        super().__init__(style)
+        super().__init__(style, difficulty)
         self._minimum = minimum
         self._bounds = bounds
         self._operations = tuple(operations)
@@ -74,14 +80,15 @@ class Deduction(IntegerKind):
 
     def difficulty(self, payload: Payload) -> str:
         a, op, b = _read(payload)
-        return difficulty_of(max(a, b), is_product=op == "*")
+        return self._difficulty.label(max(a, b), is_product=op == "*")
 
     def num_tasks(self) -> Mapping[str, int]:
         """Counted by the larger operand, which decides the difficulty."""
         counts: Counter[str] = Counter()
         for op in self._operations:
             for largest in range(self._minimum, self._bounds[op] + 1):
-                counts[difficulty_of(largest, is_product=op == "*")] += self._num_with(op, largest)
+                label = self._difficulty.label(largest, is_product=op == "*")
+                counts[label] += self._num_with(op, largest)
         return +counts
 
     def _num_with(self, op: str, largest: int) -> int:
@@ -91,9 +98,7 @@ class Deduction(IntegerKind):
             return 2 * num_smaller + 1
         if op != "/":
             return num_smaller + 1  # the operands' order makes no other task
-        divisors = [d for d in range(1, isqrt(largest) + 1) if largest % d == 0]
-        num_divisors = sum(1 if d * d == largest else 2 for d in divisors)
-        return num_divisors + 1 if largest else 0  # and 0 / largest
+        return len(_divisors(largest)) + 1 if largest else 0  # and 0 / largest
 
     def structure(self, payload: Payload) -> str:
         """The operation, and the larger operand to within ten."""
@@ -148,6 +153,23 @@ def draw_task(op: str, low: int, high: int, rng: random.Random) -> dict[str, Jso
         b = rng.randint(max(low, 1), high)
         return {"a": b * rng.randint(-(-low // b), high // b), "op": op, "b": b}
     return {"a": rng.randint(low, high), "op": op, "b": rng.randint(low, high)}
+
+
+def draw_largest(op: str, low: int, largest: int, rng: random.Random) -> dict[str, Json]:
+    """Draw a task whose larger operand is `largest`: the smaller evenly from `low`, and the order likewise.
+
+    For `/`, which has no such task of 0, the smaller is 0 or a divisor.
+    """
+    if op == "/":
+        smaller = rng.choice([0, *_divisors(largest)])
+        return {"a": largest if smaller else 0, "op": op, "b": smaller or largest}
+    a, b = rng.sample([largest, rng.randint(low, largest)], 2)
+    return {"a": a, "op": op, "b": b}
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
 
 
 def _read(payload: Payload) -> tuple[int, str, int]:

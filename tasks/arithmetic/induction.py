@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from tasks.arithmetic.kind import TEN, IntegerKind, difficulty_of
+from tasks.arithmetic.kind import TEN, Difficulty, IntegerKind
 from tasks.contract import Json, Rejected
 from tasks.kit.form import terse_answer
 from tasks.kit.kinds import Style
@@ -57,9 +57,9 @@ class Induction(IntegerKind):
     )
     held_out_counts: ClassVar[Mapping[str, int]] = dict.fromkeys(RULES, 90)
 
-    def __init__(self, style: Style, maximum: int) -> None:
+    def __init__(self, style: Style, maximum: int, difficulty: Difficulty) -> None:
         """`maximum` is the largest operand."""
-        super().__init__(style)
+        super().__init__(style, difficulty)
         self._maximum = maximum
         self.request = (
             f"Write one new task in the form of this one. Numbers 0 to {maximum}, "
@@ -107,7 +107,7 @@ class Induction(IntegerKind):
 
     def difficulty(self, payload: Payload) -> str:
         """By the operands of all examples, the hidden one included."""
-        return difficulty_of(_largest(payload), is_product=payload["rule"] == "multiplication")
+        return self._difficulty.label(_largest(payload), is_product=payload["rule"] == "multiplication")
 
     def structure(self, payload: Payload) -> str:
         """The rule, and the largest operand of its examples to within ten."""

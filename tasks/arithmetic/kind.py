@@ -6,6 +6,7 @@ import operator
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from tasks.contract import Verdict
 from tasks.kit.form import terse_answer
@@ -32,8 +33,44 @@ TEN = 10
 """Numbers of the same tens are of one size to `TaskPack.structure_key`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """Labels of tasks by their largest operand, easy to hard: each ends where the next begins."""
+
+    plain: Mapping[str, int]
+    products: Mapping[str, int]  # Those that tasks with `*` have, in the same order.
+
+    def label(self, largest: int, *, is_product: bool = False) -> str:
+        """The label of a task with operands up to `largest`."""
+        labels = self.products if is_product else self.plain
+        return [label for label, start in labels.items() if start <= largest][-1]
+
+    def operands(self, label: str, largest: int, *, is_product: bool = False) -> range:
+        """What the largest operand is with this label, up to `largest`; empty where there is no such task."""
+        labels = self.products if is_product else self.plain
+        if label not in labels:
+            return range(0)
+        end = min((start for start in labels.values() if start > labels[label]), default=largest + 1)
+        return range(labels[label], min(end, largest + 1))
+
+
+BANDS, SIZES = "bands", "sizes"
+SIZE_LABELS = {"size-0-9": 0, "size-10-49": 10, "size-50-99": 50, "size-100-999": 100, "size-1000-up": 1000}
+DIFFICULTIES: Mapping[str, Difficulty] = {
+    # The three tiers of the first generation of the arithmetic self-play experiments in morganmcg1/pippa
+    # (`absolute_zero/`, June 2025).
+    BANDS: Difficulty({"easy": 0, "medium": 6, "hard": 21}, {"medium": 0, "hard": 11}),
+    SIZES: Difficulty(SIZE_LABELS, SIZE_LABELS),
+}
+"""What tasks can be labelled by; docs/packs.md has them as a table."""
+
+
 class ArithmeticKind(Kind):
     """A kind about small whole numbers; a terse answer begins with a colon, or with steps in parentheses."""
+
+    def __init__(self, style: Style, difficulty: Difficulty) -> None:
+        super().__init__(style)
+        self._difficulty = difficulty
 
     @abstractmethod
     def answer(self, payload: Payload) -> str:
@@ -69,21 +106,6 @@ class IntegerKind(ArithmeticKind):
         distance = abs(answer - self.result(payload))
         measures = {DISTANCE: float(distance)}
         return Verdict.wrong("wrong-value", measures) if distance else Verdict.correct(measures)
-
-
-def difficulty_of(largest: int, *, is_product: bool) -> str:
-    """The label of a task with operands up to `largest`: easy, medium or hard.
-
-    easy      operands to 5, no product
-    medium    operands to 10; to 20 without a product
-    hard      the rest
-
-    The three tiers of the first generation of the arithmetic self-play experiments in morganmcg1/pippa
-    (`absolute_zero/`, June 2025).
-    """
-    if largest <= 5 and not is_product:
-        return "easy"
-    return "medium" if largest <= (10 if is_product else 20) else "hard"
 
 
 def _read_written(response: str) -> int | None:

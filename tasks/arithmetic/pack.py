@@ -14,7 +14,7 @@ from tasks.arithmetic.abduction import Abduction
 from tasks.arithmetic.deduction import Deduction
 from tasks.arithmetic.held_out_sets import DEFAULT, SETS, TIERS_200, TIERS_2000, possible_seeds, strata
 from tasks.arithmetic.induction import Induction
-from tasks.arithmetic.kind import DISTANCE, OPERATIONS, ArithmeticKind
+from tasks.arithmetic.kind import BANDS, DIFFICULTIES, DISTANCE, OPERATIONS, SIZE_LABELS, ArithmeticKind
 from tasks.contract import TaskRecord
 from tasks.kit.held_out_file import Stratum, load
 from tasks.kit.kinds import KindsPack, Style
@@ -81,8 +81,12 @@ class ArithmeticKnobs(Knobs):
     """`chat`: for a model that is told what to do; `base`: for one that goes on with a text, set by
     `prompts=base` together with the bare chat template. Of no account with terse prompts."""
 
+    difficulty: str = BANDS
+    """Labels of a task's difficulty: `bands` (easy, medium, hard) or `sizes` (below)."""
+
     held_out: str = DEFAULT
-    """The committed held-out set: `default`, `tiers_200`, `tiers_2000` or `three_digit_products` (below)."""
+    """The committed held-out set: `default`, `tiers_200`, `tiers_2000`, `three_digit_products` or
+    `sizes_1100` (below)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +102,7 @@ class ArithmeticKnobs(Knobs):
         check_choices("kinds", self.kinds, list(KINDS))
         check_choice("held_out", self.held_out, SETS)
         check_choice("prompts", self.prompts, PROMPTS)
+        check_choice("difficulty", self.difficulty, list(DIFFICULTIES))
 
     def _check_minimum(self) -> None:
         """Check that deduction has room between its bounds."""
@@ -133,10 +138,13 @@ class ArithmeticPack(KindsPack):
         operations = [op for op in OPERATIONS if op in knobs.operations]
         deduced = dict.fromkeys(OPERATIONS, knobs.deduction_max) | {"*": knobs.deduction_product_max}
         abduced = dict.fromkeys(OPERATIONS, knobs.abduction_max) | {"*": knobs.abduction_product_max}
+        difficulty = DIFFICULTIES[knobs.difficulty]
         kinds: dict[str, ArithmeticKind] = {
-            "deduction": Deduction(style, deduced, operations=operations, minimum=knobs.deduction_min),
-            "abduction": Abduction(style, abduced),
-            "induction": Induction(style, knobs.induction_max),
+            "deduction": Deduction(
+                style, deduced, difficulty, operations=operations, minimum=knobs.deduction_min
+            ),
+            "abduction": Abduction(style, abduced, difficulty),
+            "induction": Induction(style, knobs.induction_max, difficulty),
         }
         for name, count in knobs.num_references.items():
             kinds[name].num_references = count
@@ -164,9 +172,13 @@ class ArithmeticPack(KindsPack):
         return records
 
     def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
-        """A task's tier or else its kind, and the operation that it asks for."""
+        """A task's tier or else its kind, the operation that it asks for, and of a size both in one."""
         part = read_str(record.payload, "tier") if "tier" in record.payload else record.kind
-        return (part, OPERATION_GROUPS[read_str(record.payload, "op")]) if "op" in record.payload else (part,)
+        if "op" not in record.payload:
+            return (part,)
+        operation = OPERATION_GROUPS[read_str(record.payload, "op")]
+        both = f"{operation.removeprefix('op-')}-{part.removeprefix('size-')}"
+        return (part, operation, both) if part in SIZE_LABELS else (part, operation)
 
     def held_out_strata(self) -> Sequence[Stratum]:
         return super().held_out_strata() if self._held_out_set == DEFAULT else strata(self._held_out_set)

@@ -319,10 +319,35 @@ def test_difficulty_goes_by_the_operands(kind: str, proposal: str, difficulty: s
     assert PACK.difficulty(found.record) == difficulty
 
 
-# Every proposal is tried, those outside of the bounds too.
-@pytest.mark.parametrize("minimum", [0, 2])
-def test_number_of_tasks_is_that_of_all_proposals(minimum: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "proposal", "difficulty"),
+    [
+        ("deduction", "Calculate: 9 - 0 =", "size-0-9"),
+        ("deduction", "Calculate: 0 * 10 =", "size-10-49"),
+        ("deduction", "Calculate: 49 + 49 =", "size-10-49"),
+        ("deduction", "Calculate: 3 * 50 =", "size-50-99"),
+        ("deduction", "Calculate: 99 - 100 =", "size-100-999"),
+        ("deduction", "Calculate: 1000 / 2 =", "size-1000-up"),
+        # 9 + 9; 9 + 10
+        ("abduction", "Find: ? + ? = 18", "size-0-9"),
+        ("abduction", "Find: ? + ? = 19", "size-10-49"),
+        ("induction", "a*b: (1,2) (4,5) (4,1) (3,9)", "size-0-9"),
+    ],
+)
+def test_difficulty_can_go_by_sizes(kind: str, proposal: str, difficulty: str) -> None:
     pack = ArithmeticPack(
+        difficulty="sizes", operations=list("+-*/"), deduction_max=9999, deduction_product_max=99
+    )
+    found = asyncio.run(pack.accept(kind, proposal, []))
+    assert isinstance(found, Accepted)
+    assert pack.difficulty(found.record) == difficulty
+
+
+# Every proposal is tried, those outside of the bounds too.
+@pytest.mark.parametrize(("minimum", "difficulty"), [(0, "bands"), (2, "bands"), (0, "sizes")])
+def test_number_of_tasks_is_that_of_all_proposals(minimum: int, difficulty: str) -> None:
+    pack = ArithmeticPack(
+        difficulty=difficulty,
         operations=["+", "-", "*"] if minimum else ["+", "-", "*", "/"],
         deduction_min=minimum,
         deduction_max=25,

@@ -8,7 +8,14 @@ from collections import Counter
 import pytest
 
 from tasks.arithmetic import ArithmeticPack
-from tasks.arithmetic.held_out_sets import PRODUCTS, SETS, TIERS_200, TIERS_2000, possible_seeds
+from tasks.arithmetic.held_out_sets import (
+    PRODUCTS,
+    SETS,
+    SIZES_1100,
+    TIERS_200,
+    TIERS_2000,
+    possible_seeds,
+)
 from tasks.contract import Outcome, TaskRecord
 from tasks.held_out import main
 from tasks.kit.held_out_file import build, render
@@ -17,6 +24,7 @@ SIZES = {
     TIERS_200: {"very-easy": 10, "easy": 40, "medium": 50, "hard": 50, "very-hard": 50},
     TIERS_2000: {"very-easy": 5, "easy": 80, "medium": 200, "hard": 854, "very-hard": 861},
     PRODUCTS: {"deduction": 1000},
+    SIZES_1100: {"size-0-9": 80, "size-10-49": 340, "size-50-99": 340, "size-100-999": 340},
 }
 BOUNDS = {"very-easy": (0, 5), "easy": (0, 10), "medium": (0, 20), "hard": (10, 50), "deduction": (100, 999)}
 
@@ -44,6 +52,9 @@ def test_gold_solves_every_task_and_none_is_proposed_that_is_not_on(name: str) -
         assert isinstance(a, int) and isinstance(b, int)
         assert op != "/" or a % b == 0
         group = pack.held_out_groups(record)[0]
+        if name == SIZES_1100:
+            assert ArithmeticPack(difficulty="sizes").difficulty(record) == group
+            continue
         low, high = BOUNDS.get(group, (2 if op == "/" else 20, 100))
         assert low <= min(a, b) <= max(a, b) <= high
 
@@ -51,8 +62,10 @@ def test_gold_solves_every_task_and_none_is_proposed_that_is_not_on(name: str) -
 def test_no_task_is_in_two_sets_or_twice_in_one_or_a_seed() -> None:
     pack = ArithmeticPack()
     found = {name: {pack.task_key(record) for record in tasks(name)} for name in SIZES}
-    assert len(set.union(*found.values())) == sum(map(len, found.values())) == 3200
+    apart = [found[name] for name in (TIERS_200, TIERS_2000, PRODUCTS)]
+    assert len(set.union(*apart)) == sum(map(len, apart)) == 3200
     for name, keys in found.items():
+        assert len(keys) == sum(SIZES[name].values())
         assert not keys & {pack.task_key(seed) for seed in possible_seeds(name)}
 
 
@@ -71,6 +84,20 @@ def test_tiers_have_all_operations_and_negative_answers() -> None:
     by_operation = Counter(pack.held_out_groups(record)[1] for record in records)
     assert by_operation == {"op-sum": 72, "op-difference": 60, "op-product": 58, "op-quotient": 10}
     assert sum(pack.gold_response(record).startswith("-") for record in records) >= 20
+
+
+def test_sizes_are_told_by_operation_and_leave_most_tasks_of_one_digit() -> None:
+    pack = ArithmeticPack(held_out=SIZES_1100, kinds=["deduction"], difficulty="sizes", deduction_max=999)
+    groups = Counter(group for record in pack.held_out() for group in pack.held_out_groups(record)[1:])
+    operations = {"sum": 20 + 3 * 113, "difference": 40 + 3 * 114, "product": 20 + 3 * 113}
+    assert {name: groups.pop(f"op-{name}") for name in operations} == operations
+    assert groups == {
+        f"{name}-{size}": count
+        for name, one_digit, others in (("sum", 20, 113), ("difference", 40, 114), ("product", 20, 113))
+        for size, count in {"0-9": one_digit, "10-49": others, "50-99": others, "100-999": others}.items()
+    }
+    # 80 of 55 sums, 100 differences and 55 products
+    assert 80 <= 0.4 * pack.num_tasks("deduction")["size-0-9"] == 0.4 * (55 + 100 + 55)
 
 
 def test_self_play_never_sees_the_tier_and_may_not_have_the_task() -> None:
