@@ -71,6 +71,7 @@ WALLS = [
         ("recipe", "~recipe.engine", "~recipe.cpu", "~recipe.tiny_model", "~recipe.plugin"),
         loaded=STACK,
     ),
+    Wall("a start loads neither scipy nor matplotlib", ("recipe",), loaded=("scipy", "matplotlib")),
     Wall("the CPU platform knows nobody", ("recipe.cpu",), anywhere=(*OURS, "~recipe.cpu")),
     Wall(
         "of the recipe the tiny model knows how a model's folder is written",
@@ -262,6 +263,10 @@ PLANTED = {
         ("recipe.main_azr", "from verl.trainer.main_ppo import run_ppo"),
         ("recipe.export", "from recipe.engine.merger import merge"),
         ("recipe.planted", "class A:\n    import torch"),
+    ],
+    "a start loads neither scipy nor matplotlib": [
+        ("recipe.main_azr", "import matplotlib.pyplot"),
+        ("recipe.selfplay.intervals", "from scipy.stats import binomtest"),
     ],
     "the CPU platform knows nobody": [("recipe.cpu.planted", "from recipe.config import CONF")],
     "of the recipe the tiny model knows how a model's folder is written": [
