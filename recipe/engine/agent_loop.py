@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 # samples are written by the trainer once the step is settled, so this stands in until then.
 UNPRICED = 0.0
 
+ITEM = "item"
+"""By what verl's reward information has the index of a held-out task among those asked."""
+
 # How the sampled attempts of an evaluation are drawn, whatever the run trains with.
 SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
@@ -171,7 +174,8 @@ class HeldOutLoop(SelfPlayLoop):
         correct = float(attempt.outcome is Outcome.CORRECT)
         well_formed = float(attempt.outcome is not Outcome.MALFORMED)
         output.reward_score = correct
-        output.extra_fields["reward_extra_info"] = {"acc": correct, "format": well_formed, **sampled}
+        facts = {ITEM: request.index, "acc": correct, "format": well_formed, **sampled}
+        output.extra_fields["reward_extra_info"] = facts
         return output
 
 

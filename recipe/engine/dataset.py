@@ -6,7 +6,8 @@ verl builds both from one class (`data.custom_cls`), by the path it is given in 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 from torch.utils.data import Dataset
@@ -18,6 +19,8 @@ from tasks.registry import load_pack
 
 SELF_PLAY = "self-play"
 HELD_OUT = "held-out"
+
+Item = TypeVar("Item")
 
 
 class AzrDataset(Dataset[dict[str, Any]]):
@@ -50,11 +53,6 @@ class AzrDataset(Dataset[dict[str, Any]]):
 def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, Any]]:
     """The evaluation set as rows that verl's validation sends to `HeldOutLoop`."""
     pack = GuardedPack(load_pack(pack_config))
-    records = pack.held_out()
-    if max_samples >= 0:
-        # An even spread over the file, so that every kind keeps its share.
-        count = min(max_samples, len(records))
-        records = [records[i * len(records) // count] for i in range(count)]
     return [
         {
             "agent_name": "azr_held_out",
@@ -64,5 +62,14 @@ def held_out_rows(pack_config: DictConfig, max_samples: int) -> list[dict[str, A
             "reward_model": {"style": "rule", "ground_truth": pack.gold_response(record)},
             "request": Request.solve(index, record, pack.solve_prompt(record)).to_json(),
         }
-        for index, record in enumerate(records)
+        for index, record in enumerate(even_spread(pack.held_out(), max_samples))
     ]
+
+
+def even_spread(items: Sequence[Item], max_samples: int) -> list[Item]:
+    """At most `max_samples` (`data.val_max_samples`) of a held-out set's items; -1 for all.
+
+    They are spread evenly over the set, in its order, so that every kind keeps its share.
+    """
+    count = len(items) if max_samples < 0 else min(max_samples, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

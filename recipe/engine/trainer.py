@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,19 @@ from verl.utils.debug import marked_timer
 from verl.utils.tracking import Tracking
 
 from recipe.config import samples_as_it_trains
+from recipe.engine.agent_loop import ITEM
 from recipe.engine.claims import start_claims
+from recipe.engine.dataset import even_spread
 from recipe.engine.driver import Driver
 from recipe.engine.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
 from recipe.run import checkpoint
+from recipe.run.evaluations import Answers, Evaluation, digest_of
 from recipe.run.files import RunFiles
 from recipe.selfplay import metrics
 from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, make_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
+from recipe.selfplay.metrics import GROUP_MARK
 from recipe.selfplay.types import PROPOSAL, Attempt, Place, Proposal, Request, Results
 from rewards.profile import load_profile
 from rewards.propose import find_shape
@@ -74,8 +79,14 @@ class AzrTrainer(PPOTrainerSync):
         self.files = RunFiles(Path(config.run.dir))
         selfplay = SelfPlay(pack, profile, azr, means, Cells(trr.cells))
         self.driver = Driver(selfplay, self, self.files)
-        held_out = (pack.task_key(record) for record in pack.held_out())
-        self.claims = start_claims(config.run.dir, held_out, azr.proposals_per_kind)
+        held_out = pack.held_out()
+        keys = [pack.task_key(record) for record in held_out]
+        self.claims = start_claims(config.run.dir, keys, azr.proposals_per_kind)
+        asked = config.data.val_max_samples
+        self._held_out_digest = digest_of(even_spread(keys, asked))
+        self._held_out_groups = [
+            GROUP_MARK.join(pack.held_out_groups(record)) for record in even_spread(held_out, asked)
+        ]
         self._waited_s = 0.0
         bypasses = config.algorithm.rollout_correction.bypass_mode
         self._is_exact = bypasses and samples_as_it_trains(config)
@@ -236,7 +247,8 @@ class AzrTrainer(PPOTrainerSync):
     def _val_metrics_update(
         self, data_sources: list[str], uids: list[str], infos: dict[str, list[Any]], *args: Any, **kwargs: Any
     ) -> dict[str, float]:
-        """verl's validation metrics, and accuracy with its interval by group."""
+        """verl's validation metrics, and accuracy with its interval by group; what became of each item."""
+        items = infos.pop(ITEM, [])  # an index is no measurement: verl would average it
         result: dict[str, float] = super()._val_metrics_update(data_sources, uids, infos, *args, **kwargs)
         num_asked = sum(kwargs["expected_acc_counts"].values())
         num_failed = num_asked - len(data_sources)
@@ -245,13 +257,16 @@ class AzrTrainer(PPOTrainerSync):
                 f"validation: {num_failed} of {num_asked} held-out items got no response, more than "
                 f"azr.failures.max_share={self.azr.failures.max_share} allows; see the run's log"
             )
+        num_samples = self.azr.held_out_samples
+        sampled = infos["sampled"] if num_samples else [0.0] * len(items)
+        columns = items, infos["acc"], infos["format"], sampled
+        answers = {item: Answers(*values) for item, *values in zip(*columns, strict=True)}
+        evaluation = Evaluation.of_answers(
+            self.global_steps, self._held_out_digest, self._held_out_groups, num_samples, answers
+        )
+        self.files.evaluations.append([asdict(evaluation)])
         return result | metrics.held_out_metrics(
-            data_sources,
-            infos["acc"],
-            infos["format"],
-            num_failed,
-            infos.get("sampled", []),
-            self.azr.held_out_samples,
+            data_sources, infos["acc"], infos["format"], num_failed, sampled, num_samples
         )
 
     # ------------------------------ checkpoints ------------------------------

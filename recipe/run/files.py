@@ -1,12 +1,13 @@
 """The files that a run leaves in its directory.
 
-config.yaml      the resolved configuration, as it was asked for
-metrics.jsonl    one line a step: verl's metrics and ours
-ledger.jsonl     one line a proposal or attempt
-tensorboard/     the metrics again, as event files; likewise wandb/ and swanlog/, where they are asked for
-summary.json     the held-out result before and after
-checkpoints/     verl's folders, with self-play's state in each
-log.txt          what verl, vLLM and Ray print
+config.yaml        the resolved configuration, as it was asked for
+metrics.jsonl      one line a step: verl's metrics and ours
+evaluations.jsonl  one line an evaluation: what became of each held-out task
+ledger.jsonl       one line a proposal or attempt
+tensorboard/       the metrics again, as event files; likewise wandb/ and swanlog/, where they are asked for
+summary.json       the held-out result before and after
+checkpoints/       verl's folders, with self-play's state in each
+log.txt            what verl, vLLM and Ray print
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from recipe.run import checkpoint
 
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+EVALUATIONS = "evaluations.jsonl"
 LEDGER = "ledger.jsonl"
 LOG = "log.txt"
 SUMMARY = "summary.json"
@@ -91,18 +93,22 @@ class JsonLinesFile:
 
 
 class RunFiles:
-    """The trainer's side of a run's directory: ledger, metrics, and the end of each checkpoint.
+    """The trainer's side of a run's directory: ledger, metrics, evaluations, and the end of each checkpoint.
 
     It has the methods of one of verl's loggers, `log` and `finish`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.ledger = JsonLinesFile(folder / LEDGER)
+        self.evaluations = JsonLinesFile(folder / EVALUATIONS)
         self._metrics = JsonLinesFile(folder / METRICS)
         self._unfinished: tuple[Path, checkpoint.Manifest] | None = None
 
     def truncate(self, ledger_bytes: int, metrics_bytes: int) -> None:
-        """Drop what was written after the checkpoint that the run resumes from."""
+        """Drop what was written after the checkpoint that the run resumes from.
+
+        Evaluations stay: whoever reads them (`read_evaluations`) sees by their steps that the run went back.
+        """
         self.ledger.truncate(ledger_bytes)
         self._metrics.truncate(metrics_bytes)
 
@@ -120,6 +126,7 @@ class RunFiles:
         self._metrics.append([{"step": step, "time": time.time(), **values}])
         if self._unfinished is not None:
             folder, manifest = self._unfinished
+            self.evaluations.sync()
             ledger_bytes, metrics_bytes = self.ledger.sync(), self._metrics.sync()
             whole = replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
             checkpoint.write_manifest(folder, whole)
@@ -128,6 +135,7 @@ class RunFiles:
     def finish(self) -> None:
         """Close the files."""
         self.ledger.close()
+        self.evaluations.close()
         self._metrics.close()
 
 

@@ -1,17 +1,23 @@
-"""What the trainer checks of an update that begins from the log-probabilities of sampling."""
+"""What the trainer checks of an update, and what it writes of an evaluation."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from recipe.run.evaluations import Evaluation, read_evaluations
+from recipe.run.files import RunFiles
+from recipe.selfplay.config import AzrConfig, FailureConfig
 from recipe.selfplay.curriculum import SelfPlayError
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stack() -> None:
     """Import verl when a test runs: it takes seconds, and every pytest collects this file."""
-    global MAX_KL, check_rollout
-    from recipe.engine.trainer import MAX_KL, check_rollout
+    global ITEM, MAX_KL, AzrTrainer, check_rollout
+    from recipe.engine.agent_loop import ITEM
+    from recipe.engine.trainer import MAX_KL, AzrTrainer, check_rollout
 
 
 def test_rounding_passes() -> None:
@@ -44,3 +50,34 @@ def test_log_probabilities_of_other_tokens_have_the_same_mean_and_are_clipped() 
         _, found = compute_policy_loss_vanilla(sampled, trained, ones, ones, config=config)
         assert abs(found["actor/ppo_kl"]) < MAX_KL
         assert (found["actor/pg_clipfrac"] > 0) is is_other
+
+
+def test_an_evaluation_is_written_by_item_in_whatever_order_responses_come(tmp_path: Path) -> None:
+    # Of four items the third had no response. verl averages what it is told of responses: not their indices.
+    trainer = AzrTrainer.__new__(AzrTrainer)
+    trainer.azr = AzrConfig(held_out_samples=4, failures=FailureConfig(max_share=0.5))
+    trainer.files = RunFiles(tmp_path)
+    trainer.global_steps = 3
+    trainer._held_out_digest, trainer._held_out_groups = "digest", ["a", "a", "b", "b"]
+    infos = {
+        "reward": [0.0, 1.0, 0.0],
+        ITEM: [3, 0, 1],
+        "acc": [0.0, 1.0, 0.0],
+        "format": [0.0, 1.0, 1.0],
+        "sampled": [0.0, 0.75, 0.5],
+    }
+    uids = ["u3", "u0", "u1"]
+    found = trainer._val_metrics_update(
+        ["b", "a", "a"],
+        uids,
+        infos,
+        [2, 2, 2],
+        expected_acc_counts={("b", "u3"): 1, ("a", "u0"): 1, ("a", "u1"): 1, ("b", "u2"): 1},
+    )
+    assert read_evaluations(tmp_path) == {
+        3: Evaluation(3, "digest", ("a", "a", "b", "b"), "10-0", 4, (3, 2, None, 0), "11-0")
+    }
+    assert found["azr/held_out/all/accuracy"] == pytest.approx(1 / 3)
+    assert found["azr/held_out/a/mean_at_4"] == pytest.approx((3 + 2) / 8)
+    assert found["val-aux/a/sampled/mean@1"] == pytest.approx(0.625)
+    assert not [name for name in found if ITEM in name.split("/")]
