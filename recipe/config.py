@@ -40,7 +40,10 @@ ROLLOUT_DTYPES = {
 }
 """What `actor_rollout_ref.rollout.dtype` may be: names that vLLM has for number types, with torch's."""
 
-RENAMED = {"baselines": "algorithm.trr.cells=global for one, role for two, role-kind for six"}
+RENAMED = {
+    "baselines": "algorithm.trr.cells=global for one, role for two, role-kind for six",
+    "azr.propose": "azr.tasks=buffer for azr.propose=false",
+}
 """Keys of earlier versions, and what to give in their place."""
 
 
@@ -172,5 +175,8 @@ def finalize(config: DictConfig, num_kinds: int) -> None:
         correction.bypass_mode = samples_as_it_trains(config)
     config.run.dir = str(Path(config.run.dir).absolute())
     config.run.tiny_model_dir = str(Path(config.run.tiny_model_dir).absolute())
-    config.data.train_batch_size = StepPlan.of(config.azr, num_kinds).prompts
+    plan = StepPlan.of(config.azr, num_kinds)
+    if config.azr.seeding.target is None:
+        config.azr.seeding.target = plan.solve_tasks * config.trainer.total_training_steps
+    config.data.train_batch_size = plan.prompts
     config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(CONF / "agent_loops.yaml")

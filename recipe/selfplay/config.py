@@ -22,6 +22,22 @@ class SolveOn(StrEnum):
     ATTEMPTS = "attempts"
 
 
+class TaskSource(StrEnum):
+    """Where a step's tasks come from (`azr.tasks`); all but the first are controls."""
+
+    PROPOSALS = "proposals"  # the model: self-play
+    BUFFER = "buffer"  # what seeding left in the buffer, over and over
+    BASE_PROPOSALS = "base-proposals"  # the model before step 1, as many as the run needs, each once
+    GENERATOR = "generator"  # the pack, evenly over its levels
+    ADAPTIVE = "adaptive"  # the pack, at levels that rise with the solver (`sampler.Ladder`)
+    FRONTIER = "frontier"  # the pack, at levels that the solver is of two minds about (`sampler.Frontier`)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the pack draws them itself, in the place of the model or the buffer."""
+        return self in (TaskSource.GENERATOR, TaskSource.ADAPTIVE, TaskSource.FRONTIER)
+
+
 class KeepTasks(StrEnum):
     """Which accepted tasks enter the buffer (`azr.keep_tasks`), by their solve rate."""
 
@@ -71,9 +87,9 @@ class BonusConfig:
 class SeedingConfig:
     """The phase before the first step, without gradients."""
 
-    target: int = 64
+    target: int | None = 64
     """records of every kind that the buffer holds before the first step; the model is asked for some even if
-    the pack's own seeds are as many"""
+    the pack's own seeds are as many. null: as many as all steps draw, with `azr.tasks=base-proposals`"""
 
     max_waves: int = 20
     """waves of proposals after which a seeding that has not got there stops the run; one in which nothing is
@@ -115,8 +131,9 @@ class AzrConfig:
     replay_per_kind: int = 0
     """with `attempts`: buffered records of every kind that get one more attempt a step"""
 
-    propose: bool = True
-    """false: no proposals, the solver trains on what seeding left in the buffer (a control)"""
+    tasks: str = TaskSource.PROPOSALS.value
+    """where tasks come from: `proposals`, or for a control the `buffer` that seeding left, `base-proposals`,
+    `generator`, `adaptive` or `frontier`"""
 
     train_proposer: bool = True
     """false: proposals are made and not trained on, only attempts are (the paper's ablation)"""

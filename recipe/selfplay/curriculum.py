@@ -12,16 +12,17 @@ results; how requests reach a model is not its business. `recipe/engine/driver.p
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from recipe.selfplay.buffer import TaskBuffer
-from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling
+from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, TaskSource
 from recipe.selfplay.credit import Cells, Origin, RunningMeans, make_uid, name_cell
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import with_fewer_references
+from recipe.selfplay.sampler import TaskSampler
 from recipe.selfplay.types import (
     PROPOSAL,
     Attempt,
@@ -33,6 +34,7 @@ from recipe.selfplay.types import (
     Request,
     Results,
     Settlement,
+    share_correct,
 )
 from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, price_terms
 from rewards.profile import Profile, price_attempt, price_proposal
@@ -80,24 +82,33 @@ class SelfPlay:
         keys = buffer_keys(pack).items()
         self._buffer_keys = {name: key for name, key in keys if name in config.bonus.terms}
         # Whether the pack's own seeds are all that seeding has to go by.
-        self._is_untried = config.propose and config.seeding.max_waves > 0
+        self._is_untried = self.plan.source is TaskSource.PROPOSALS and config.seeding.max_waves > 0
+        self._sampler = TaskSampler(pack, config.tasks) if self.plan.source.is_drawn else None
         # Two owners, two generators: a change in the prices never moves which prompts are drawn.
         self._draw_rng = random.Random(f"{config.seed} draw")
         self._reward_rng = random.Random(f"{config.seed} reward")
         for record in pack.seeds():
             self.buffer.add(record, pack.task_key(record), step=0)
+        # The pack's own seeds are none of the model's tasks.
+        skips = self.plan.source is TaskSource.BASE_PROPOSALS
+        self._num_skipped = {kind: self.buffer.size(kind) if skips else 0 for kind in self.kinds}
 
     # ------------------------------ what is asked ------------------------------
 
     def seeding_wave(self) -> list[Request]:
-        """Requests for one more wave of seeding; empty when every kind has reached the target.
+        """Requests for one more wave of seeding; empty when every kind has reached the target, and where the
+        pack draws the tasks.
 
         A pack's own seeds may reach it. A run that will propose goes on until one proposal is accepted, so
         that no step is the first to find out that the model writes no tasks.
         """
+        if self._sampler is not None:
+            return []
         # Without attempts there would be no whole record to put into the buffer.
         num_attempts = self.config.attempts_per_record if self.pack.resolves else 0
-        kinds = [kind for kind in self.kinds if self.buffer.size(kind) < self.config.seeding.target]
+        target = self.config.seeding.target
+        assert target is not None  # it is filled in before the run
+        kinds = [kind for kind in self.kinds if self.buffer.size(kind) < target + self._num_skipped[kind]]
         if self._is_untried:
             kinds = kinds or self.kinds
         return self._propose_requests(kinds, self.config.proposals_per_kind, num_attempts, step=0)
@@ -108,9 +119,19 @@ class SelfPlay:
         if self.plan.has_second_wave:
             return requests
         for kind in self.kinds:
-            first = self.buffer.added_at(kind, step - 1) if self.plan.solves_step_before else []
-            requests += self._solve_requests(len(requests), kind, first)
+            requests += self._solve_requests(len(requests), kind, self._first_tasks(kind, step))
         return requests
+
+    def _first_tasks(self, kind: str, step: int) -> list[TaskRecord]:
+        """Tasks that a step's solve requests are for before those of the buffer."""
+        count = self.plan.solve_tasks
+        if self._sampler is not None:
+            return self._sampler.draw(kind, count, self.buffer.keys(), self._draw_rng)
+        if self.plan.source is TaskSource.BASE_PROPOSALS:
+            # In the order that the model proposed them, each in one step
+            first = self._num_skipped[kind] + (step - 1) * count
+            return self.buffer.records(kind)[first : first + count]
+        return self.buffer.added_at(kind, step - 1) if self.plan.solves_step_before else []
 
     def second_wave(self, requests: Sequence[Request], results: Results) -> list[Request]:
         """With `azr.solve_on=fresh`: solve requests for the records that the first wave's proposals made."""
@@ -168,6 +189,7 @@ class SelfPlay:
             for kind in self.kinds
         }
         seed = self._reward_rng.getrandbits(64)
+        groups: dict[str, tuple[str, str]] = {}
         for request in requests:
             # A generator of its own, so that what comes of a request moves no other one's price.
             rng = random.Random(f"{seed} {request.index}")
@@ -175,14 +197,30 @@ class SelfPlay:
                 case Proposal() as proposal:
                     self._settle_proposal(step, request, proposal, counts, rng, settlement)
                 case Attempt() as attempt:
-                    origin = self._origin(request, request.record)
-                    cell = self._cell(origin, request)
-                    self._settle_attempt(step, request, 0, attempt, cell, make_uid(*origin), rng, settlement)
+                    cell, uid = self._group(request, groups)
+                    self._settle_attempt(step, request, 0, attempt, cell, uid, rng, settlement)
+        if self._sampler is not None:
+            self._learn_from_drawn(step, requests, results)
         if self._running_means is not None:
             priced = settlement.priced.values()
             uids, rewards = [one.uid for one in priced], [one.reward for one in priced]
             settlement.baselines.update(self._running_means.advance(uids, rewards))
         return settlement
+
+    def _learn_from_drawn(self, step: int, requests: Sequence[Request], results: Results) -> None:
+        """Keep the tasks that the pack drew, and choose the levels of the next by them."""
+        assert self._sampler is not None
+        tasks: dict[str, TaskRecord] = {}
+        attempts: dict[str, list[Attempt]] = defaultdict(list)
+        for request in requests:
+            if isinstance(attempt := results.get(request.index), Attempt) and request.record is not None:
+                key = self.pack.task_key(request.record)
+                tasks[key] = request.record
+                attempts[key].append(attempt)
+        held = set(self.buffer.keys())
+        for key in (key for key in tasks if key not in held):
+            self.buffer.add(tasks[key], key, step)
+        self._sampler.learn((tasks[key], share_correct(attempts[key])) for key in tasks)
 
     def _settle_proposal(
         self,
@@ -262,6 +300,15 @@ class SelfPlay:
         difficulty = NO_TASK if record is None else self.pack.difficulty(record)
         return Origin(request.role, request.kind, difficulty)
 
+    def _group(self, request: Request, groups: dict[str, tuple[str, str]]) -> tuple[str, str]:
+        """Cell and uid of the attempt that a solve request is for; attempts at one record share both, where a
+        step asks for several. `groups` are those of the step so far, by the task's key."""
+        origin = self._origin(request, request.record)
+        found = self._cell(origin, request), make_uid(*origin)
+        if self.plan.requests_per_task == 1 or request.record is None:
+            return found
+        return groups.setdefault(self.pack.task_key(request.record), found)
+
     def _cell(self, origin: Origin, request: Request) -> str:
         """The cell as the ledger names it, where uids, which are random, have no place."""
         return name_cell(origin, self._cells, record=f"{request.role}/{request.kind}/{request.index}")
@@ -307,6 +354,7 @@ class SelfPlay:
             "draw_rng": self._draw_rng.getstate(),
             "reward_rng": self._reward_rng.getstate(),
             "running_means": {} if self._running_means is None else self._running_means.state_dict(),
+            "sampler": {} if self._sampler is None else self._sampler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -318,6 +366,8 @@ class SelfPlay:
             rng.setstate((version, tuple(internal), gauss_next))  # JSON made a list of it
         if self._running_means is not None:
             self._running_means.load_state_dict(state["running_means"])
+        if self._sampler is not None:
+            self._sampler.load_state_dict(state.get("sampler", {}))
 
 
 def buffer_keys(pack: TaskPack) -> dict[str, Callable[[TaskRecord], str | None]]:

@@ -57,7 +57,10 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
         ("none", []),
         ("random", ["reward_profile: paper -> random", "run.suffix:  -> _random"]),
         ("frozen_proposer", ["azr.train_proposer: True -> False", "run.suffix:  -> _frozen_proposer"]),
-        ("seeds_only", ["azr.propose: True -> False", "run.suffix:  -> _seeds_only"]),
+        ("seeds_only", ["azr.tasks: proposals -> buffer", "run.suffix:  -> _seeds_only"]),
+        ("generator", ["azr.tasks: proposals -> generator", "run.suffix:  -> _generator"]),
+        ("adaptive", ["azr.tasks: proposals -> adaptive", "run.suffix:  -> _adaptive"]),
+        ("oracle", ["azr.tasks: proposals -> frontier", "run.suffix:  -> _oracle"]),
     ],
 )
 def test_control_changes_one_thing_and_the_directory(control: str, changes: list[str]) -> None:

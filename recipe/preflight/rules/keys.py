@@ -375,9 +375,7 @@ VALUES = {
     "transfer_queue.enable": Must(
         "null or true: responses travel through it", lambda value: value in (None, True)
     ),
-    "azr.oversample": Must(
-        "at least 1, and 1 with azr.propose=false", lambda value: 1 <= value < math.inf, float
-    ),
+    "azr.oversample": Must("at least 1, and 1 without proposals", lambda value: 1 <= value < math.inf, float),
 }
 """The others."""
 

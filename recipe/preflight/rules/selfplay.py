@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from recipe.config import samples_whole_distribution
 from recipe.preflight.rules.keys import GROUP_ESTIMATORS, ROLLOUT
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
-from recipe.selfplay.config import SolveOn
+from recipe.selfplay.config import SolveOn, TaskSource
 from recipe.selfplay.credit import Baseline, Cells, Scale
 from recipe.selfplay.plan import StepPlan
 
@@ -18,38 +17,59 @@ from recipe.selfplay.plan import StepPlan
 def counts(setup: Setup) -> Iterator[str]:
     """Replay and a choice among proposals need proposals; the buffer holds what the first step draws."""
     azr, target = setup.config.azr, setup.config.azr.seeding.target
-    if azr.oversample > 1 and not azr.propose:
-        yield f"azr.oversample must be at least 1, and 1 with azr.propose=false; got {azr.oversample}"
-    draws = {f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS, "propose=false": not azr.propose}
+    proposes = azr.tasks == TaskSource.PROPOSALS
+    if azr.oversample > 1 and not proposes:
+        yield f"azr.oversample must be at least 1, and 1 with azr.tasks={azr.tasks}; got {azr.oversample}"
+    draws = {f"solve_on={azr.solve_on}": azr.solve_on != SolveOn.ATTEMPTS, f"tasks={azr.tasks}": not proposes}
     for setting in (name for name, holds in draws.items() if holds and azr.replay_per_kind):
-        reason = f"with azr.{setting}, which draws from the buffer anyway"
+        reason = f"with azr.{setting}, which draws tasks anyway"
         yield f"azr.replay_per_kind must be 0 {reason}; got {azr.replay_per_kind}"
+    if target is None and azr.tasks != TaskSource.BASE_PROPOSALS:
+        yield f"azr.seeding.target must be a number with azr.tasks={azr.tasks}; got null"
+    target = setup.filled.azr.seeding.target
     if target > azr.buffer_capacity:
         yield f"azr.seeding.target must not exceed azr.buffer_capacity={azr.buffer_capacity}; got {target}"
     # The first step draws so many records of a kind, to replay or in place of fresh ones.
-    needs = "replay_per_kind" if _trains_attempts(azr) else "proposals_per_kind"
-    if target < azr[needs]:
+    plan = setup.plan
+    needs = "replay_per_kind" if plan.trains_attempts else "proposals_per_kind"
+    if target < azr[needs] and not plan.source.is_drawn:
         yield (
             f"azr.seeding.target must be at least azr.{needs}={azr[needs]} with azr.solve_on={azr.solve_on} "
-            f"and azr.propose={str(azr.propose).lower()}, or the first step has too few records; got {target}"
+            f"and azr.tasks={azr.tasks}, or the first step has too few records; got {target}"
         )
+
+
+@rule(applies=lambda config: config.azr.tasks in tuple(TaskSource) and TaskSource(config.azr.tasks).is_drawn)
+def drawn_tasks(setup: Setup) -> Iterator[str]:
+    """A rule that chooses among levels needs some; and the pack draws tasks whole, or not at all."""
+    tasks, pack = setup.config.azr.tasks, setup.pack
+    if pack.resolves:
+        yield f"azr.tasks={tasks} needs a pack that draws whole tasks; attempts decide those of {pack.name}"
+    for spec in pack.kinds:
+        if tasks != TaskSource.GENERATOR and len(pack.levels(spec.name)) < 2:
+            yield (
+                f"azr.tasks={tasks} chooses among levels of difficulty; the pack {pack.name} has none of "
+                f"{spec.name}. Give azr.tasks=generator, which does without"
+            )
 
 
 @rule()
 def groups(setup: Setup) -> Iterator[str]:
     """Estimators and cells that compare attempts need several attempts at one record in one step."""
     azr, algorithm = setup.config.azr, setup.config.algorithm
-    trr, has_groups = algorithm.trr, _trains_attempts(azr)
+    # Of no pack, and so of no number of kinds
+    trr, has_groups = algorithm.trr, StepPlan.of(azr, num_kinds=1).has_groups
     if algorithm.adv_estimator in GROUP_ESTIMATORS and not has_groups:
         yield (
-            f"algorithm.adv_estimator={algorithm.adv_estimator} compares the attempts at a proposed record: "
-            f"it needs azr.solve_on=attempts and azr.propose=true; got {azr.solve_on} and {azr.propose}"
+            f"algorithm.adv_estimator={algorithm.adv_estimator} compares the attempts at a record: it needs "
+            f"azr.solve_on=attempts and azr.attempts_per_record above 1; got {azr.solve_on} and "
+            f"{azr.attempts_per_record}"
         )
     if trr.cells == Cells.RECORD and not (has_groups and azr.replay_per_kind == 0):
         yield (
-            "algorithm.trr.cells=record compares the attempts at a proposed record: it needs azr.solve_on="
-            "attempts, azr.propose=true and azr.replay_per_kind=0, since a replayed record has one attempt; "
-            f"got {azr.solve_on}, {azr.propose} and {azr.replay_per_kind}"
+            "algorithm.trr.cells=record compares the attempts at a record: it needs azr.solve_on=attempts, "
+            "azr.attempts_per_record above 1 and azr.replay_per_kind=0, since a replayed record has one "
+            f"attempt; got {azr.solve_on}, {azr.attempts_per_record} and {azr.replay_per_kind}"
         )
     # A cell of equal rewards may be far from its running mean, and has no deviation to be divided by.
     if trr.baseline == Baseline.RUNNING_MEAN and (trr.scale != Scale.NONE or trr.cells == Cells.RECORD):
@@ -79,8 +99,3 @@ def bypass(setup: Setup) -> Iterator[str]:
     for name in (name for name in ("rollout_is", "rollout_rs") if correction[name] is not None):
         why = "verl 0.9.1 leaves it out with bypass_mode=true"
         yield f"algorithm.rollout_correction.{name} must be null: {why}; got {correction[name]!r}"
-
-
-def _trains_attempts(azr: Any) -> bool:
-    """Whether attempts at proposals are trained on; of no pack, and so of no number of kinds."""
-    return StepPlan.of(azr, num_kinds=1).trains_attempts

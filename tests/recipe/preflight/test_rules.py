@@ -66,6 +66,19 @@ def test_demo_passes(config: DictConfig) -> None:
     assert check(config).name == "arithmetic"
 
 
+def test_tasks_are_drawn_at_levels_only_where_the_pack_has_some(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ArithmeticPack, "levels", lambda _pack, _kind: ())
+    message = refusal(config, {"azr.tasks": "adaptive"})
+    assert message.startswith(
+        "azr.tasks=adaptive chooses among levels of difficulty; the pack arithmetic has"
+    )
+    check(change(config, {"azr.tasks": "generator"}))
+    monkeypatch.setattr(ArithmeticPack, "resolves", True)
+    assert "needs a pack that draws whole tasks" in refusal(config, {"azr.tasks": "generator"})
+
+
 def test_plan_is_that_of_all_kinds(config: DictConfig) -> None:
     assert Setup(config, no_cluster).plan.prompts == 3 * config.azr.proposals_per_kind
 
@@ -109,7 +122,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"algorithm.adv_estimator": "rloo", "azr.solve_on": "fresh"},
-        "algorithm.adv_estimator=rloo .* needs azr.solve_on=attempts .*; got fresh and True",
+        "algorithm.adv_estimator=rloo .* needs azr.solve_on=attempts .*; got fresh and 6",
     ),
     ({"azr.keep_tasks": "some"}, "azr.keep_tasks must be one of all, non-one, non-extremes; got 'some'"),
     ({"azr.buffer_sampling": "old"}, "azr.buffer_sampling must be one of uniform, recent; got 'old'"),
@@ -117,10 +130,20 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"azr.proposals_per_kind": 0}, "azr.proposals_per_kind must be at least 1; got 0"),
     ({"azr.attempts_per_record": 0}, "azr.attempts_per_record must be at least 1; got 0"),
     ({"azr.buffer_capacity": 0}, "azr.buffer_capacity must be at least 1; got 0"),
-    ({"azr.oversample": 0.9}, "azr.oversample must be at least 1, and 1 with azr.propose=false; got 0.9"),
+    ({"azr.oversample": 0.9}, "azr.oversample must be at least 1, and 1 without proposals; got 0.9"),
     (
-        {"azr.oversample": 2.0, "azr.propose": False},
-        "azr.oversample must be at least 1, and 1 with azr.propose=false; got 2.0",
+        {"azr.oversample": 2.0, "azr.tasks": "buffer"},
+        "azr.oversample must be at least 1, and 1 with azr.tasks=buffer; got 2.0",
+    ),
+    (
+        {"azr.tasks": "nobody"},
+        "azr.tasks must be one of proposals, buffer, base-proposals, generator, adaptive, frontier; got",
+    ),
+    ({"azr.seeding.target": None}, "azr.seeding.target must be a number with azr.tasks=proposals; got null"),
+    (
+        # 16 tasks a step, 1,025 steps
+        {"azr.tasks": "base-proposals", "azr.seeding.target": None, "trainer.total_training_steps": 1025},
+        "azr.seeding.target must not exceed azr.buffer_capacity=16384; got 16400",
     ),
     ({"azr.replay_per_kind": -1}, "azr.replay_per_kind must be at least 0; got -1"),
     (
@@ -132,20 +155,20 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "azr.replay_per_kind must be 0 with azr.solve_on=previous.*; got 4",
     ),
     (
-        {"azr.propose": False, "azr.proposals_per_kind": 33},
-        "azr.seeding.target must be at least azr.proposals_per_kind=33 .* azr.propose=false.*; got 32",
+        {"azr.tasks": "buffer", "azr.proposals_per_kind": 33},
+        "azr.seeding.target must be at least azr.proposals_per_kind=33 .* azr.tasks=buffer.*; got 32",
     ),
     (
-        {"azr.propose": False, "azr.replay_per_kind": 4},
-        "azr.replay_per_kind must be 0 with azr.propose=false.*; got 4",
+        {"azr.tasks": "buffer", "azr.replay_per_kind": 4},
+        "azr.replay_per_kind must be 0 with azr.tasks=buffer.*; got 4",
     ),
     (
-        {"azr.propose": False, "algorithm.adv_estimator": "rloo"},
-        "algorithm.adv_estimator=rloo .* azr.propose=true; got attempts and False",
+        {"azr.attempts_per_record": 1, "algorithm.adv_estimator": "rloo"},
+        "algorithm.adv_estimator=rloo .* azr.attempts_per_record above 1; got attempts and 1",
     ),
     (
-        {"azr.propose": False, "algorithm.trr.cells": "record"},
-        "algorithm.trr.cells=record .* azr.propose=true .*; got attempts, False and 0",
+        {"azr.tasks": "buffer", "azr.solve_on": "fresh", "algorithm.trr.cells": "record"},
+        "algorithm.trr.cells=record .* needs azr.solve_on=attempts, .*; got fresh, 6 and 0",
     ),
     ({"azr.replay_per_kind": 33}, "azr.seeding.target must be at least azr.replay_per_kind=33.*; got 32"),
     ({"azr.buffer_capacity": 31}, "azr.seeding.target must not exceed azr.buffer_capacity=31; got 32"),
@@ -196,11 +219,11 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"algorithm.trr.cells": "record", "azr.solve_on": "fresh"},
-        "algorithm.trr.cells=record .* needs azr.solve_on=attempts, .*; got fresh, True and 0",
+        "algorithm.trr.cells=record .* needs azr.solve_on=attempts, .*; got fresh, 6 and 0",
     ),
     (
         {"algorithm.trr.cells": "record", "azr.replay_per_kind": 4},
-        "algorithm.trr.cells=record .* azr.replay_per_kind=0, .*; got attempts, True and 4",
+        "algorithm.trr.cells=record .* azr.replay_per_kind=0, .*; got attempts, 6 and 4",
     ),
     (
         {"algorithm.trr.statistics": "row"},

@@ -66,7 +66,7 @@ MISTAKES = {
     "pack knob": ("pack.deduction_max=1", "pack arithmetic: pack.deduction_max must be an integer from 9 to"),
     "negative size": ("azr.held_out_samples=-1", "azr.held_out_samples must be at least 0; got -1"),
     "oversample": (
-        "azr.propose=false azr.oversample=2.0",
+        "azr.tasks=buffer azr.oversample=2.0",
         "azr.oversample must be at least 1, and 1 with azr.p",
     ),
     "profile": ("reward_profile=nope", "reward_profile must be one of arithmetic, "),
@@ -152,7 +152,7 @@ MISTAKES = {
     "tokens": (f"{ROLLOUT}.max_num_batched_tokens=8", f"{ROLLOUT}.max_num_batched_tokens must be at least "),
     "endless proposals": (
         "azr.oversample=inf",
-        "azr.oversample must be at least 1, and 1 with azr.propose=",
+        "azr.oversample must be at least 1, and 1 with azr.tasks=",
     ),
     "no correction": (
         "algorithm.rollout_correction=null",

@@ -119,7 +119,7 @@ def test_step_has_as_many_requests_as_verl_is_told(
 def test_step_without_proposals_attempts_what_the_buffer_holds(
     build: Build, arithmetic: ArithmeticPack, solve_on: str, num_attempts: int
 ) -> None:
-    sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "attempts_per_record": 3, "propose": False}
+    sizes = {"solve_on": solve_on, "proposals_per_kind": 2, "attempts_per_record": 3, "tasks": "buffer"}
     assert StepPlan.of(AzrConfig(**sizes), len(KINDS)).prompts == 6 * num_attempts
     selfplay = build(**sizes)
     drawn = []
@@ -800,7 +800,7 @@ def test_seeds_that_are_enough_leave_the_model_to_be_tried(build: Build) -> None
     enough = SeedingConfig(target=4)
     assert asked(seeding=enough) == [kind for kind in KINDS for _ in range(2)]
     assert asked(seeding=SeedingConfig(target=4, max_waves=0)) == []
-    assert asked(seeding=enough, propose=False) == []
+    assert asked(seeding=enough, tasks="buffer") == []
     selfplay = build(seeding=enough)
     requests = selfplay.seeding_wave()
     selfplay.settle(0, requests, {request.index: refused(MALFORMED, "no-task") for request in requests})

@@ -26,8 +26,8 @@ from recipe.selfplay.plan import StepPlan
         ({"solve_on": "previous"}, 16 + 16, 16 + 96 + 16, 16 + 16),
         ({"solve_on": "fresh", "oversample": 2.0}, 32 + 16, 32 + 96 + 16, 32 + 16),
         ({"solve_on": "fresh", "train_proposer": False}, 16 + 16, 16 + 96 + 16, 16),
-        ({"propose": False}, 96, 96, 96),
-        ({"propose": False, "solve_on": "fresh"}, 16, 16, 16),
+        ({"tasks": "buffer"}, 96, 96, 96),
+        ({"tasks": "buffer", "solve_on": "fresh"}, 16, 16, 16),
     ],
     ids=str,
 )
@@ -44,7 +44,7 @@ def test_counts_of_a_step_by_hand(keys: dict[str, Any], prompts: int, responses:
         ({}, False, False, True),
         ({"solve_on": "previous"}, True, False, False),
         ({"solve_on": "fresh"}, False, True, False),
-        *[({"solve_on": name.value, "propose": False}, False, False, False) for name in SolveOn],
+        *[({"solve_on": name.value, "tasks": "buffer"}, False, False, False) for name in SolveOn],
     ],
     ids=str,
 )
