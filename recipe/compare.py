@@ -1,110 +1,134 @@
-"""Held-out results of finished runs, side by side: `python -m recipe.compare RUN RUN ...`.
+"""Held-out results of runs, task by task: `python -m recipe.compare RUN RUN ...`.
 
-A run is named by its directory. What is compared stands in its `summary.json`: accuracy before and after with
-its 95 % interval, overall and by kind, and the difference of the two with an interval of its own.
+A run is named by its directory, and that of a live run will do. For each there is a table: accuracy before
+training and at the last evaluation, and the change. Runs behind the first have their difference from the
+first as well, both at their last evaluations. Changes and differences are between answers to the same task.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean
 
-from recipe.run.files import SUMMARY
-from recipe.selfplay.intervals import newcombe, wilson
-from recipe.selfplay.metrics import ALL_KINDS
+from recipe.run.evaluations import MISSING, Evaluation, EvaluationsError, read_evaluations
+from recipe.selfplay.intervals import paired_over_tasks, wilson
+from recipe.selfplay.metrics import ALL_KINDS, GROUP_MARK
 
 NOT_MEASURED = "-"
+HEADER = ("", "", "tasks", "before", "after", "change")
 
 
-class Measured(NamedTuple):
-    """One evaluation: `correct` of `total` held-out tasks."""
-
-    correct: int
-    total: int
-
-    def __str__(self) -> str:
-        """Accuracy in percent, its 95 % interval, and of how many tasks."""
-        low, high = wilson(*self)
-        return f"{self.correct / self.total:.1%} [{100 * low:.1f}, {100 * high:.1f}] n={self.total}"
+class CompareError(ValueError):
+    """These runs cannot be compared; the message is one line that names them."""
 
 
-class Result(NamedTuple):
-    """What a run's summary says: evaluations by kind and for `ALL_KINDS`, empty if there was none."""
-
-    steps: int
-    before: Mapping[str, Measured]  # the first step
-    after: Mapping[str, Measured]  # the last evaluation
-
-
-class SummaryError(ValueError):
-    """A run's summary cannot be compared; the message names the file."""
-
-
-def read_result(run: Path) -> Result:
-    """Read the summary in a run's directory.
+def compare(runs: Sequence[tuple[str, Mapping[int, Evaluation]]]) -> list[str]:
+    """The lines of a table for each run: its name and its evaluations by step.
 
     Raises:
-        SummaryError: It is missing, or is no summary of a run.
+        CompareError: A run has no evaluation, or its last one is of other tasks than the first run's.
     """
-    path = run / SUMMARY
-    if not path.is_file():
-        raise SummaryError(f"{path} must exist: a run writes it when it ends. Name directories of such runs.")
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        before, after = (measured_by_kind(summary["held_out"][name]) for name in ("before", "after"))
-        return Result(summary["steps"], before, after)
-    except (ValueError, TypeError, KeyError) as error:
-        raise SummaryError(f"{path} must be the summary of a run; {type(error).__name__}: {error}") from error
+    lasts = []
+    for name, evaluations in runs:
+        if not evaluations:
+            raise CompareError(f"{name} must have been evaluated; its first evaluation is yet to come")
+        lasts.append(evaluations[max(evaluations)])
+        if lasts[-1].held_out != lasts[0].held_out:
+            raise CompareError(
+                f"{name} must have been asked the same held-out tasks as {runs[0][0]}; it was asked others. "
+                "Give runs of one held-out set and one data.val_max_samples."
+            )
+    lines: list[str] = []
+    for number, (name, evaluations) in enumerate(runs):
+        title = f"{name}: last evaluated after step {lasts[number].step}"
+        if missing := lasts[number].greedy.count(MISSING):
+            title += f", {missing} of {len(lasts[number].greedy)} tasks without a response"
+        if number > 0:
+            title += f"; difference from {runs[0][0]}"
+        first = lasts[0] if number > 0 else None
+        lines += [*([""] if lines else []), title, *_table(evaluations.get(0), lasts[number], first)]
+    return lines
 
 
-def measured_by_kind(numbers: Mapping[str, Any] | None) -> dict[str, Measured]:
-    """An evaluation as `held_out_of` gives it, whose accuracy is a number of correct answers over n."""
-    found = {} if numbers is None else {ALL_KINDS: numbers, **numbers["by_kind"]}
-    return {kind: Measured(round(of["accuracy"] * of["n"]), of["n"]) for kind, of in found.items()}
-
-
-def compare(runs: Mapping[str, Result]) -> list[str]:
-    """The lines of a table with one column a run, in the order of `runs`, and three rows a kind."""
-    kinds = dict.fromkeys(kind for run in runs.values() for kind in (*run.before, *run.after))
-    rows = [["", "", *runs], ["steps", "", *(str(run.steps) for run in runs.values())]]
-    for kind in kinds:
-        columns = [_cells(run.before.get(kind), run.after.get(kind)) for run in runs.values()]
-        names = (kind, "", ""), ("before", "after", "change")
-        rows += map(list, zip(*names, *columns, strict=True))
+def _table(before: Evaluation | None, last: Evaluation, first: Evaluation | None) -> list[str]:
+    """One run's table. `first` is the last evaluation of the run to be compared with, if it is another."""
+    if before is not None and before.held_out != last.held_out:  # the set was changed on resuming
+        before = None
+    after = last if last.step > 0 else None
+    rows = [[*HEADER, *(["difference"] if first else [])]]
+    for group, items in items_by_group(last).items():
+        for sampled in (False, True) if last.num_samples else (False,):
+            row = ["" if sampled else group, f"mean@{last.num_samples}" if sampled else "greedy"]
+            row += [str(len(items)), share(before, items, sampled), share(after, items, sampled)]
+            row.append(difference(before, after, items, sampled))
+            rows.append([*row, *([difference(first, last, items, sampled)] if first else [])])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 
-def _cells(before: Measured | None, after: Measured | None) -> tuple[str, str, str]:
-    """One run's before, after and change."""
-    change = NOT_MEASURED
-    if before is not None and after is not None:
-        low, high = newcombe(*before, *after)
-        difference = after.correct / after.total - before.correct / before.total
-        change = f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return str(before or NOT_MEASURED), str(after or NOT_MEASURED), change
+def items_by_group(evaluation: Evaluation) -> dict[str, list[int]]:
+    """The items of each group, after those of `ALL_KINDS`."""
+    found: dict[str, list[int]] = {}
+    for item, joined in enumerate(evaluation.groups):
+        for name in {ALL_KINDS, *joined.split(GROUP_MARK)}:
+            found.setdefault(name, []).append(item)
+    return {name: found[name] for name in (ALL_KINDS, *sorted(found.keys() - {ALL_KINDS}))}
+
+
+def share(evaluation: Evaluation | None, items: Sequence[int], sampled: bool) -> str:
+    """Accuracy on these items in percent; of greedy answers with Wilson's interval."""
+    scores = [score for score in _scores(evaluation, items, sampled) if score is not None]
+    if not scores:
+        return NOT_MEASURED
+    return f"{fmean(scores):.1%}" if sampled else percent(round(sum(scores)), len(scores))
+
+
+def percent(correct: int, total: int) -> str:
+    """A share in percent with its 95 % interval."""
+    low, high = wilson(correct, total)
+    return f"{correct / total:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def difference(
+    first: Evaluation | None, second: Evaluation | None, items: Sequence[int], sampled: bool
+) -> str:
+    """Second less first in points, over the items that have a score in both, with its 95 % interval."""
+    if first is None or second is None:
+        return NOT_MEASURED
+    scores = zip(_scores(first, items, sampled), _scores(second, items, sampled), strict=True)
+    differences = [new - old for old, new in scores if old is not None and new is not None]
+    if not differences:
+        return NOT_MEASURED
+    low, high = paired_over_tasks(differences)
+    return f"{100 * fmean(differences):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _scores(evaluation: Evaluation | None, items: Sequence[int], sampled: bool) -> list[float | None]:
+    if evaluation is None:
+        return []
+    scores = evaluation.sampled_scores() if sampled else evaluation.greedy_scores()
+    return [scores[item] for item in items]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; exit status 2 and one line if a summary cannot be read."""
+    """Print the tables; exit status 2 and one line for what cannot be compared."""
     parser = argparse.ArgumentParser(
         prog="python -m recipe.compare",
-        description="Held-out accuracy before and after in percent, the change in points; 95 % intervals.",
+        description="Held-out accuracy in percent, differences in points and by task; 95 % intervals.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
     runs: list[Path] = parser.parse_args(arguments).runs
     try:
-        results = {str(run): read_result(run) for run in runs}
-    except SummaryError as error:
+        lines = compare([(str(run), read_evaluations(run)) for run in runs])
+    except (CompareError, EvaluationsError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print("\n".join(compare(results)))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.compare import NOT_MEASURED, Measured, measured_by_kind
+from recipe.compare import NOT_MEASURED, percent
 from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.model_folder import written_aside
-from recipe.selfplay.metrics import held_out_of
+from recipe.selfplay.metrics import ALL_KINDS, held_out_of
 
 CARD = """\
 ---
@@ -161,7 +161,7 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     found = [_evaluated(lines, 0), _evaluated(lines, step)]
     table = ["| kind | before | after |", "|---|---|---|"]
     table += [
-        f"| {kind} | {' | '.join(str(of.get(kind, NOT_MEASURED)) for of in found)} |"
+        f"| {kind} | {' | '.join(of.get(kind, NOT_MEASURED) for of in found)} |"
         for kind in dict.fromkeys(kind for of in found for kind in of)
     ]
     facts = {"base model": f"`{config.actor_rollout_ref.model.path}`", "steps": str(step)}
@@ -179,10 +179,16 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
     )
 
 
-def _evaluated(lines: Sequence[Mapping[str, Any]], step: int) -> Mapping[str, Measured]:
-    """The evaluation of one step, by kind; empty if there was none."""
-    found = [held_out_of(line) for line in lines if line["step"] == step]
-    return measured_by_kind(next(filter(None, reversed(found)), None))
+def _evaluated(lines: Sequence[Mapping[str, Any]], step: int) -> dict[str, str]:
+    """The accuracy at one step with its interval and number of tasks, by kind; empty if there was none."""
+    found = [numbers for line in lines if line["step"] == step and (numbers := held_out_of(line)) is not None]
+    if not found:
+        return {}
+    by_kind = {ALL_KINDS: found[-1], **found[-1]["by_kind"]}
+    return {
+        kind: f"{percent(round(of['accuracy'] * of['n']), of['n'])} n={of['n']}"
+        for kind, of in by_kind.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -97,26 +97,3 @@ def over_runs(values: Sequence[float]) -> Interval:
 
     half_width = float(t.ppf((1 + CONFIDENCE) / 2, num - 1)) * stdev(values) / math.sqrt(num)
     return Interval(fmean(values) - half_width, fmean(values) + half_width)
-
-
-def newcombe(correct_before: int, before: int, correct_after: int, after: int) -> Interval:
-    """Newcombe's 95 % interval for the difference of two shares, after less before.
-
-    With p, l and u the share and the ends of its Wilson interval:
-
-        low  = p_after - p_before - sqrt((p_after - l_after)^2 + (u_before - p_before)^2)
-        high = p_after - p_before + sqrt((u_after - p_after)^2 + (p_before - l_before)^2)
-
-    Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions:
-    comparison of eleven methods", Statistics in Medicine 17 (1998), 873-890.
-
-    It takes the two samples for independent. Where the same items are asked twice and answers agree more
-    often than by chance, it is wider than it need be. ValueError as for `wilson`.
-    """
-    first, second = wilson(correct_before, before), wilson(correct_after, after)
-    share_before, share_after = correct_before / before, correct_after / after
-    difference = share_after - share_before
-    return Interval(
-        low=difference - math.hypot(share_after - second.low, first.high - share_before),
-        high=difference + math.hypot(second.high - share_after, share_before - first.low),
-    )

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from recipe.run.evaluations import read_evaluations
+
 pytestmark = pytest.mark.e2e
 
 
@@ -101,6 +103,24 @@ def test_the_loss_holds_the_policy_to_the_reference(coder: Any) -> None:
 def test_held_out_tasks_are_sampled_beside_the_greedy_attempt(coder: Any) -> None:
     for step in (0, 2):
         assert 0.0 <= coder.metrics[step]["azr/held_out/all/mean_at_2"] <= 1.0
+
+
+def test_evaluations_by_task_add_up_to_the_metrics(coder: Any) -> None:
+    found = read_evaluations(coder.folder)
+    assert list(found) == [0, 2]
+    for step, evaluation in found.items():
+        line = coder.metrics[step]
+        assert not [name for name in line if name.startswith("val-") and "/item/" in name]
+        assert len(evaluation.greedy) == line["azr/held_out/all/n"] == 12  # none is missing
+        for name, marks in (("accuracy", evaluation.greedy), ("format_rate", evaluation.well_formed)):
+            assert marks.count("1") / 12 == pytest.approx(line[f"azr/held_out/all/{name}"])
+        assert None not in evaluation.sampled
+        assert sum(evaluation.sampled) / 24 == pytest.approx(line["azr/held_out/all/mean_at_2"])
+        for group in set(evaluation.groups):
+            items = [item for item, name in enumerate(evaluation.groups) if name == group]
+            assert len(items) == line[f"azr/held_out/{group}/n"]
+            right = [evaluation.greedy[item] == "1" for item in items]
+            assert sum(right) / len(items) == pytest.approx(line[f"azr/held_out/{group}/accuracy"])
 
 
 def test_programs_run_in_a_sandbox(coder: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe.selfplay.intervals import Interval, newcombe, over_runs, paired_over_tasks, wilson
+from recipe.selfplay.intervals import Interval, over_runs, paired_over_tasks, wilson
 
 COUNTS = st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 
@@ -159,31 +159,3 @@ def test_equal_runs_have_no_width() -> None:
 def test_one_run_is_no_sample_of_runs(values: list[float]) -> None:
     with pytest.raises(ValueError, match=f"at least 2 runs for an interval over runs; got {len(values)}"):
         over_runs(values)
-
-
-# ------------------------------ two samples ------------------------------
-
-
-def test_difference_is_the_published_one() -> None:
-    # Newcombe (1998), Table II, example (a): 56/70 against 48/80, method 10: 0.0524 to 0.3339.
-    # Wilson: 56/70 0.691834 to 0.876953; 48/80 0.490455 to 0.700382; difference 0.8 - 0.6 = 0.2
-    # low  = 0.2 - sqrt(0.108166^2 + 0.100382^2) = 0.2 - 0.147569 = 0.052431
-    # high = 0.2 + sqrt(0.076953^2 + 0.109545^2) = 0.2 + 0.133873 = 0.333873
-    assert newcombe(48, 80, 56, 70) == pytest.approx((0.052431, 0.333873), abs=2e-6)
-
-
-def test_difference_of_all_from_none_reaches_the_end() -> None:
-    # Both shares lie at an end, where Wilson's interval has one side: 0 to 0.277533 and 0.722467 to 1.
-    # low = 1 - sqrt(0.277533^2 + 0.277533^2) = 1 - 0.392491 = 0.607509; high = 1 + 0
-    assert newcombe(0, 10, 10, 10) == pytest.approx((0.607509, 1.0), abs=2e-6)
-
-
-@given(COUNTS, COUNTS)
-def test_difference_turns_with_its_samples_and_lies_inside(
-    before: tuple[int, int], after: tuple[int, int]
-) -> None:
-    interval, turned = newcombe(*before, *after), newcombe(*after, *before)
-    difference = after[0] / after[1] - before[0] / before[1]
-    assert -1 - 1e-12 <= interval.low <= difference <= interval.high <= 1 + 1e-12
-    assert interval.low < interval.high
-    assert turned == pytest.approx((-interval.high, -interval.low))
