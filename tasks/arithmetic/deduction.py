@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import product
 from math import isqrt
 from typing import ClassVar
 
@@ -85,11 +86,26 @@ class Deduction(IntegerKind):
     def num_tasks(self) -> Mapping[str, int]:
         """Counted by the larger operand, which decides the difficulty."""
         counts: Counter[str] = Counter()
-        for op in self._operations:
-            for largest in range(self._minimum, self._bounds[op] + 1):
-                label = self._difficulty.label(largest, is_product=op == "*")
-                counts[label] += self._num_with(op, largest)
+        for level, op in product(self._difficulty.plain, self._operations):
+            counts[level] += sum(self._num_with(op, largest) for largest in self._largest_at(level, op))
         return +counts
+
+    def levels(self) -> tuple[str, ...]:
+        return tuple(
+            level
+            for level in self._difficulty.plain
+            if any(self._largest_at(level, op) for op in self._operations)
+        )
+
+    def draw_at(self, level: str, rng: random.Random) -> dict[str, Json]:
+        """Draw the operation evenly from those with such tasks, then the larger operand, then the smaller."""
+        op = rng.choice([op for op in self._operations if self._largest_at(level, op)])
+        return draw_largest(op, self._minimum, rng.choice(self._largest_at(level, op)), rng)
+
+    def _largest_at(self, level: str, op: str) -> range:
+        """What the larger operand of a task of `op` is at this level."""
+        found = self._difficulty.operands(level, self._bounds[op], is_product=op == "*")
+        return range(max(found.start, self._minimum, int(op == "/")), found.stop)
 
     def _num_with(self, op: str, largest: int) -> int:
         """How many tasks of `op` have this larger operand."""
@@ -98,7 +114,7 @@ class Deduction(IntegerKind):
             return 2 * num_smaller + 1
         if op != "/":
             return num_smaller + 1  # the operands' order makes no other task
-        return len(_divisors(largest)) + 1 if largest else 0  # and 0 / largest
+        return len(_divisors(largest)) + 1  # and 0 / largest
 
     def structure(self, payload: Payload) -> str:
         """The operation, and the larger operand to within ten."""

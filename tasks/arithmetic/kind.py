@@ -38,7 +38,7 @@ class Difficulty:
     """Labels of tasks by their largest operand, easy to hard: each ends where the next begins."""
 
     plain: Mapping[str, int]
-    products: Mapping[str, int]  # Those that tasks with `*` have, in the same order.
+    products: Mapping[str, int]  # The same where the operation is `*`; labels of `plain`, if not all of them.
 
     def label(self, largest: int, *, is_product: bool = False) -> str:
         """The label of a task with operands up to `largest`."""

@@ -89,6 +89,14 @@ class Kind(ABC):
         """How many tasks there are (`TaskPack.num_tasks`); empty where the kind does not say."""
         return {}
 
+    def levels(self) -> tuple[str, ...]:
+        """The difficulties that `draw_at` can draw (`TaskPack.levels`); empty where the kind has none."""
+        return ()
+
+    def draw_at(self, level: str, rng: random.Random) -> dict[str, Json]:
+        """Draw a task of one of `levels`."""
+        raise NotImplementedError
+
     def structure(self, payload: Payload) -> str | None:
         """The task's structure (`TaskPack.structure_key`); None where the kind does not say."""
         return None
@@ -179,6 +187,15 @@ class KindsPack(FilePack):
 
     def num_tasks(self, kind: str) -> Mapping[str, int]:
         return self._logic(kind).num_tasks()
+
+    def levels(self, kind: str) -> tuple[str, ...]:
+        return self._logic(kind).levels()
+
+    def sample_at(self, kind: str, level: str, rng: random.Random) -> TaskRecord:
+        if level not in (known := self.levels(kind)):
+            names = ", ".join(known) or f"none; {kind} has no levels"
+            raise ValueError(f"level must be one of {names}; got {level!r}")
+        return TaskRecord(kind, self._logic(kind).draw_at(level, rng))
 
     def sample_record(self, kind: str, rng: random.Random) -> TaskRecord:
         return TaskRecord(kind, self._logic(kind).sample(rng))

@@ -85,7 +85,7 @@ def test_a_sound_pack_answers_as_it_does_without_a_guard() -> None:
         assert guarded.structure_key(record) == pack.structure_key(record) is not None
         assert guarded.difficulty(record) == pack.difficulty(record) != ""
         assert guarded.num_tasks(spec.name) == pack.num_tasks(spec.name)
-        assert guarded.levels(spec.name) == pack.levels(spec.name) == ()
+        assert guarded.levels(spec.name) == pack.levels(spec.name)
         assert guarded.warmup_task(spec.name, ours) == pack.warmup_task(spec.name, theirs)
         proposals = [p.warmup_proposal(spec.name, [record], r) for p, r in ((guarded, ours), (pack, theirs))]
         assert proposals[0] == proposals[1]

@@ -16,6 +16,7 @@ from tasks.arithmetic.abduction import pairs
 from tasks.arithmetic.kind import OPERATIONS
 from tasks.check.conformance import CHECKS, Check, check_imports
 from tasks.contract import Accepted, Json, Outcome, TaskRecord
+from tasks.kit.payload import read_int
 from tasks.registry import load_pack
 
 PACK = ArithmeticPack(deduction_max=99, abduction_max=199)
@@ -368,6 +369,44 @@ def test_number_of_tasks_is_that_of_all_proposals(minimum: int, difficulty: str)
         }
         assert pack.num_tasks(kind) == Counter(difficulties.values())
     assert pack.num_tasks("induction") == {}
+
+
+def test_levels_are_the_difficulties_that_have_tasks() -> None:
+    products = ArithmeticPack(operations=["*"], deduction_product_max=12, difficulty="bands")
+    assert products.levels("deduction") == ("medium", "hard")
+    pack = ArithmeticPack(difficulty="sizes", deduction_max=999, deduction_product_max=99)
+    assert pack.levels("deduction") == ("size-0-9", "size-10-49", "size-50-99", "size-100-999")
+    assert pack.levels("abduction") == pack.levels("induction") == ()
+    with pytest.raises(ValueError, match=r"level must be one of size-0-9, .*; got 'easy'"):
+        pack.sample_at("deduction", "easy", random.Random(0))
+
+
+@pytest.mark.parametrize("minimum", [0, 30])
+def test_task_of_a_level_is_drawn_evenly_by_operation_and_larger_operand(minimum: int) -> None:
+    signs = ["+", "-", "*"] if minimum else ["+", "-", "*", "/"]
+    pack = ArithmeticPack(
+        difficulty="sizes",
+        operations=signs,
+        deduction_min=minimum,
+        deduction_max=79,
+        deduction_product_max=49,
+    )
+    rng = random.Random(0)
+    for level, low, high in (("size-10-49", max(10, minimum), 49), ("size-50-99", 50, 79)):
+        drawn = [pack.sample_at("deduction", level, rng).payload for _ in range(3000)]
+        operands = [(read_int(payload, "a"), read_int(payload, "b")) for payload in drawn]
+        assert min(map(min, operands)) == minimum
+        larger = Counter(map(max, operands))
+        assert set(larger) == set(range(low, high + 1))
+        # 5 standard deviations of a binomial count
+        mean = 3000 / (high - low + 1)
+        assert all(abs(count - mean) < 5 * mean**0.5 for count in larger.values())
+        by_sign = Counter(payload["op"] for payload in drawn)
+        asked = [sign for sign in signs if sign != "*" or low < 50]
+        assert set(by_sign) == set(asked)
+        assert all(abs(count - 3000 / len(asked)) < 150 for count in by_sign.values())
+        differences = [p for p, payload in zip(operands, drawn, strict=True) if payload["op"] == "-"]
+        assert 0.4 < sum(a < b for a, b in differences) / len(differences) < 0.6
 
 
 def test_number_of_tasks_is_not_worked_out_where_that_takes_long() -> None:

@@ -202,7 +202,8 @@ FAULTS = {
         r"sample_at\('deduction', 'easy', .*\) returned TaskRecord.*; it must be .* and difficulty easy",
     ),
     "level-that-does-not-exist": (
-        "def sample_at(self, kind, level, rng): return self.sample_record(kind, rng)\n"
+        "def levels(self, kind): return ()\n"
+        "    def sample_at(self, kind, level, rng): return self.sample_record(kind, rng)\n"
         "    def difficulty(self, record): return 'no-such-level'",
         conformance.check_levels,
         r"sample_at\('deduction', 'no-such-level', rng\) must raise ValueError",
