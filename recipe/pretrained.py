@@ -54,6 +54,9 @@ MODELS = {
 }
 """By the name that the command takes."""
 
+FOLDER = Path("models")
+"""Where a model is put, under its name, unless somewhere else is said."""
+
 
 class PretrainedError(RuntimeError):
     """The model cannot be had; the message is one line that says why, and what to do."""
@@ -114,9 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m recipe.pretrained", description="Make a directory of a small pretrained model."
     )
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("--out", type=Path, help="directory of the model; default models/NAME")
+    parser.add_argument("--out", type=Path, help=f"directory of the model; default {FOLDER}/NAME")
     options = parser.parse_args(arguments)
-    out: Path = options.out or Path("models") / options.model
+    out: Path = options.out or FOLDER / options.model
     try:
         fetch(MODELS[options.model], out)
     except (PretrainedError, PreflightError) as error:

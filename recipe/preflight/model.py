@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError
 from recipe.preflight.gguf_file import config_of, find_gguf, load_tokenizer, read_header
+from recipe.pretrained import FOLDER, MODELS
 from recipe.tiny_model import TinyModelConfig
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -40,6 +41,9 @@ BLOCKS = {
     "qwen3": Block(normed_heads=True),
 }
 """Families whose sizes are worked out here, without the seconds that torch and transformers take to load."""
+
+MADE = {str(FOLDER / name): f"python -m recipe.pretrained {name}" for name in MODELS}
+"""Directories that a command makes, each with the command."""
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How the file begins that Git leaves in the place of a large one."""
@@ -368,4 +372,4 @@ def hub_is_offline() -> bool:
 def is_on_hub(path: str) -> bool:
     """Whether a path that is no directory can be the name of a model on the hub, which has one slash."""
     is_file = Path(path).expanduser().is_absolute() or path.startswith((".", "~")) or path.endswith(".gguf")
-    return not is_file and path.count("/") == 1
+    return not is_file and path.count("/") == 1 and path not in MADE

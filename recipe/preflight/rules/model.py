@@ -14,6 +14,7 @@ from recipe.preflight import machine, memory, slots
 from recipe.preflight.gguf_file import faults_of, find_gguf, read_header
 from recipe.preflight.memory import BUCKET
 from recipe.preflight.model import (
+    MADE,
     SIZES,
     VOCABULARIES,
     chat_template_of,
@@ -66,7 +67,8 @@ def model_files(setup: Setup) -> Iterator[str]:
     path = setup.config.actor_rollout_ref.model.path
     if path is None or not (is_directory(path) or find_gguf(path) or is_on_hub(path)):
         got = "it is not set" if path is None else f"{path} does not exist"
-        yield f"{MODEL} must be a model directory or a name on the hub; {got}"
+        remedy = f"; make it by `{MADE[path]}`" if path in MADE else ""
+        yield f"{MODEL} must be a model directory or a name on the hub; {got}{remedy}"
         return
     if find_gguf(path) is not None:
         return

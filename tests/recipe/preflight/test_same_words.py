@@ -255,6 +255,11 @@ MISTAKES = {
         f"{MODEL}=/no/such/model",
         f"{MODEL} must be a model directory or a name on the hub; /no/such",
     ),
+    "model that a command makes": (
+        f"{MODEL}=models/smollm2-135m",
+        f"{MODEL} must be a model directory or a name on the hub; models/smollm2-135m does not exist; make "
+        "it by `python -m recipe.pretrained smollm2-135m`",
+    ),
     "unset model": (f"{MODEL}=null", f"{MODEL} must be a model directory or a name on the hub; it is not"),
     "broken model": (f"{MODEL}=FOLDER/broken", "FOLDER/broken/config.json must hold a JSON object, "),
     "pointer": (f"{MODEL}=FOLDER/pointer", "FOLDER/pointer/model.safetensors is what Git LFS leaves "),
