@@ -245,7 +245,7 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
     for name, found in summary["held_out"].items():
         for kind, numbers in ({"all kinds": found, **found["by_kind"]} if found else {}).items():
             interval = f"[{numbers['low']:.1%}, {numbers['high']:.1%}]"
-            row = f"held-out {name:<7}{kind:<14}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
+            row = f"held-out {name:<7}{kind:<19}{numbers['accuracy']:>6.1%}  95% {interval}  n={numbers['n']}"
             for key in (key for key in numbers if key.startswith("mean_at_")):
                 row += f"  mean@{key.removeprefix('mean_at_')} {numbers[key]:.1%}"
             print(row, file=terminal)

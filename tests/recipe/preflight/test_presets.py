@@ -5,17 +5,20 @@ To compose is slow, so each experiment is composed once for all that is asked of
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from safetensors.numpy import save_file
 
 from recipe.config import CONF, register
 from recipe.preflight import PreflightError, machine, memory, rules
 from recipe.preflight.machine import Gpu
-from recipe.preflight.model import find_config, shape_of
+from recipe.preflight.model import MADE, find_config, shape_of
 from recipe.preflight.setup import Node
 from tasks.contract import TaskPack
 from tasks.registry import available_packs
@@ -44,6 +47,17 @@ def eight_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has what the largest preset asks for."""
     monkeypatch.setattr(machine, "find_gpus", lambda: [Gpu("one of eight", 80.0, 80.0)] * 8)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def models_that_a_command_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rules look at of them, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for folder in map(Path, MADE):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
+        (folder / "tokenizer_config.json").write_text("{}")
+        save_file({"weight": numpy.zeros(8, numpy.float32)}, folder / "model.safetensors")
 
 
 @pytest.mark.slow
