@@ -78,6 +78,11 @@ WALLS = [
         ("recipe.tiny_model",),
         anywhere=("recipe", "~recipe.tiny_model", "~recipe.run.model_folder"),
     ),
+    Wall(
+        "a study starts runs as anybody does, and nothing knows of it",
+        ("recipe", "~recipe.study"),
+        anywhere=("recipe.study",),
+    ),
     Wall("the recipe does not know a pack", ("recipe",), anywhere=PACKS),
     Wall(
         "rewards know the contract's outcomes only",
@@ -271,6 +276,9 @@ PLANTED = {
     "the CPU platform knows nobody": [("recipe.cpu.planted", "from recipe.config import CONF")],
     "of the recipe the tiny model knows how a model's folder is written": [
         ("recipe.tiny_model.planted", "from recipe.run import files")
+    ],
+    "a study starts runs as anybody does, and nothing knows of it": [
+        ("recipe.life", "from recipe.study.record import RunRecord")
     ],
     "the recipe does not know a pack": [("recipe.planted", "from tasks.arithmetic import ArithmeticPack")],
     "rewards know the contract's outcomes only": [

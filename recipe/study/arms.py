@@ -1,0 +1,227 @@
+"""What a study runs: its command line read and checked, and the configuration of each of its runs.
+
+An arm is a file of `conf/control`; `self_play` is `control=none`. All that stands on a run's command line is
+made here, so that what is checked, what is started and what is recorded are the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from recipe.config import CONF
+from recipe.preflight.rules import check
+from recipe.preflight.rules.folders import changes
+from recipe.preflight.setup import REFUSALS, Setup, Survey
+from recipe.run.files import CONFIG, SUMMARY
+from recipe.study import SELF_PLAY, StudyError
+
+CONTROL_OF_SELF_PLAY = "none"
+
+KEYS = ("experiment", "arms", "seeds", "out", "runs", "jobs")
+"""Those of a study itself; every other override is for each of its runs."""
+
+SET_BY_STUDY = ("control", "azr.seed", "run.dir", "trainer.default_local_dir")
+"""Keys that tell a study's runs apart."""
+
+OF_A_RUN = ("azr.seed", "run.", "trainer.default_local_dir", "ray_kwargs.ray_init.address")
+"""Beginnings of the keys in which runs of one arm differ, and which say where a run was made."""
+
+Flat = dict[str, Any]
+"""A resolved configuration: JSON values by dotted key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study's command line."""
+
+    out: Path  # the study's folder
+    experiment: str = ""
+    arms: tuple[str, ...] = ()  # none: nothing is to be run
+    seeds: tuple[int, ...] = ()
+    runs: Path = Path()  # the folder of run directories
+    jobs: int = 1  # runs that go on at a time
+    overrides: tuple[str, ...] = ()  # for every run, as they were given
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a study."""
+
+    arm: str
+    seed: int
+    config: DictConfig  # composed, not filled in
+    asked: Flat  # the same, flat
+    set_by_control: tuple[str, ...]  # keys in which its arm differs from self-play
+    words: tuple[str, ...]  # of its command line, but for `run.dir`
+
+    @property
+    def name(self) -> str:
+        """`ARM-SEED`, also of its directory and of its file in the study's folder."""
+        return f"{self.arm}-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's directory."""
+        return Path(self.config.run.dir)
+
+
+def known_arms() -> list[str]:
+    """The arms that there are, self-play first."""
+    controls = sorted(path.stem for path in (CONF / "control").glob("*.yaml"))
+    return [SELF_PLAY, *(name for name in controls if name != CONTROL_OF_SELF_PLAY)]
+
+
+def read_plan(words: Sequence[str]) -> Plan:
+    """Read a study's command line, which has the syntax of Hydra's overrides.
+
+    Raises:
+        StudyError: A key is missing or has a value that it cannot have; arms or seeds repeat.
+        HydraException: A word is no override.
+    """
+    given: dict[str, Any] = {}
+    overrides = []
+    for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
+        key = override.key_or_group
+        if key in SET_BY_STUDY:
+            raise StudyError(f"{key} must be left to the study, which gives each run its own; got {word}")
+        if key in KEYS:
+            given[key] = override.value()
+        else:
+            overrides.append(word)
+    if given.keys() == {"out"} and not overrides:
+        return Plan(out=Path(str(given["out"])))
+    if "experiment" not in given:
+        raise StudyError("experiment must be given, as in experiment=demo; or out=DIR alone, for its tables")
+    out = Path(str(given.get("out", f"studies/{given['experiment']}")))
+    return Plan(
+        out=out,
+        experiment=str(given["experiment"]),
+        arms=_unlike("arms", given.get("arms"), str, "[self_play,seeds_only]", known_arms()),
+        seeds=_unlike("seeds", given.get("seeds"), int, "[1,2,3]"),
+        runs=Path(str(given.get("runs", f"runs/studies/{out.name}"))),
+        jobs=_count("jobs", given.get("jobs", 1)),
+        overrides=tuple(overrides),
+    )
+
+
+def _unlike(key: str, value: Any, sort: type, example: str, known: Sequence[Any] = ()) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not value or any(type(entry) is not sort for entry in value):
+        raise StudyError(f"{key} must be a list such as {example}; got {value}")
+    if again := sorted({entry for entry in value if value.count(entry) > 1}):
+        raise StudyError(f"{key} must not repeat; got {', '.join(map(str, again))} more than once")
+    if known and (unknown := [entry for entry in value if entry not in known]):
+        raise StudyError(f"{key} must be among {', '.join(known)}; got {', '.join(unknown)}")
+    return tuple(value)
+
+
+def _count(key: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise StudyError(f"{key} must be a number of at least 1; got {value}")
+    return value
+
+
+def runs_of(plan: Plan) -> list[Run]:
+    """The runs of a study, all arms of the first seed first: one that is cut short is balanced.
+
+    Raises:
+        HydraException: There is no such experiment, or a key is none.
+    """
+    with initialize_config_dir(str(CONF), version_base=None):
+        composed = {arm: _compose(plan, arm) for arm in dict.fromkeys([SELF_PLAY, *plan.arms])}
+    flat = {arm: flatten(config) for arm, config in composed.items()}
+    return [
+        Run(
+            arm,
+            seed,
+            _with(composed[arm], {"azr.seed": seed, "run.dir": str(plan.runs / f"{arm}-{seed}")}),
+            flat[arm],
+            differing(flat[SELF_PLAY], flat[arm]),
+            (*_words(plan, arm), f"azr.seed={seed}", *plan.overrides),
+        )
+        for seed in plan.seeds
+        for arm in plan.arms
+    ]
+
+
+def _compose(plan: Plan, arm: str) -> DictConfig:
+    return compose("azr", [*_words(plan, arm), *plan.overrides])
+
+
+def _words(plan: Plan, arm: str) -> tuple[str, str]:
+    control = CONTROL_OF_SELF_PLAY if arm == SELF_PLAY else arm
+    return f"experiment={plan.experiment}", f"control={control}"
+
+
+def _with(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    changed = copy.deepcopy(config)
+    for key, value in values.items():
+        OmegaConf.update(changed, key, value)
+    return changed
+
+
+def flatten(config: DictConfig) -> Flat:
+    """What a run is asked, resolved, without what says where it is made.
+
+    Of absolute paths the last part is kept: a model or a file of tasks may lie elsewhere on another machine.
+    """
+    return dict(_leaves("", OmegaConf.to_container(config, resolve=True)))
+
+
+def _leaves(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        inside = (_leaves(f"{prefix}.{key}" if prefix else str(key), each) for key, each in value.items())
+        return [leaf for leaves in inside for leaf in leaves]
+    return [] if prefix.startswith(OF_A_RUN) else [(prefix, _anywhere(value))]
+
+
+def _anywhere(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_anywhere(each) for each in value]
+    is_path = isinstance(value, str) and Path(value).is_absolute()
+    return Path(value).name if is_path else value
+
+
+def differing(one: Flat, other: Flat) -> tuple[str, ...]:
+    """Keys that have another value in the other configuration, or are in one of them alone."""
+    nothing = object()
+    return tuple(
+        key for key in sorted(one.keys() | other.keys()) if one.get(key, nothing) != other.get(key, nothing)
+    )
+
+
+def is_finished(run: Run) -> bool:
+    """Whether the run's directory has its result."""
+    return (run.folder / SUMMARY).exists()
+
+
+def require_startable(runs: Sequence[Run], survey: Survey) -> None:
+    """Ask of every arm what a run of it would be asked, and of every directory whether it was begun as this.
+
+    `runs` are those that have no file in the study's folder yet.
+
+    Raises:
+        StudyError: A run would be refused; the line begins with its name.
+    """
+    checked: set[str] = set()
+    for run in runs:
+        config = copy.deepcopy(run.config)
+        try:
+            if run.arm not in checked and not is_finished(run):
+                check(config, survey)
+                checked.add(run.arm)
+            has_begun = (run.folder / CONFIG).exists()
+            if has_begun and (changed := changes(Setup(config, survey).filled)):
+                raise StudyError(
+                    f"{run.folder} was begun with another configuration ({'; '.join(changed[:5])}). Give "
+                    "what it was begun with, or another folder by runs=DIR"
+                )
+        except REFUSALS as error:
+            raise StudyError(f"{run.name}: {error}") from error

@@ -1,0 +1,183 @@
+"""What a study's runs say: tables of results, of steps and of comparisons, as pure functions of its files.
+
+Differences are self-play less the arm, over the seeds that both have: positive where self-play is better.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+
+from recipe.run.evaluations import MISSING, RIGHT, Evaluation
+from recipe.selfplay.intervals import Interval, over_runs, paired_over_tasks
+from recipe.selfplay.metrics import ALL_KINDS, GROUP_MARK
+from recipe.study import SELF_PLAY
+from recipe.study.record import RunRecord
+
+Scores = Sequence[float | None]
+"""A value for each held-out task, None where there is none: in [0, 1], or a difference of two such."""
+
+SAME_ATTEMPTS = 0.02
+"""Most that an arm's attempts a step may differ from self-play's, as a share, to count as equal."""
+
+
+METRICS: Mapping[str, Callable[[Evaluation], Scores]] = {
+    "greedy": Evaluation.greedy_scores,
+    "mean@k": Evaluation.sampled_scores,
+}
+"""What arms are compared by, by name."""
+
+
+def groups_of(evaluation: Evaluation) -> list[str]:
+    """The groups of the held-out set, all of it first."""
+    found = {name for joined in evaluation.groups for name in joined.split(GROUP_MARK)}
+    return [ALL_KINDS, *sorted(found - {ALL_KINDS})]
+
+
+def within(evaluation: Evaluation, group: str) -> list[int]:
+    """The places of a group's tasks."""
+    every = group == ALL_KINDS
+    return [i for i, joined in enumerate(evaluation.groups) if every or group in joined.split(GROUP_MARK)]
+
+
+def mean(scores: Scores, places: Iterable[int]) -> float | None:
+    """The mean over the tasks at these places that have a value."""
+    found = [score for place in places if (score := scores[place]) is not None]
+    return fmean(found) if found else None
+
+
+def arms_of(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Runs by arm: self-play, those that train, those that are an evaluation alone; each by seed."""
+    arms: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda record: record.seed):
+        arms.setdefault(record.arm, []).append(record)
+    return dict(sorted(arms.items(), key=lambda arm: (arm[0] != SELF_PLAY, arm[1][0].last.step == 0, arm[0])))
+
+
+def results_csv(records: Sequence[RunRecord]) -> str:
+    """A row for each run, evaluation and group."""
+    rows = []
+    for record in (record for runs in arms_of(records).values() for record in runs):
+        for evaluation in record.evaluations:
+            for group in groups_of(evaluation):
+                places = within(evaluation, group)
+                num = sum(evaluation.greedy[place] != MISSING for place in places)
+                shares = [mean(scores_of(evaluation), places) for scores_of in METRICS.values()]
+                well_formed = sum(evaluation.well_formed[place] == RIGHT for place in places)
+                shares.append(well_formed / num if num else None)
+                rows.append([record.arm, record.seed, evaluation.step, group, num, *map(_share, shares)])
+    return _csv(["arm", "seed", "step", "group", "n", "greedy", "mean_at_k", "well_formed"], rows)
+
+
+def steps_csv(records: Sequence[RunRecord]) -> str:
+    """A row for each run and training step."""
+    steps = [
+        {"arm": record.arm, "seed": record.seed, **asdict(step)}
+        for runs in arms_of(records).values()
+        for record in runs
+        for step in record.steps
+    ]
+    header = list(steps[0]) if steps else ["arm", "seed", "step"]
+    return _csv(header, [["" if value is None else value for value in step.values()] for step in steps])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Self-play less an arm, both after their last step, in [-1, 1]."""
+
+    arm: str
+    metric: str
+    group: str
+    difference: float
+    tasks: Interval  # about other tasks, for these runs
+    seeds: Interval | None  # about other runs; None of a single seed
+    num_seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """`beats`, `ties with` or `loses to`: a difference is one if no interval that there is has 0."""
+        intervals = [self.tasks, *([self.seeds] if self.seeds else [])]
+        if all(interval.low > 0 for interval in intervals):
+            return "beats"
+        return "loses to" if all(interval.high < 0 for interval in intervals) else "ties with"
+
+
+def compare(records: Sequence[RunRecord]) -> list[Comparison]:
+    """Every arm with self-play, by metric and group; nothing where they share no seed."""
+    arms = arms_of(records)
+    ours = {record.seed: record.last for record in arms.pop(SELF_PLAY, [])}
+    found = []
+    for arm, runs in arms.items():
+        pairs = [(ours[record.seed], record.last) for record in runs if record.seed in ours]
+        for metric in METRICS if pairs else ():
+            for group in groups_of(pairs[0][0]):
+                if (comparison := _compare(arm, metric, group, pairs)) is not None:
+                    found.append(comparison)
+    return found
+
+
+def _compare(
+    arm: str, metric: str, group: str, pairs: Sequence[tuple[Evaluation, Evaluation]]
+) -> Comparison | None:
+    """One arm with self-play over these seeds; None where no task has a value on both sides."""
+    places = within(pairs[0][0], group)
+    differences = [_less(*(METRICS[metric](side) for side in pair)) for pair in pairs]  # (seeds, tasks)
+    of_seeds = [by_seed for scores in differences if (by_seed := mean(scores, places)) is not None]
+    of_tasks = [
+        by_task
+        for place in places
+        if (by_task := mean([scores[place] for scores in differences], range(len(pairs)))) is not None
+    ]
+    if not of_tasks:
+        return None
+    return Comparison(
+        arm=arm,
+        metric=metric,
+        group=group,
+        difference=fmean(of_tasks),
+        tasks=paired_over_tasks(of_tasks),
+        seeds=over_runs(of_seeds) if len(of_seeds) > 1 else None,
+        num_seeds=len(of_seeds),
+    )
+
+
+def _less(ours: Scores, theirs: Scores) -> Scores:
+    return [None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)]
+
+
+def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
+    """A row for each comparison, in points."""
+    rows = []
+    for one in comparisons:
+        ends = [*one.tasks, *(one.seeds or ())]
+        numbers = [f"{100 * value:.2f}" for value in (one.difference, *ends)]
+        rows.append([one.arm, one.metric, one.group, *numbers, *[""] * (5 - len(numbers)), one.num_seeds])
+    ends = [f"{over}_{end}" for over in ("tasks", "seeds") for end in ("low", "high")]
+    return _csv(["arm", "metric", "group", "self_play_less_arm", *ends, "num_seeds"], rows)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def headline(comparisons: Sequence[Comparison]) -> str:
+    """The metric that decides: mean@k where every arm has it. It does not jump with the likeliest answer."""
+    by_metric = {metric: {one.arm for one in comparisons if one.metric == metric} for metric in METRICS}
+    return "mean@k" if by_metric["mean@k"] == by_metric["greedy"] != set() else "greedy"
+
+
+def attempts_a_step(runs: Sequence[RunRecord]) -> float | None:
+    """Attempts that were trained on, the mean over steps and runs; None without steps."""
+    steps = [step.attempts for record in runs for step in record.steps]
+    return fmean(steps) if steps else None

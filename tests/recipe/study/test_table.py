@@ -1,0 +1,130 @@
+"""What a study's tables and its page say of made-up runs, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from recipe.selfplay.intervals import Interval
+from recipe.study.report import page, verdict
+from recipe.study.table import Comparison, compare, comparisons_csv, headline, results_csv, steps_csv
+
+
+def test_results_by_hand(make) -> None:
+    # Of four tasks one is missing: 2 of 3; the hard ones 1 of 1, the rare one has none.
+    run = make("self_play", 1, {0: "10-1"}, sampled=(4, 2, None, 1))
+    assert results_csv([run]).splitlines() == [
+        "arm,seed,step,group,n,greedy,mean_at_k,well_formed",
+        "self_play,1,0,all,3,0.6667,0.5833,0.6667",
+        "self_play,1,0,easy,2,0.5000,0.7500,0.5000",
+        "self_play,1,0,hard,1,1.0000,0.2500,1.0000",
+        "self_play,1,0,rare,0,,,",
+    ]
+
+
+def test_steps_by_hand(make) -> None:
+    runs = [make("self_play", 1, {0: "1111"}, attempts=[36]), make("base_answers", 1, {0: "1111"})]
+    assert steps_csv(runs).splitlines() == [
+        "arm,seed,step,proposals,accepted,duplicates,attempts,learnable,level,proposer_reward,seconds",
+        "self_play,1,1,8,6,1,36,0.5,1.5,0.25,3.0",
+    ]
+
+
+def test_comparison_by_hand(make) -> None:
+    """Seeds 1 and 2 are shared. By task self-play less the arm is, with its mean over both,
+
+        seed 1: +1  0  0 +1     seed 2: +1 +1  0 -1     mean: 1  0.5  0  0
+
+    so 1.5 / 4 = 37.5 points. By seed it is 0.5 and 0.25: the mean 0.375, s = 0.25 / sqrt(2), and t of one
+    degree of freedom 12.7062, so 0.375 -+ 12.7062 * 0.125 = -1.2133 and 1.9633.
+    """
+    runs = [
+        make("self_play", 1, {0: "0000", 9: "1111"}),
+        make("self_play", 2, {9: "1110"}),
+        make("self_play", 3, {9: "0000"}),
+        make("random", 1, {9: "0110"}),
+        make("random", 2, {9: "0011"}),
+    ]
+    everything, easy, *_ = compare(runs)
+    assert (everything.group, everything.difference, everything.num_seeds) == ("all", 0.375, 2)
+    assert everything.seeds == pytest.approx((-1.21328, 1.96328), abs=1e-5)
+    assert 0 <= everything.tasks.low < 0.375 < everything.tasks.high <= 1
+    assert (easy.group, easy.difference) == ("easy", 0.75)
+
+
+def test_what_is_missing_on_one_side_is_in_no_pair(make) -> None:
+    runs = [make("self_play", 1, {9: "1-11"}), make("random", 1, {9: "01-1"})]
+    everything, *_ = compare(runs)
+    assert (everything.difference, everything.seeds) == (0.5, None)  # of the first and the last task
+
+
+def test_an_evaluation_alone_is_compared_as_it_is(make) -> None:
+    runs = [make("self_play", 1, {0: "0000", 9: "1111"}), make("base_answers", 1, {0: "0000"})]
+    assert [one.difference for one in compare(runs) if one.group == "all"] == [1.0]
+
+
+def test_mean_at_k_decides_where_all_have_it(make) -> None:
+    ours = make("self_play", 1, {9: "0000"}, sampled=(4, 4, 4, 4))
+    theirs = make("random", 1, {9: "1111"}, sampled=(1, 1, 1, 1))
+    assert headline(compare([ours, theirs])) == "mean@k"
+    assert "beats random** (mean@k)" in verdict(compare([ours, theirs]))
+    without = [ours, theirs, make("seeds_only", 1, {9: "1111"})]
+    assert headline(compare(without)) == "greedy"
+
+
+def compared(arm: str, tasks: tuple[float, float], seeds: tuple[float, float] | None) -> Comparison:
+    over_seeds = None if seeds is None else Interval(*seeds)
+    return Comparison(arm, "greedy", "all", sum(tasks) / 2, Interval(*tasks), over_seeds, 3)
+
+
+def test_verdict_needs_every_interval_on_one_side() -> None:
+    found = [
+        compared("a", (0.1, 0.3), (0.05, 0.4)),
+        compared("b", (0.1, 0.3), (-0.05, 0.4)),  # other runs may say otherwise
+        compared("c", (-0.1, 0.3), (0.05, 0.4)),  # other tasks may
+        compared("d", (-0.3, -0.1), (-0.4, -0.05)),
+        compared("e", (0.0, 0.3), (0.1, 0.2)),
+    ]
+    assert verdict(found).startswith("**Self-play beats a; ties with b, c, e; loses to d** (greedy).")
+    assert "one seed" not in verdict(found)
+
+
+def test_one_seed_is_said() -> None:
+    assert "Of a there is one seed" in verdict([compared("a", (0.1, 0.3), None)])
+
+
+def test_page_by_hand(make) -> None:
+    """0.75 in both seeds less 0.5 and 0.25: 0.375 -+ 12.7062 * 0.125. 30 and 40 attempts a step of 40."""
+    runs = [
+        make("random", 1, {9: "1100"}, attempts=[30, 30]),
+        make("random", 2, {9: "0100"}, attempts=[40, 40]),
+        make("self_play", 1, {0: "1000", 9: "1110"}, attempts=[40, 40]),
+        make("self_play", 2, {0: "1000", 9: "1110"}, attempts=[40, 40]),
+        make("base_answers", 1, {0: "1110"}),
+    ]
+    comparisons = compare(runs)
+    tasks = comparisons[0].tasks
+    lines = page(runs, comparisons, {"curves.png": "Curves"}).splitlines()
+    assert lines[:3] == ["# Study of demo", "", verdict(comparisons)]
+    assert [line for line in lines if line.startswith(("|", "!", "Commit", "python"))] == [
+        "| arm | seeds | greedy: base | after | self-play less the arm | attempts a step |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| self_play | 2 | 25.0 % | 75.0 % [75.0, 75.0] | - | 40.0 |",
+        f"| random | 2 | - | 37.5 % [-121.3, 196.3] | +37.5 [{100 * tasks.low:+.1f}, "
+        f"{100 * tasks.high:+.1f}] [-121.3, +196.3] | 35.0 (0.88 !) |",
+        "| base_answers | 1 | - | 75.0 % | +0.0 [+0.0, +0.0] | - |",
+        "! Not the attempts a step of self-play, by more than 2 %: random (0.88 times). Such a difference "
+        "may be one of the amount of training.",
+        "![Curves](curves.png)",
+        "python -m recipe.study experiment=demo 'arms=[self_play,random,base_answers]' 'seeds=[1,2]' "
+        "azr.oversample=2",
+        "Commit: c0ffee. Machine: 2 cores of EPYC, 15.6 GiB, no GPU. Runs: 5, 2.5 hours in all.",
+    ]
+
+
+def test_comparisons_are_written_in_points() -> None:
+    rows = comparisons_csv([compared("a", (0.125, 0.375), None), compared("b", (0.0, 0.5), (0.25, 0.75))])
+    assert rows.splitlines() == [
+        "arm,metric,group,self_play_less_arm,tasks_low,tasks_high,seeds_low,seeds_high,num_seeds",
+        "a,greedy,all,25.00,12.50,37.50,,,3",
+        "b,greedy,all,25.00,0.00,50.00,25.00,75.00,3",
+    ]
