@@ -18,6 +18,7 @@ from tasks.registry import load_pack
 
 SIZES = {
     "arithmetic": {"deduction": 380, "abduction": 220, "induction": 450},
+    "chain": {"deduction": 1080},
     "math_word": {"problem": 500},
     "prime_inversion": {"deduction": 460, "abduction": 460, "induction": 460},
     "python_code": {"deduction": 225, "abduction": 225, "induction": 225},
@@ -87,6 +88,7 @@ def test_program_tells_a_file_that_differs(
 def test_gold_solves_every_task_whatever_the_knobs(name: str) -> None:
     smallest: dict[str, dict[str, object]] = {
         "arithmetic": {"abduction_max": 9, "deduction_max": 9},
+        "chain": {"longest": 4},
         "math_word": {"verify": "claimed", "extraction": "strict", "num_references": 0},
         "prime_inversion": {"max_prime": 23},
         "python_code": {"max_literal_chars": 16, "max_program_chars": 64, "keep_globals": False},
