@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recipe.config import CONF, TINY_MODEL
 from recipe.preflight import PreflightError, machine, slots
 from recipe.preflight.gguf_file import find_gguf
-from recipe.preflight.rules.folders import changes, is_finished, other_result
+from recipe.preflight.rules.folders import changes, finished_part, is_finished, other_result
 from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
@@ -67,7 +67,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
     if is_finished(config):
         if (refusal := other_result(config)) is not None:  # that of a run which ended since the rules looked
             raise PreflightError(refusal)
-        print(f"{run_dir} has its {config.trainer.total_training_steps} steps already; nothing to do.")
+        print(f"{finished_part(config)}; nothing to do.")
         _report(run_dir, sys.stdout)
         return
     changed = changes(config)

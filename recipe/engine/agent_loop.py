@@ -25,6 +25,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 from recipe.engine.claims import actor_name
 from recipe.engine.ending import end_at_stop, end_with
 from recipe.engine.replay_buffer import report_pack_error
+from recipe.selfplay.elicit import solve_well_formed
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, solve
 from recipe.selfplay.types import PROPOSAL, Attempt, Proposal, Request, Response, share_correct
@@ -70,11 +71,21 @@ class SelfPlayLoop(AgentLoopBase):
         self.retries: int = self.config.azr.failures.retries
 
     async def generate(
-        self, sampling_params: dict[str, Any], messages: Sequence[Message], *, num_responses: int
+        self,
+        sampling_params: dict[str, Any],
+        messages: Sequence[Message],
+        *,
+        num_responses: int,
+        beginning: str = "",
     ) -> list[Response]:
-        """`num_responses` responses, in flight together; those that failed are left out. A `Generate`."""
+        """`num_responses` responses, in flight together; those that failed are left out. A `Generate`.
+
+        Their text has the `beginning`, which the model finds behind the prompt as if it had written it.
+        """
         # Not `ct_build_initial_tokens`: that one cuts off the beginning of a long prompt and goes on.
-        prompt_ids = self.continuous_token_builder.build_initial_tokens(list(messages))
+        prompt = self.continuous_token_builder.build_initial_tokens(list(messages))
+        beginning_ids = self.tokenizer.encode(beginning, add_special_tokens=False)
+        prompt_ids = [*prompt, *beginning_ids]
         longest = self.rollout_config.prompt_length
         if len(prompt_ids) > longest:
             raise PromptTooLongError(
@@ -83,12 +94,15 @@ class SelfPlayLoop(AgentLoopBase):
         session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
         with self.clock.generating():
             answers = await asyncio.gather(
-                *(self._generate_one(session, prompt_ids, sampling_params) for _ in range(num_responses))
+                *(
+                    self._generate_one(session, prompt_ids, sampling_params, beginning_ids)
+                    for _ in range(num_responses)
+                )
             )
         return [answer for answer in answers if answer is not None]
 
     async def _generate_one(
-        self, session: str, prompt_ids: list[int], sampling_params: dict[str, Any]
+        self, session: str, prompt_ids: list[int], sampling_params: dict[str, Any], beginning_ids: list[int]
     ) -> Response | None:
         for _ in range(self.retries + 1):
             try:
@@ -118,7 +132,7 @@ class SelfPlayLoop(AgentLoopBase):
                 extra_fields=output.extra_fields,  # what the server tells of the weights that it sampled from
             )
             # All that is trained on is judged, with what the last token holds behind a stop string.
-            return Response(self.decode(response_ids), tokens)
+            return Response(self.decode(beginning_ids + response_ids), tokens)
         return None
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -159,17 +173,21 @@ class HeldOutLoop(SelfPlayLoop):
     """A greedy attempt at a held-out record: verl's validation. Its score is a measurement, not a reward.
 
     With `azr.held_out_samples` there are sampled attempts beside it; their mean is reported, and is no score.
+    By `azr.elicit` the model may be made to answer in the trained way.
     """
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Run the request in `kwargs["request"]`; the score is 1 for a right answer, else 0."""
         request = Request.from_json(kwargs["request"])
-        (attempt,) = await solve(self.pack, request, functools.partial(self.generate, sampling_params))
-        num_samples = self.config.azr.held_out_samples
+        azr = self.config.azr
+        generate = functools.partial(self.generate, beginning=azr.elicit.beginning)
+        greedy = functools.partial(generate, sampling_params)
+        sample = functools.partial(generate, sampling_params | SAMPLED)
+        ask = functools.partial(solve_well_formed, self.pack, request, num_tries=azr.elicit.format_tries)
+        (attempt,) = await ask(greedy, sample)
         sampled = {}
-        if num_samples:
-            generate = functools.partial(self.generate, sampling_params | SAMPLED)
-            sampled["sampled"] = share_correct(await solve(self.pack, request, generate, num_samples))
+        if azr.held_out_samples:
+            sampled["sampled"] = share_correct(await ask(sample, sample, count=azr.held_out_samples))
         output = _to_output(attempt.response, request.index, 0, None)
         correct = float(attempt.outcome is Outcome.CORRECT)
         well_formed = float(attempt.outcome is not Outcome.MALFORMED)

@@ -97,6 +97,23 @@ class SeedingConfig:
 
 
 @dataclass
+class ElicitConfig:
+    """Making the model of an evaluation answer in the trained way, without training it
+    (`trainer.val_only=true`; docs/running.md)."""
+
+    beginning: str | None = ""
+    """text that every held-out response is made to begin with; null, as in `control=base_forced`, has to be
+    given"""
+
+    examples: int = 0
+    """solved tasks of the same kind that are shown before each held-out task, from 0 to 8"""
+
+    format_tries: int = 1
+    """each held-out attempt is the first well-formed one of at most this many; those after the first are
+    sampled at temperature 1"""
+
+
+@dataclass
 class FailureConfig:
     """Requests that the inference engine does not answer."""
 
@@ -160,6 +177,9 @@ class AzrConfig:
 
     held_out_samples: int = 0
     """sampled attempts at every held-out task, for mean@k beside the greedy accuracy"""
+
+    elicit: ElicitConfig = field(default_factory=ElicitConfig)
+    """how an evaluation of an untrained model has it answer in the trained way"""
 
     failures: FailureConfig = field(default_factory=FailureConfig)
     """requests that the inference engine does not answer"""

@@ -50,6 +50,9 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
     assert sandbox(*verls, *own) == ["http://b/run_code", 8]
 
 
+EVALUATED = "trainer.val_only: False -> True"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("control", "changes"),
@@ -61,6 +64,13 @@ def test_sandbox_server_of_verls_configuration_is_the_packs_own_default() -> Non
         ("generator", ["azr.tasks: proposals -> generator", "run.suffix:  -> _generator"]),
         ("adaptive", ["azr.tasks: proposals -> adaptive", "run.suffix:  -> _adaptive"]),
         ("oracle", ["azr.tasks: proposals -> frontier", "run.suffix:  -> _oracle"]),
+        ("base_forced", ["azr.elicit.beginning:  -> None", "run.suffix:  -> _base_forced", EVALUATED]),
+        ("base_examples_1", ["azr.elicit.examples: 0 -> 1", "run.suffix:  -> _base_examples_1", EVALUATED]),
+        ("base_examples_4", ["azr.elicit.examples: 0 -> 4", "run.suffix:  -> _base_examples_4", EVALUATED]),
+        (
+            "base_best_of_format",
+            ["azr.elicit.format_tries: 1 -> 8", "run.suffix:  -> _base_best_of_format", EVALUATED],
+        ),
     ],
 )
 def test_control_changes_one_thing_and_the_directory(control: str, changes: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 from recipe.run import checkpoint
 from recipe.run.files import CONFIG, SUMMARY, changed_settings, check_writable
+from recipe.selfplay.config import ElicitConfig
 
 
 @rule(here=True)
@@ -48,7 +50,13 @@ def resuming(setup: Setup) -> Iterator[str]:
         yield f"trainer.resume_mode=disable would write over the run with {latest}; give another run.dir"
     elif mode == "resume_path":
         yield from _other_checkpoint(trainer.resume_from_path, checkpoints)
-    elif latest is None and (summary := Path(setup.config.run.dir) / SUMMARY).exists():
+    elif latest is not None and trainer.val_only and setup.config.azr.elicit != asdict(ElicitConfig()):
+        yield f"run.dir must be another with azr.elicit, whose result is of no training run; it has {latest}"
+    elif (
+        latest is None
+        and (summary := Path(setup.config.run.dir) / SUMMARY).exists()
+        and not is_finished(setup.config)
+    ):
         yield (
             "run.dir must not hold the result of a run without checkpoints, which a new run would write "
             f"over; {summary} exists. Give another run.dir."
@@ -66,20 +74,26 @@ def same_result(setup: Setup) -> Iterator[str]:
 
 
 def is_finished(config: DictConfig) -> bool:
-    """Whether the run's newest checkpoint is its last step, and its summary stands."""
-    if config.trainer.resume_mode != "auto" or config.trainer.val_only:
-        return False
-    newest = max(checkpoint.finished(Path(config.trainer.default_local_dir)), default=-1)
-    done = newest >= config.trainer.total_training_steps
-    return bool(done and (Path(config.run.dir) / SUMMARY).exists())
+    """Whether its summary stands and its newest checkpoint is its last step; an evaluation has none."""
+    trainer = config.trainer
+    newest = max(checkpoint.finished(Path(trainer.default_local_dir)), default=None)
+    done = newest is None if trainer.val_only else (newest or 0) >= trainer.total_training_steps
+    return bool(trainer.resume_mode == "auto" and done and (Path(config.run.dir) / SUMMARY).exists())
+
+
+def finished_part(config: DictConfig) -> str:
+    """What a finished run has already, in words."""
+    steps = "evaluation" if config.trainer.val_only else f"{config.trainer.total_training_steps} steps"
+    return f"{config.run.dir} has its {steps} already"
 
 
 def other_result(config: DictConfig) -> str | None:
     """What is to be said of a finished run whose settings were others; None if they were these."""
     if not (changed := changes(config)):
         return None
-    done = f"{config.run.dir} has its {config.trainer.total_training_steps} steps already"
-    return f"{done}, of another configuration ({'; '.join(changed[:5])}). Give another run.dir."
+    return (
+        f"{finished_part(config)}, of another configuration ({'; '.join(changed[:5])}). Give another run.dir."
+    )
 
 
 def changes(config: DictConfig) -> list[str]:

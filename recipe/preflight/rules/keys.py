@@ -270,6 +270,8 @@ VALUES = {
     "azr.replay_per_kind": at_least(0),
     "azr.seeding.max_waves": at_least(0),
     "azr.held_out_samples": at_least(0),
+    "azr.elicit.examples": Must("from 0 to 8", lambda number: 0 <= number <= 8, int),
+    "azr.elicit.format_tries": at_least(1),
     "azr.failures.retries": at_least(0),
     "azr.failures.max_share": Must("in [0, 1)", lambda share: 0 <= share < 1, float),
     "azr.pack_deadline_s": Must("positive", lambda seconds: seconds > 0, float),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 from omegaconf import OmegaConf
@@ -43,6 +44,8 @@ from recipe.preflight.rules.keys import (
 )
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
+from recipe.selfplay.elicit import prompt_with_examples
+from tasks.contract import Message
 
 NEEDED = {
     "config.json": "a model directory holds one",
@@ -338,12 +341,42 @@ def proposers_prompts(setup: Setup) -> Iterator[str]:
     for spec in setup.pack.kinds:
         messages = setup.pack.propose_prompt(spec.name, (), random.Random(0))
         try:
-            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **chat)
+            tokens = _num_tokens(tokenizer, messages, chat)
         except TemplateError:  # another rule says so
             return
-        tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         if tokens > data.max_prompt_length:
             yield (
                 f"data.max_prompt_length must be at least {tokens}, the tokens of a proposer's prompt for "
                 f"{spec.name} without any references; got {data.max_prompt_length}"
             )
+
+
+# It loads transformers.
+@rule(last=True, applies=lambda config: config.azr.elicit.examples or config.azr.elicit.beginning)
+def elicited_prompts(setup: Setup) -> Iterator[str]:
+    """Held-out prompts fit with what `azr.elicit` puts before and behind them."""
+    data, pack, elicit = setup.config.data, setup.pack, setup.config.azr.elicit
+    if (tokenizer := setup.tokenizer) is None:
+        return
+    chat = data.get("apply_chat_template_kwargs") or {}
+    records = pack.held_out()
+    keys = {pack.task_key(record) for record in records}
+    prompts = (prompt_with_examples(pack, record, elicit.examples, keys) for record in records)
+    try:
+        longest = max(_num_tokens(tokenizer, messages, chat) for messages in prompts)
+    except TemplateError as error:
+        turns = f"takes no earlier turns with answers: {error}"
+        yield f"azr.elicit.examples must be 0 with a chat template that {turns}; got {elicit.examples}"
+        return
+    longest += len(tokenizer(elicit.beginning, add_special_tokens=False)["input_ids"])
+    if longest > data.max_prompt_length:
+        yield (
+            f"data.max_prompt_length must be at least {longest}, the tokens of the longest held-out prompt "
+            f"with what azr.elicit adds; got {data.max_prompt_length}"
+        )
+
+
+def _num_tokens(tokenizer: Any, messages: Sequence[Message], chat: Mapping[str, Any]) -> int:
+    """Length of a prompt in tokens, by the tokenizer's chat template with these arguments."""
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **chat)
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -43,9 +43,12 @@ def batch_size(setup: Setup) -> Iterator[str]:
 
 @rule()
 def evaluated(setup: Setup) -> Iterator[str]:
-    """The held-out tasks are those of the pack that is trained on."""
-    if setup.config.data.azr_pack != setup.config.pack:
-        yield "data.azr_pack must be left alone: it is what pack is; got another"
+    """The held-out tasks are those of the pack that is trained on, and asked as `azr.elicit` says."""
+    data, config = setup.config.data, setup.config
+    for key, of in {"azr_pack": config.pack, "azr_examples": config.azr.elicit.examples}.items():
+        if data[key] != of:
+            name = "pack" if key == "azr_pack" else "azr.elicit.examples"
+            yield f"data.{key} must be left alone: it is what {name} is; got another"
 
 
 @rule()

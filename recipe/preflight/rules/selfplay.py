@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from recipe.config import samples_whole_distribution
 from recipe.preflight.rules.keys import GROUP_ESTIMATORS, ROLLOUT
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
-from recipe.selfplay.config import SolveOn, TaskSource
+from recipe.selfplay.config import ElicitConfig, SolveOn, TaskSource
 from recipe.selfplay.credit import Baseline, Cells, Scale
 from recipe.selfplay.plan import StepPlan
 
@@ -86,6 +87,21 @@ def stop_strings(setup: Setup) -> Iterator[str]:
         if not mark.replace(r"\n", ""):
             wanted = "strings that are not empty, with a line's end as itself: $'azr.stop_strings=[\"\\n\"]'"
             yield f"azr.stop_strings must be {wanted}; got {mark!r}"
+
+
+@rule()
+def evaluation(setup: Setup) -> Iterator[str]:
+    """What is elicited is no result of a training run; and verl evaluates alone by two keys."""
+    trainer, elicit = setup.config.trainer, setup.config.azr.elicit
+    if trainer.val_only and not trainer.val_before_train:
+        yield "trainer.val_only=true needs trainer.val_before_train=true, or verl trains; got false"
+    if elicit.beginning is None:
+        say = "what control=base_forced has answers begin with ('azr.elicit.beginning=\"(\"', say)"
+        yield f"azr.elicit.beginning must be {say}; got null"
+    elif not trainer.val_only and elicit != (nothing := asdict(ElicitConfig())):
+        name = next(name for name in nothing if elicit[name] != nothing[name])
+        why = "an evaluation in which answers are elicited says nothing of a training run"
+        yield f"azr.elicit.{name} needs trainer.val_only=true: {why}; got {elicit[name]!r} and false"
 
 
 @rule(applies=lambda config: config.algorithm.rollout_correction.bypass_mode)

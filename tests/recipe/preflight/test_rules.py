@@ -91,6 +91,31 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "data.max_prompt_length must be at least 27, the tokens of a proposer's prompt for induction without "
         "any references; got 20",
     ),
+    (
+        {"trainer.val_only": True, "azr.elicit.examples": 4},
+        "data.max_prompt_length must be at least 262, the tokens of the longest held-out prompt with what "
+        "azr.elicit adds; got 224",
+    ),
+    (
+        {"trainer.val_only": True, "azr.elicit.beginning": "(" * 200},
+        "data.max_prompt_length must be at least 228, .* azr.elicit adds; got 224",
+    ),
+    ({"azr.elicit.examples": 9}, "azr.elicit.examples must be from 0 to 8; got 9"),
+    ({"azr.elicit.format_tries": 0}, "azr.elicit.format_tries must be at least 1; got 0"),
+    (
+        {"azr.elicit.format_tries": 8},
+        "azr.elicit.format_tries needs trainer.val_only=true: an evaluation in which answers are elicited "
+        "says nothing of a training run; got 8 and false",
+    ),
+    (
+        {"trainer.val_only": True, "azr.elicit.beginning": None},
+        "azr.elicit.beginning must be what control=base_forced has answers begin with .*; got null",
+    ),
+    (
+        {"trainer.val_only": True, "trainer.val_before_train": False},
+        "trainer.val_only=true needs trainer.val_before_train=true, or verl trains; got false",
+    ),
+    ({"data.azr_examples": 1}, "data.azr_examples must be left alone: it is what azr.elicit.examples is"),
     ({"azr.seeding.max_waves": -1}, "azr.seeding.max_waves must be at least 0; got -1"),
     ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
     (
@@ -648,6 +673,23 @@ def test_result_without_checkpoints_is_not_written_over(config: DictConfig, tmp_
     check(config)
     (tmp_path / "summary.json").write_text("{}")
     assert "run.dir must not hold the result of a run without checkpoints" in refusal(config, {})
+
+
+def test_evaluation_stands_beside_no_checkpoint_and_is_not_written_over(
+    config: DictConfig, tmp_path: Path
+) -> None:
+    change(config, {"run.dir": str(tmp_path), "trainer.val_only": True, "azr.elicit.format_tries": 8})
+    OmegaConf.save(Setup(config, no_cluster).filled, tmp_path / "config.yaml", resolve=True)
+    (tmp_path / "summary.json").write_text("{}")
+    check(config)
+    message = refusal(config, {"azr.elicit.format_tries": 4})
+    assert "has its evaluation already, of another configuration (azr.elicit.format_tries: 8 -> 4)" in message
+    (tmp_path / "summary.json").unlink()
+    write_checkpoint(config, tmp_path)
+    assert "run.dir must be another with azr.elicit, whose result is of no training run" in refusal(
+        config, {}
+    )
+    check(change(config, {"azr.elicit.format_tries": 1}))
 
 
 # ------------------------------ the cluster ------------------------------
