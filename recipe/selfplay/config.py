@@ -102,8 +102,8 @@ class ElicitConfig:
     (`trainer.val_only=true`; docs/running.md)."""
 
     beginning: str | None = ""
-    """text that every held-out response is made to begin with; null, as in `control=base_forced`, has to be
-    given"""
+    """text that every held-out response is made to begin with; with `control=base_forced` that of
+    `elicit_beginning`"""
 
     examples: int = 0
     """solved tasks of the same kind that are shown before each held-out task, from 0 to 8"""

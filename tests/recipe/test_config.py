@@ -64,7 +64,10 @@ EVALUATED = "trainer.val_only: False -> True"
         ("generator", ["azr.tasks: proposals -> generator", "run.suffix:  -> _generator"]),
         ("adaptive", ["azr.tasks: proposals -> adaptive", "run.suffix:  -> _adaptive"]),
         ("oracle", ["azr.tasks: proposals -> frontier", "run.suffix:  -> _oracle"]),
-        ("base_forced", ["azr.elicit.beginning:  -> None", "run.suffix:  -> _base_forced", EVALUATED]),
+        (
+            "base_forced",
+            ["azr.elicit.beginning:  -> ${elicit_beginning}", "run.suffix:  -> _base_forced", EVALUATED],
+        ),
         ("base_examples_1", ["azr.elicit.examples: 0 -> 1", "run.suffix:  -> _base_examples_1", EVALUATED]),
         ("base_examples_4", ["azr.elicit.examples: 0 -> 4", "run.suffix:  -> _base_examples_4", EVALUATED]),
         (

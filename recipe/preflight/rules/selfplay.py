@@ -96,8 +96,8 @@ def evaluation(setup: Setup) -> Iterator[str]:
     if trainer.val_only and not trainer.val_before_train:
         yield "trainer.val_only=true needs trainer.val_before_train=true, or verl trains; got false"
     if elicit.beginning is None:
-        say = "what control=base_forced has answers begin with ('azr.elicit.beginning=\"(\"', say)"
-        yield f"azr.elicit.beginning must be {say}; got null"
+        be = "what control=base_forced has answers begin with: 'elicit_beginning=\"(\"', say"
+        yield f"elicit_beginning must be {be}; got null"
     elif not trainer.val_only and elicit != (nothing := asdict(ElicitConfig())):
         name = next(name for name in nothing if elicit[name] != nothing[name])
         why = "an evaluation in which answers are elicited says nothing of a training run"

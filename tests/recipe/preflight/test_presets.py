@@ -73,7 +73,7 @@ def test_experiment_passes_with_every_control_and_fits_its_gpu(tmp_path: Path, e
         # They are plain values, as tests/recipe/test_config.py sees, so this is what Hydra makes of both.
         controlled = OmegaConf.merge(config, OmegaConf.load(CONF / "control" / f"{control}.yaml"))
         if control == "base_forced":
-            controlled.azr.elicit.beginning = "("
+            controlled.elicit_beginning = "("
         if control == "base_examples_4" and config.data.max_prompt_length == TERSE_PROMPT:
             # Refused as it is, by the rule that tests/recipe/preflight/test_rules.py sees
             controlled.data.max_prompt_length = 2 * TERSE_PROMPT

@@ -109,7 +109,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"trainer.val_only": True, "azr.elicit.beginning": None},
-        "azr.elicit.beginning must be what control=base_forced has answers begin with .*; got null",
+        "elicit_beginning must be what control=base_forced has answers begin with: .*; got null",
     ),
     (
         {"trainer.val_only": True, "trainer.val_before_train": False},
