@@ -87,7 +87,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 from recipe.tiny_model.cache import ensure_tiny_model
 
                 print(f"tiny model for pack {pack.name}: minutes the first time ...", file=terminal)
-                model = ensure_tiny_model(pack, TinyModelConfig(), Path(config.run.tiny_model_dir))
+                tiny = TinyModelConfig(steps=config.run.tiny_model_steps)
+                model = ensure_tiny_model(pack, tiny, Path(config.run.tiny_model_dir))
                 config.actor_rollout_ref.model.path = str(model)
             elif (file := find_gguf(config.actor_rollout_ref.model.path)) is not None:
                 from recipe.gguf_model import ensure_converted

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from recipe.config import CONF, finalize, register
 from recipe.run.files import changed_settings
 from recipe.selfplay.config import AzrConfig, SolveOn
+from recipe.tiny_model import TinyModelConfig
 from rewards.bonus import Term
 
 
@@ -145,6 +146,10 @@ def test_old_log_probabilities_are_those_of_sampling_where_they_are_the_same(con
         finalize(changed, num_kinds=3)
         found.append((changes, changed.algorithm.rollout_correction.bypass_mode))
     assert found == EXACT
+
+
+def test_a_run_warms_up_as_the_command_does_unless_it_says_otherwise(config: DictConfig) -> None:
+    assert config.run.tiny_model_steps == TinyModelConfig().steps
 
 
 def test_configuration_of_a_run_can_be_used_again(config: DictConfig) -> None:

@@ -192,6 +192,7 @@ FREQUENCY = Must("a number of steps, or -1 for never", kind=int)
 SIZES = {
     "run.dir": FOLDER,
     "run.tiny_model_dir": FOLDER,
+    "run.tiny_model_steps": at_least(1),
     "trainer.default_local_dir": FOLDER,
     MODEL: FOLDER._replace(or_null=True),  # null has a rule of its own, which says what it may be
     "data.max_prompt_length": at_least(1),

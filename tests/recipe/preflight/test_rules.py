@@ -354,7 +354,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "data.train_batch_size must be left alone: azr.* and the pack's 3 kinds make 48 prompts a step; got "
         "47",
     ),
-    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, math"),
+    ({"pack._target_": "nope"}, "pack must name a task pack; got 'nope'. Available packs: arithmetic, chain"),
     ({"pack.deduction_max": 1}, "pack.deduction_max must be an integer from 9 to 9999; got 1"),
 ]
 
