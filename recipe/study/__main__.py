@@ -1,7 +1,7 @@
 """Run every arm of an experiment at every seed, and say what came of it.
 
     python -m recipe.study experiment=NAME arms=[self_play,ARM,...] seeds=[1,2,3] [KEY=VALUE ...]
-        [out=DIR] [runs=DIR] [jobs=N]
+        [ARM:KEY=VALUE ...] [out=DIR] [runs=DIR] [jobs=N]
 
 The same command goes on where it was stopped. `python -m recipe.study out=DIR` makes the tables and pictures
 again from the files in DIR, and runs nothing. docs/studies.md says more.
@@ -75,8 +75,7 @@ def run_missing(plan: Plan, missing: Sequence[Run], command: Command) -> None:
 
 
 def _keep(plan: Plan, run: Run) -> None:
-    record = make_record(run, plan.experiment, plan.overrides, load_pack(run.config.pack))
-    write_record(plan.out, record)
+    write_record(plan.out, make_record(plan, run, load_pack(run.config.pack)))
 
 
 def write_report(out: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Plan:
     runs: Path = Path()  # the folder of run directories
     jobs: int = 1  # runs that go on at a time
     overrides: tuple[str, ...] = ()  # for every run, as they were given
+    of_arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # for the runs of one arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +89,37 @@ def read_plan(words: Sequence[str]) -> Plan:
     """
     given: dict[str, Any] = {}
     overrides = []
-    for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
+    own: dict[str, tuple[str, ...]] = {}
+    of_arm = {word: arm for word in words for arm in known_arms() if word.startswith(f"{arm}:")}
+    bare = [word.removeprefix(f"{of_arm.get(word)}:") for word in words]
+    for word, override in zip(words, OverridesParser.create().parse_overrides(bare), strict=True):
         key = override.key_or_group
         if key in SET_BY_STUDY:
             raise StudyError(f"{key} must be left to the study, which gives each run its own; got {word}")
-        if key in KEYS:
+        if word in of_arm:
+            arm = of_arm[word]
+            own[arm] = (*own.get(arm, ()), word.removeprefix(f"{arm}:"))
+        elif key in KEYS:
             given[key] = override.value()
         else:
             overrides.append(word)
-    if given.keys() == {"out"} and not overrides:
+    if given.keys() == {"out"} and not overrides and not own:
         return Plan(out=Path(str(given["out"])))
     if "experiment" not in given:
         raise StudyError("experiment must be given, as in experiment=demo; or out=DIR alone, for its tables")
+    arms = _unlike("arms", given.get("arms"), str, "[self_play,seeds_only]", known_arms())
+    if absent := own.keys() - {*arms}:
+        raise StudyError(f"{', '.join(sorted(absent))} must be among arms to be given something of its own")
     out = Path(str(given.get("out", f"studies/{given['experiment']}")))
     return Plan(
         out=out,
         experiment=str(given["experiment"]),
-        arms=_unlike("arms", given.get("arms"), str, "[self_play,seeds_only]", known_arms()),
+        arms=arms,
         seeds=_unlike("seeds", given.get("seeds"), int, "[1,2,3]"),
         runs=Path(str(given.get("runs", f"runs/studies/{out.name}"))),
         jobs=_count("jobs", given.get("jobs", 1)),
         overrides=tuple(overrides),
+        of_arms=own,
     )
 
 
@@ -132,32 +143,44 @@ def runs_of(plan: Plan) -> list[Run]:
     """The runs of a study, all arms of the first seed first: one that is cut short is balanced.
 
     Raises:
+        StudyError: An arm is given something of its own that its control does not set.
         HydraException: There is no such experiment, or a key is none.
     """
     with initialize_config_dir(str(CONF), version_base=None):
-        composed = {arm: _compose(plan, arm) for arm in dict.fromkeys([SELF_PLAY, *plan.arms])}
-    flat = {arm: flatten(config) for arm, config in composed.items()}
+        self_play = flatten(compose("azr", [*_words(plan, SELF_PLAY)]))
+        arms = {arm: _compose(plan, arm, self_play) for arm in plan.arms}
     return [
         Run(
             arm,
             seed,
-            _with(composed[arm], {"azr.seed": seed, "run.dir": str(plan.runs / f"{arm}-{seed}")}),
-            flat[arm],
-            differing(flat[SELF_PLAY], flat[arm]),
-            (*_words(plan, arm), f"azr.seed={seed}", *plan.overrides),
+            _with(config, {"azr.seed": seed, "run.dir": str(plan.runs / f"{arm}-{seed}")}),
+            flatten(config),
+            set_by_control,
+            (*_words(plan, arm), f"azr.seed={seed}", *plan.of_arms.get(arm, ())),
         )
         for seed in plan.seeds
-        for arm in plan.arms
+        for arm, (config, set_by_control) in arms.items()
     ]
 
 
-def _compose(plan: Plan, arm: str) -> DictConfig:
-    return compose("azr", [*_words(plan, arm), *plan.overrides])
+def _compose(plan: Plan, arm: str, self_play: Flat) -> tuple[DictConfig, tuple[str, ...]]:
+    """An arm's configuration, and the keys that its control sets."""
+    config = compose("azr", [*_words(plan, arm)])
+    controlled = flatten(config)
+    set_by_control = differing(self_play, controlled)
+    if own := plan.of_arms.get(arm, ()):
+        config = compose("azr", [*_words(plan, arm), *own])
+        if others := set(differing(controlled, flatten(config))) - {*set_by_control}:
+            raise StudyError(
+                f"{arm}: may be given keys that its control sets alone, {', '.join(set_by_control)}; got "
+                f"{', '.join(sorted(others))}. Give all arms the same of others"
+            )
+    return config, set_by_control
 
 
-def _words(plan: Plan, arm: str) -> tuple[str, str]:
+def _words(plan: Plan, arm: str) -> tuple[str, ...]:
     control = CONTROL_OF_SELF_PLAY if arm == SELF_PLAY else arm
-    return f"experiment={plan.experiment}", f"control={control}"
+    return f"experiment={plan.experiment}", f"control={control}", *plan.overrides
 
 
 def _with(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
@@ -214,14 +237,14 @@ def require_startable(runs: Sequence[Run], survey: Survey) -> None:
     for run in runs:
         config = copy.deepcopy(run.config)
         try:
-            if run.arm not in checked and not is_finished(run):
-                check(config, survey)
-                checked.add(run.arm)
             has_begun = (run.folder / CONFIG).exists()
             if has_begun and (changed := changes(Setup(config, survey).filled)):
                 raise StudyError(
                     f"{run.folder} was begun with another configuration ({'; '.join(changed[:5])}). Give "
                     "what it was begun with, or another folder by runs=DIR"
                 )
+            if run.arm not in checked and not is_finished(run):
+                check(config, survey)
+                checked.add(run.arm)
         except REFUSALS as error:
             raise StudyError(f"{run.name}: {error}") from error

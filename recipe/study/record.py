@@ -24,7 +24,7 @@ from recipe.run.evaluations import Evaluation, read_evaluations
 from recipe.run.files import read_metrics
 from recipe.selfplay.types import Refusal
 from recipe.study import StudyError
-from recipe.study.arms import Flat, Run, differing
+from recipe.study.arms import Flat, Plan, Run, differing
 from tasks.contract import Role, TaskPack, TaskRecord
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -55,6 +55,7 @@ class RunRecord:
     seed: int
     experiment: str
     overrides: tuple[str, ...]  # of every run of the study
+    own_overrides: tuple[str, ...]  # of the runs of its arm alone
     command: str
     commit: str | None
     hardware: dict[str, Any]  # cores, cpu, memory_gib, gpus
@@ -76,7 +77,7 @@ class RunRecord:
         return self.evaluations[-1]
 
 
-def make_record(run: Run, experiment: str, overrides: Sequence[str], pack: TaskPack) -> RunRecord:
+def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
     """Put together what a finished run left in its directory; `pack` is the run's own.
 
     Raises:
@@ -95,8 +96,9 @@ def make_record(run: Run, experiment: str, overrides: Sequence[str], pack: TaskP
     return RunRecord(
         arm=run.arm,
         seed=run.seed,
-        experiment=experiment,
-        overrides=tuple(overrides),
+        experiment=plan.experiment,
+        overrides=plan.overrides,
+        own_overrides=plan.of_arms.get(run.arm, ()),
         command=shlex.join(["python", "-m", "recipe.main_azr", *run.words, f"run.dir=runs/{run.name}"]),
         commit=summary["commit"],
         hardware=hardware(),
@@ -202,7 +204,7 @@ def read_record(path: Path) -> RunRecord:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         shared = {"held_out": values.pop("held_out"), "groups": tuple(values.pop("groups"))}
-        for name in ("overrides", "set_by_control"):
+        for name in ("overrides", "own_overrides", "set_by_control"):
             values[name] = tuple(values[name])
         values["steps"] = tuple(StepNumbers(**step) for step in values["steps"])
         values["evaluations"] = tuple(

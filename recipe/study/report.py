@@ -135,6 +135,7 @@ def _unequal(ratios: Mapping[str, float]) -> list[str]:
 def _made_with(records: Sequence[RunRecord], arms: Mapping[str, Sequence[RunRecord]]) -> list[str]:
     """Commands, commits, machines and time."""
     seeds = sorted({record.seed for record in records})
+    own = dict.fromkeys(f"{arm}:{word}" for arm, runs in arms.items() for word in runs[0].own_overrides)
     commands = {
         shlex.join(
             [
@@ -142,6 +143,7 @@ def _made_with(records: Sequence[RunRecord], arms: Mapping[str, Sequence[RunReco
                 f"arms=[{','.join(arms)}]",
                 f"seeds=[{','.join(map(str, seeds))}]",
                 *record.overrides,
+                *own,
             ]
         )
         for record in records

@@ -39,6 +39,7 @@ def make() -> Make:
             seed=seed,
             experiment="demo",
             overrides=("azr.oversample=2",),
+            own_overrides=("a=1",) if arm == "base_answers" else (),
             command="python -m recipe.main_azr",
             commit="c0ffee",
             hardware={"cores": 2, "cpu": "EPYC", "memory_gib": 15.6, "gpus": []},

@@ -63,6 +63,8 @@ def test_command_line_is_read() -> None:
         ([*TWO_ARMS, "jobs=0"], "jobs must be a number of at least 1; got 0"),
         ([*TWO_ARMS, "azr.seed=4"], "azr.seed must be left to the study"),
         ([*TWO_ARMS, "control=random"], "control must be left to the study"),
+        ([*TWO_ARMS, "random:azr.oversample=4"], "random must be among arms"),
+        ([*TWO_ARMS, "self_play:azr.seed=4"], "azr.seed must be left to the study"),
         ([*TWO_ARMS, "nonsense"], "an override must be KEY=VALUE; got nonsense"),
         (["experiment=nope", "arms=[self_play]", "seeds=[1]"], "Available options in"),
     ],
@@ -100,8 +102,8 @@ def test_all_arms_of_a_seed_come_before_the_next_seed(runs: list[Run]) -> None:
         assert run.config.azr.seed == run.seed
         assert run.config.trainer.default_local_dir == f"{run.folder}/checkpoints"
         assert run.config.trainer.total_training_steps == 3
-    assert runs[3].words[:3] == ("experiment=demo", "control=seeds_only", "azr.seed=2")
-    assert "control=none" in runs[0].words
+    assert {"experiment=demo", "control=seeds_only", "azr.seed=2"} < {*runs[3].words}
+    assert {"control=none", "trainer.total_training_steps=3"} < {*runs[0].words}
 
 
 def test_runs_differ_in_what_their_controls_set(runs: list[Run]) -> None:
@@ -116,12 +118,23 @@ def test_runs_differ_in_what_their_controls_set(runs: list[Run]) -> None:
     assert not any(key.startswith("run.") or key == "azr.seed" for key in self_play.asked)
 
 
+def test_an_arm_is_given_what_its_control_asks_for_and_nothing_else(tmp_path: Path) -> None:
+    words = ["experiment=demo", "arms=[base_forced]", "seeds=[1]", f"runs={tmp_path}"]
+    given = 'azr.elicit.beginning="("'
+    (run,) = runs_of(read_plan([*words, f"base_forced:{given}"]))
+    assert run.config.azr.elicit.beginning == "("
+    assert "azr.elicit.beginning" in run.set_by_control
+    assert run.words[-1] == given
+    with pytest.raises(StudyError, match=r"^base_forced: may be given .*; got azr\.oversample\. Give all"):
+        runs_of(read_plan([*words, "base_forced:azr.oversample=2"]))
+
+
 def test_an_arm_that_the_pack_cannot_have_is_refused_at_once(runs: list[Run]) -> None:
     bad = Run(**{name: getattr(runs[3], name) for name in runs[3].__slots__})
     OmegaConf.update(bad.config, "azr.oversample", 2.0)
     try:
         with pytest.raises(StudyError, match=r"^seeds_only-2: azr\.oversample must be"):
-            require_startable([runs[0], bad], survey_nodes)
+            require_startable([bad], survey_nodes)
     finally:
         OmegaConf.update(bad.config, "azr.oversample", 1.0)
 

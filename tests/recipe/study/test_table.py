@@ -116,7 +116,7 @@ def test_page_by_hand(make) -> None:
         "may be one of the amount of training.",
         "![Curves](curves.png)",
         "python -m recipe.study experiment=demo 'arms=[self_play,random,base_answers]' 'seeds=[1,2]' "
-        "azr.oversample=2",
+        "azr.oversample=2 base_answers:a=1",
         "Commit: c0ffee. Machine: 2 cores of EPYC, 15.6 GiB, no GPU. Runs: 5, 2.5 hours in all.",
     ]
 
