@@ -24,11 +24,12 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 """Black, and those of M. Okabe and K. Ito, "Color universal design" (2008), which most eyes tell apart."""
 
 LINES = ("-", "--", "-.", ":")
-MARKERS = "os^DvPX*<>"
+MARKERS = "os^DvPX*<>ph"
 MOST_GROUPS = 11
 """With more, the picture has only the whole set."""
 
 PANEL_INCHES = (4.2, 3.1)
+DPI = 120
 COLUMNS = 3
 
 Curves = Mapping[str, Mapping[int, Sequence[float]]]
@@ -96,53 +97,52 @@ def draw(panels: Sequence[Panel], arms: Sequence[str], out: Path, name: str) -> 
         figure = _figure(panels, arms)
         # Without a date: the same runs give the same files.
         figure.savefig(out / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(out / f"{name}.png", dpi=150)
+        figure.savefig(out / f"{name}.png", dpi=DPI)
 
 
 def _figure(panels: Sequence[Panel], arms: Sequence[str]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width, height = PANEL_INCHES
-    figure = Figure(figsize=(columns * width, rows * height + 0.6), layout="constrained")
+    figure = Figure(figsize=(columns * width, rows * height + 0.6), layout=ConstrainedLayoutEngine(w_pad=0.1))
     FigureCanvasAgg(figure)
     drawn: dict[str, Any] = {}
     for place, panel in enumerate(panels, 1):
         axes = figure.add_subplot(rows, columns, place)
+        last = max(step for curve in panel.curves.values() for step in curve)
         for arm, curve in panel.curves.items():
-            drawn[arm] = _curve(axes, curve, **_look(arms.index(arm)))
+            # An evaluation alone is a line across.
+            across = {0: curve[0], last: curve[0]} if list(curve) == [0] else curve
+            drawn[arm] = _curve(axes, across, **_look(arms.index(arm)))
         axes.set(title=panel.title, xlabel="training step", ylabel=panel.unit)
         axes.grid(alpha=0.3)
     names = [arm for arm in arms if arm in drawn]
-    figure.legend(
-        [drawn[arm] for arm in names],
-        names,
-        loc="outside lower center",
-        ncols=min(5, len(names)),
-        handlelength=4,
-    )
+    handles = [drawn[arm] for arm in names]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)), handlelength=4)
     return figure
 
 
 def _look(number: int) -> dict[str, Any]:
+    """By an arm's place; the first, self-play, stands out. Colours come again with other lines, markers."""
+    turn = number // len(COLOURS)
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": LINES[number % len(LINES)],
+        "linestyle": LINES[(number + turn) % len(LINES)],
         "marker": MARKERS[number % len(MARKERS)],
+        "linewidth": 1.3 if number else 2.2,
+        "zorder": 2 if number else 3,
     }
 
 
 def _curve(axes: Any, curve: Mapping[int, Sequence[float]], **look: Any) -> Any:
-    """One arm's line and band; an evaluation alone is a line across. The handle for the legend."""
+    """One arm's line and band; the line is the handle for the legend."""
     steps = sorted(curve)
-    middle = [fmean(curve[step]) for step in steps]
-    if steps == [0]:
-        axes.axhspan(min(curve[0]), max(curve[0]), color=look["color"], alpha=0.12, linewidth=0)
-        return axes.axhline(middle[0], linewidth=1.2, **look | {"marker": ""})
     low, high = ([end(curve[step]) for step in steps] for end in (min, max))
     axes.fill_between(steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
-    every = max(1, len(steps) // 10)
-    (line,) = axes.plot(steps, middle, markersize=4, linewidth=1.5, markevery=every, **look)
+    middle = [fmean(curve[step]) for step in steps]
+    (line,) = axes.plot(steps, middle, markersize=5, markevery=max(1, len(steps) // 10), **look)
     return line

@@ -46,6 +46,8 @@ def page(records: Sequence[RunRecord], comparisons: Sequence[Comparison], pictur
             row += _cells(runs, name, [one for one in comparisons if (one.arm, one.metric) == (arm, name)])
         rows.append([*row, _attempts(attempts_a_step(runs), ratios.get(arm))])
     lines = [f"# Study of {records[0].experiment}", verdict(comparisons), READ_AS]
+    if samples := records[0].last.num_samples:
+        lines[-1] += f" mean@k is of k={samples} sampled answers a task."
     lines.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
     lines += _unequal(ratios)
     lines += [f"![{caption}]({name})" for name, caption in pictures.items()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -32,9 +33,9 @@ METRICS: Mapping[str, Callable[[Evaluation], Scores]] = {
 
 
 def groups_of(evaluation: Evaluation) -> list[str]:
-    """The groups of the held-out set, all of it first."""
-    found = {name for joined in evaluation.groups for name in joined.split(GROUP_MARK)}
-    return [ALL_KINDS, *sorted(found - {ALL_KINDS})]
+    """The groups of the held-out set, all of it first; level-9 comes before level-10."""
+    found = {name for joined in evaluation.groups for name in joined.split(GROUP_MARK)} - {ALL_KINDS}
+    return [ALL_KINDS, *sorted(found, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name))]
 
 
 def within(evaluation: Evaluation, group: str) -> list[int]:

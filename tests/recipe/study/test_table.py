@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from recipe.run.evaluations import Evaluation
 from recipe.selfplay.intervals import Interval
 from recipe.study.report import page, verdict
-from recipe.study.table import Comparison, compare, comparisons_csv, headline, results_csv, steps_csv
+from recipe.study.table import (
+    Comparison,
+    compare,
+    comparisons_csv,
+    groups_of,
+    headline,
+    results_csv,
+    steps_csv,
+)
 
 
 def test_results_by_hand(make) -> None:
@@ -18,6 +27,17 @@ def test_results_by_hand(make) -> None:
         "self_play,1,0,easy,2,0.5000,0.7500,0.5000",
         "self_play,1,0,hard,1,1.0000,0.2500,1.0000",
         "self_play,1,0,rare,0,,,",
+    ]
+
+
+def test_groups_stand_in_the_order_of_their_numbers() -> None:
+    groups = ("len-10+b", "len-9+a", "len-9+b")
+    assert groups_of(Evaluation(0, "d", groups, "111", 0, (None,) * 3, "111")) == [
+        "all",
+        "a",
+        "b",
+        "len-9",
+        "len-10",
     ]
 
 
