@@ -43,13 +43,14 @@ def attempt(step: int, reward: float | None) -> dict[str, Any]:
 
 
 def test_step_by_hand(tmp_path: Path) -> None:
-    """Seeding is no step. Of three accepted tasks two were attempted and one of these solved sometimes; two
+    """Seeding is no step. Of four accepted tasks three were attempted and one of these solved sometimes; two
     have a level, 0 and 2; rewards are 0.5, 1 and -0.5; one of three attempts is not trained on."""
     ledger = [
         proposal(0, "deduction", "hard", reward=9.0),
         proposal(1, "deduction", "easy", solve_rate=0.5, reward=0.5),
         proposal(1, "deduction", "hard", solve_rate=0.0, reward=1.0),
-        proposal(1, "abduction", "hard"),
+        proposal(1, "abduction", "hard", solve_rate=1.0),
+        proposal(1, "abduction", "easy"),
         proposal(1, "deduction", None, reason="duplicate", reward=-0.5),
         *(attempt(1, reward) for reward in (1.0, -0.5, None)),
         attempt(2, 1.0),
@@ -60,11 +61,11 @@ def test_step_by_hand(tmp_path: Path) -> None:
     assert read_steps(tmp_path, Levelled()) == [
         StepNumbers(
             step=1,
-            proposals=4,
-            accepted=3,
+            proposals=5,
+            accepted=4,
             duplicates=1,
             attempts=2,
-            learnable=0.5,
+            learnable=0.3333,
             level=1.0,
             proposer_reward=0.3333,
             seconds=4.57,
@@ -102,15 +103,22 @@ def test_arms_may_differ_in_what_their_controls_set(make) -> None:
 @pytest.mark.parametrize(
     ("arm", "asked", "said"),
     [
-        ("seeds_only", {"lr": 2e-4}, "lr is 0.0001 in self_play-1 and 0.0002 in seeds_only-2"),
-        ("seeds_only", {"pack": "x"}, "pack is None in self_play-1 and x in seeds_only-2"),
-        # What a control sets is the same in all its runs, and in all of self-play's.
-        ("self_play", {"azr.propose": False}, "azr.propose is True in self_play-1 and False in self_play-2"),
+        ("random", {"lr": 2e-4}, "lr is 0.0001 in seeds_only-1 and 0.0002 in random-2"),
+        ("random", {"pack": "x"}, "pack is None in seeds_only-1 and x in random-2"),
+        # What a control sets is the same in all its runs.
+        (
+            "seeds_only",
+            {"azr.propose": False},
+            "azr.propose is True in seeds_only-1 and False in seeds_only-2",
+        ),
     ],
 )
 def test_runs_of_other_settings_are_refused_by_key(make, arm: str, asked: dict[str, Any], said: str) -> None:
-    sets = () if arm == "self_play" else ("azr.propose",)
-    runs = [make("self_play", 1, {0: "1111"}), make(arm, 2, {0: "1111"}, asked=asked, set_by_control=sets)]
+    sets = ("azr.propose",)
+    runs = [
+        make("seeds_only", 1, {0: "1111"}, set_by_control=sets),
+        make(arm, 2, {0: "1111"}, asked=asked, set_by_control=sets),
+    ]
     with pytest.raises(StudyError) as refusal:
         require_same_settings(runs)
     assert str(refusal.value).endswith(f"must differ in what their controls set alone; {said}")
