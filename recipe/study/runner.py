@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,20 +78,25 @@ def _start(words: Sequence[str], output: Path) -> subprocess.Popen[bytes]:
 
 def _interrupt(live: Mapping[subprocess.Popen[bytes], Started]) -> None:
     """End these runs as a Ctrl-C does, and wait for it; a second one kills them."""
-    for process in live:
-        process.send_signal(signal.SIGINT)
+    _signal(live, signal.SIGINT)
     try:
         for process in live:
             process.wait()
     except KeyboardInterrupt:
-        for process in live:
-            process.kill()
+        _signal(live, signal.SIGKILL)
         raise
     finally:
         for started in live.values():
             if started.run.folder.is_dir():
                 with (started.run.folder / EARLIER).open("a", encoding="utf-8") as file:
                     file.write(f"{time.monotonic() - started.at_s:.1f}\n")
+
+
+def _signal(processes: Iterable[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    """As a terminal does, tell the processes that a run started as well: it waits for them at its end."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, number)
 
 
 def _failure(started: Started, status: int) -> str:

@@ -21,7 +21,7 @@ from recipe.study.record import EARLIER, path_of, read_record
 from recipe.study.runner import RunFailed
 
 TRAIN = """
-import json, pathlib, sys, time
+import json, pathlib, subprocess, sys
 folder, behaviour = pathlib.Path(sys.argv[1]), sys.argv[2]
 folder.mkdir(parents=True, exist_ok=True)
 with (folder.parent / "started.txt").open("a") as file:
@@ -30,13 +30,14 @@ if behaviour == "fails":
     (folder / "log.txt").touch()
     print("step 1/2\\rstep 2/2\\nerror: the disk is full\\nmore in log.txt", file=sys.stderr)
     sys.exit(1)
-try:
-    if behaviour == "hangs":
+if behaviour == "hangs":
+    child = subprocess.Popen(["sleep", "8"])
+    try:
         (folder / "ready").touch()
-        time.sleep(60)
-except KeyboardInterrupt:
-    (folder / "interrupted").touch()
-    sys.exit(130)
+        child.wait()
+    except KeyboardInterrupt:
+        (folder / "interrupted").write_text(str(child.wait()))
+        sys.exit(130)
 def write(name, *lines):
     (folder / name).write_text("".join(json.dumps(line) + "\\n" for line in lines))
 shared = {"held_out": "d", "groups": ["easy", "hard"], "num_samples": 0, "sampled": [None, None]}
@@ -125,7 +126,9 @@ def test_an_interrupt_ends_every_run_that_goes_on_and_leaves_the_rest(study: Stu
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         study(jobs=2, self_play_1="hangs", random_1="hangs")
-    assert all((folder / "interrupted").exists() for folder in hanging)
+    for folder in hanging:
+        # So were the processes that they started.
+        assert int((folder / "interrupted").read_text()) == -signal.SIGINT
     assert sorted(started(tmp_path)) == ["random-1", "self_play-1"]
     study()
     record = read_record(path_of(tmp_path / "out", "random-1"))
