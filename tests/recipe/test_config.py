@@ -94,6 +94,9 @@ def test_prompts_for_a_base_model_are_one_word(experiment: str) -> None:
     template = Template(config.actor_rollout_ref.model.custom_chat_template)
     assert (config.pack.prompts, config.pack.terse) == ("base", False)
     assert template.render(messages=messages, add_generation_prompt=True) == "Calculate: 1 + 2 ="
+    example = [{"role": "user", "content": "Calculate: 4 + 5 ="}, {"role": "assistant", "content": "9"}]
+    shown = template.render(messages=example + messages, add_generation_prompt=True)
+    assert shown == "Calculate: 4 + 5 = 9\nCalculate: 1 + 2 ="
 
 
 def test_composed_node_is_typed(config: DictConfig) -> None:
