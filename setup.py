@@ -124,6 +124,7 @@ setup(
         # Task packs. Another distribution adds its own pack to the same group.
         "azr.packs": [
             "arithmetic = tasks.arithmetic:ArithmeticPack",
+            "chain = tasks.chain:ChainPack",
             "math_word = tasks.math_word:MathWordPack",
             "prime_inversion = tasks.prime_inversion:PrimeInversionPack",
             "python_code = tasks.python_code:PythonCodePack",
