@@ -102,7 +102,7 @@ def write_report(out: Path) -> None:
     write_atomically(out / "steps.csv", steps_csv(records))
     write_atomically(out / "comparisons.csv", comparisons_csv(comparisons))
     write_atomically(out / REPORT, page(records, comparisons, pictures))
-    print(f"{verdict(comparisons)}\n{len(records)} runs; {out / REPORT}")
+    print(f"{verdict(comparisons)}\n{out / REPORT}, of {len(records)} finished runs")
 
 
 def main(words: Sequence[str], command: Command = command_of) -> int:

@@ -59,7 +59,7 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
     metric = headline(comparisons)
     decided = [one for one in comparisons if one.metric == metric and one.group == ALL_KINDS]
     if not decided:
-        return "**Nothing to compare: no other arm has a seed of self-play's yet.**"
+        return "**Nothing to compare: no other arm shares a seed with self-play yet.**"
     parts = []
     for word in ("beats", "ties with", "loses to"):
         if arms := [one.arm for one in decided if one.verdict == word]:
