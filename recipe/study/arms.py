@@ -31,8 +31,11 @@ KEYS = ("experiment", "arms", "seeds", "out", "runs", "jobs")
 SET_BY_STUDY = ("control", "azr.seed", "run.dir", "trainer.default_local_dir")
 """Keys that tell a study's runs apart."""
 
-OF_A_RUN = ("azr.seed", "run.", "trainer.default_local_dir", "ray_kwargs.ray_init.address")
-"""Beginnings of the keys in which runs of one arm differ, and which say where a run was made."""
+OF_A_MACHINE = ("run.", "ray_kwargs.ray_init.address")
+"""Beginnings of the keys that say where a run is made; no record has them."""
+
+OF_A_RUN = ("azr.seed", "trainer.default_local_dir", *OF_A_MACHINE)
+"""Beginnings of the keys in which runs of one arm may differ."""
 
 Flat = dict[str, Any]
 """A resolved configuration: JSON values by dotted key."""

@@ -104,6 +104,7 @@ def _figure(panels: Sequence[Panel], arms: Sequence[str]) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -119,6 +120,7 @@ def _figure(panels: Sequence[Panel], arms: Sequence[str]) -> Figure:
             across = {0: curve[0], last: curve[0]} if list(curve) == [0] else curve
             drawn[arm] = _curve(axes, across, **_look(arms.index(arm)))
         axes.set(title=panel.title, xlabel="training step", ylabel=panel.unit)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     names = [arm for arm in arms if arm in drawn]
     handles = [drawn[arm] for arm in names]

@@ -24,7 +24,7 @@ from recipe.run.evaluations import Evaluation, read_evaluations
 from recipe.run.files import read_metrics
 from recipe.selfplay.types import Refusal
 from recipe.study import StudyError
-from recipe.study.arms import Flat, Plan, Run, differing
+from recipe.study.arms import OF_A_MACHINE, Flat, Plan, Run, differing
 from tasks.contract import Role, TaskPack, TaskRecord
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -97,9 +97,11 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
         arm=run.arm,
         seed=run.seed,
         experiment=plan.experiment,
-        overrides=plan.overrides,
+        overrides=_anywhere(plan.overrides),
         own_overrides=plan.of_arms.get(run.arm, ()),
-        command=shlex.join(["python", "-m", "recipe.main_azr", *run.words, f"run.dir=runs/{run.name}"]),
+        command=shlex.join(
+            ["python", "-m", "recipe.main_azr", *_anywhere(run.words), f"run.dir=runs/{run.name}"]
+        ),
         commit=summary["commit"],
         hardware=hardware(),
         versions=summary["versions"],
@@ -109,6 +111,11 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
         evaluations=evaluations,
         steps=tuple(read_steps(folder, pack)),
     )
+
+
+def _anywhere(words: Sequence[str]) -> tuple[str, ...]:
+    """Overrides without those that say where a run is made."""
+    return tuple(word for word in words if not word.startswith(OF_A_MACHINE))
 
 
 def hardware() -> dict[str, Any]:

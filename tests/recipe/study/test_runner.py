@@ -57,7 +57,9 @@ def study(demo_config: DictConfig, tmp_path: Path) -> Study:
     """Run what is missing of two arms and two seeds in `tmp_path`; `behaviours` by the name of a run."""
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
-    plan = Plan(tmp_path / "out", "demo", ("self_play", "random"), (1, 2), overrides=("azr.oversample=2",))
+    plan = Plan(
+        tmp_path / "out", "demo", ("self_play", "random"), (1, 2), overrides=("azr.oversample=2", "run.x=/x")
+    )
 
     def start(jobs: int = 1, **behaviours: str) -> None:
         runs = []
@@ -65,7 +67,7 @@ def study(demo_config: DictConfig, tmp_path: Path) -> Study:
             config = copy.deepcopy(demo_config)
             config.run.dir = str(tmp_path / "runs" / name)
             arm, seed = name.split("-")
-            runs.append(Run(arm, int(seed), config, {"lr": 1.0}, (), (f"azr.seed={seed}",)))
+            runs.append(Run(arm, int(seed), config, {"lr": 1.0}, (), (f"azr.seed={seed}", "run.x=/x")))
         missing = [run for run in runs if not path_of(plan.out, run.name).exists()]
 
         def command(run: Run) -> list[str]:
