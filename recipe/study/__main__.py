@@ -35,7 +35,15 @@ from recipe.study.record import (
 )
 from recipe.study.report import page, verdict
 from recipe.study.runner import Command, RunFailed, run_all
-from recipe.study.table import arms_of, compare, comparisons_csv, headline, results_csv, steps_csv
+from recipe.study.table import (
+    arms_of,
+    compare,
+    comparisons_csv,
+    headline,
+    mark_frontier,
+    results_csv,
+    steps_csv,
+)
 from tasks.registry import load_pack
 
 REPORT = "README.md"
@@ -89,6 +97,7 @@ def write_report(out: Path) -> None:
         raise StudyError(f"{out / 'runs'} must hold the file of a run; a study writes one when a run ends")
     require_same_settings(records)
     require_same_tasks(records)
+    records = mark_frontier(records)
     comparisons = compare(records)
     pictures = {"curves.png": "Held-out accuracy by training step; mean over seeds, band from least to most."}
     arms = list(arms_of(records))

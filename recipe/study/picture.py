@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipe.selfplay.metrics import ALL_KINDS
 from recipe.study.record import RunRecord, StepNumbers
-from recipe.study.table import METRICS, arms_of, groups_of, mean, within
+from recipe.study.table import FRONTIER, METRICS, arms_of, groups_of, mean, within
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,8 +49,10 @@ def accuracy_panels(records: Sequence[RunRecord], metric: str) -> list[Panel]:
     """Held-out accuracy in percent: all tasks by each metric that there is, and each group by `metric`."""
     groups = groups_of(records[0].last)
     chosen = [(ALL_KINDS, name) for name in METRICS]
-    if 1 < len(groups) - 1 <= MOST_GROUPS:
-        chosen += [(group, metric) for group in groups if group != ALL_KINDS]
+    parts = [group for group in groups if group not in (ALL_KINDS, FRONTIER)]
+    chosen += [(FRONTIER, metric)] * (FRONTIER in groups)
+    if 1 < len(parts) <= MOST_GROUPS:
+        chosen += [(group, metric) for group in parts]
     panels = []
     for group, name in chosen:
         curves: dict[str, dict[int, list[float]]] = {}
@@ -60,7 +62,7 @@ def accuracy_panels(records: Sequence[RunRecord], metric: str) -> list[Panel]:
                 if value is not None:
                     curves.setdefault(arm, {}).setdefault(evaluation.step, []).append(100 * value)
         if curves:
-            title = "all held-out tasks" if group == ALL_KINDS else group
+            title = {ALL_KINDS: "all held-out tasks", FRONTIER: "tasks at the frontier"}.get(group, group)
             panels.append(Panel(title, f"{name} (%)", curves))
     return panels
 

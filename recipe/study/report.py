@@ -12,19 +12,31 @@ from recipe.selfplay.metrics import ALL_KINDS
 from recipe.study import SELF_PLAY
 from recipe.study.record import RunRecord
 from recipe.study.table import (
+    FRONTIER,
+    FRONTIER_SHARES,
     METRICS,
     SAME_ATTEMPTS,
     Comparison,
     arms_of,
     attempts_a_step,
+    groups_of,
     headline,
     mean,
+    within,
 )
 
 NONE = "-"
 
+NAMES = {
+    ALL_KINDS: "All held-out tasks",
+    FRONTIER: "Tasks that the base model solves {:.0f} to {:.0f} % of the time".format(
+        *(100 * share for share in FRONTIER_SHARES)
+    ),
+}
+"""Groups of tasks that have a verdict and a table."""
+
 READ_AS = (
-    "After the last step, over all held-out tasks, the mean over seeds; behind an accuracy its 95 % t "
+    "After the last step, the mean over seeds; behind an accuracy its 95 % t "
     "interval over seeds. Differences are self-play less the arm, in points: positive where self-play is "
     "better. The first 95 % interval is over tasks (paired bootstrap), the second over seeds (t). "
     "By group and step: `results.csv`, `comparisons.csv` and `steps.csv`."
@@ -34,7 +46,24 @@ READ_AS = (
 def page(records: Sequence[RunRecord], comparisons: Sequence[Comparison], pictures: Mapping[str, str]) -> str:
     """The text of `README.md`; `pictures` are captions by file name."""
     arms = arms_of(records)
-    metrics = [name for name in METRICS if any(_means([run.last for run in records], name))]
+    has_frontier = FRONTIER in groups_of(records[0].last)
+    groups = [FRONTIER, ALL_KINDS] if has_frontier else [ALL_KINDS]
+    lines = [f"# Study of {records[0].experiment}"]
+    lines += [verdict(comparisons, group) for group in groups]
+    lines.append(READ_AS)
+    if samples := records[0].last.num_samples:
+        lines[-1] += f" mean@k is of k={samples} sampled answers a task."
+    for group in groups:
+        lines += [f"## {NAMES[group]}", _table(records, comparisons, group)]
+    lines += _unequal(_ratios(arms))
+    lines += [f"![{caption}]({name})" for name, caption in pictures.items()]
+    return "\n\n".join([*lines, *_made_with(records, arms)]) + "\n"
+
+
+def _table(records: Sequence[RunRecord], comparisons: Sequence[Comparison], group: str) -> str:
+    """A row an arm: accuracy within the group before and after, by metric, and how much it trained on."""
+    arms = arms_of(records)
+    metrics = [name for name in METRICS if _means([run.last for run in records], name, group)]
     header = ["arm", "seeds"]
     for name in metrics:
         header += [f"{name}: base", "after", "self-play less the arm"]
@@ -43,51 +72,45 @@ def page(records: Sequence[RunRecord], comparisons: Sequence[Comparison], pictur
     for arm, runs in arms.items():
         row = [arm, str(len(runs))]
         for name in metrics:
-            row += _cells(runs, name, [one for one in comparisons if (one.arm, one.metric) == (arm, name)])
+            of_arm = [one for one in comparisons if (one.arm, one.metric, one.group) == (arm, name, group)]
+            row += _cells(runs, name, group, of_arm)
         rows.append([*row, _attempts(attempts_a_step(runs), ratios.get(arm))])
-    lines = [f"# Study of {records[0].experiment}", verdict(comparisons), READ_AS]
-    if samples := records[0].last.num_samples:
-        lines[-1] += f" mean@k is of k={samples} sampled answers a task."
-    lines.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-    lines += _unequal(ratios)
-    lines += [f"![{caption}]({name})" for name, caption in pictures.items()]
-    return "\n\n".join([*lines, *_made_with(records, arms)]) + "\n"
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def verdict(comparisons: Sequence[Comparison]) -> str:
-    """Which arms self-play beats, which tie with it and which beat it, over all tasks."""
+def verdict(comparisons: Sequence[Comparison], group: str = ALL_KINDS) -> str:
+    """Which arms self-play beats, which tie with it and which beat it, over the tasks of a group."""
     metric = headline(comparisons)
-    decided = [one for one in comparisons if one.metric == metric and one.group == ALL_KINDS]
+    decided = [one for one in comparisons if one.metric == metric and one.group == group]
     if not decided:
         return "**Nothing to compare: no other arm shares a seed with self-play yet.**"
     parts = []
     for word in ("beats", "ties with", "loses to"):
         if arms := [one.arm for one in decided if one.verdict == word]:
             parts.append(f"{word} {', '.join(arms)}")
-    said = (
-        f"**Self-play {'; '.join(parts)}** ({metric}). It ties where a 95 % interval of the difference has 0."
-    )
+    said = f"**{NAMES[group]}: self-play {'; '.join(parts)}** ({metric})."
+    said += " It ties where a 95 % interval of the difference has 0."
     if alone := [one.arm for one in decided if one.seeds is None]:
         said += f" Of {', '.join(alone)} there is one seed: nothing is said of how runs vary."
     return said
 
 
-def _means(evaluations: Sequence[Evaluation], metric: str) -> list[float]:
-    """The mean over all tasks of each evaluation that has any."""
-    scores = (METRICS[metric](evaluation) for evaluation in evaluations)
-    found = (mean(values, range(len(values))) for values in scores)
+def _means(evaluations: Sequence[Evaluation], metric: str, group: str) -> list[float]:
+    """The mean over the group's tasks of each evaluation that has any."""
+    found = (mean(METRICS[metric](evaluation), within(evaluation, group)) for evaluation in evaluations)
     return [value for value in found if value is not None]
 
 
-def _cells(runs: Sequence[RunRecord], metric: str, comparisons: Sequence[Comparison]) -> list[str]:
+def _cells(
+    runs: Sequence[RunRecord], metric: str, group: str, comparisons: Sequence[Comparison]
+) -> list[str]:
     """An arm's accuracy before and after, and its difference; an evaluation alone has no before."""
     base = [run.evaluations[0] for run in runs if run.evaluations[0].step == 0 < run.last.step]
-    before, after = _means(base, metric), _means([run.last for run in runs], metric)
+    before, after = (_means(of, metric, group) for of in (base, [run.last for run in runs]))
     difference = NONE
     for one in comparisons:
-        if one.group == ALL_KINDS:
-            ends = (_points(interval) for interval in (one.tasks, one.seeds) if interval is not None)
-            difference = " ".join([f"{100 * one.difference:+.1f}", *ends])
+        ends = (_points(interval) for interval in (one.tasks, one.seeds) if interval is not None)
+        difference = " ".join([f"{100 * one.difference:+.1f}", *ends])
     return [_accuracy(before, with_interval=False), _accuracy(after, with_interval=True), difference]
 
 

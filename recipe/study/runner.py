@@ -89,7 +89,7 @@ def _interrupt(live: Mapping[subprocess.Popen[bytes], Started]) -> None:
         for started in live.values():
             if started.run.folder.is_dir():
                 with (started.run.folder / EARLIER).open("a", encoding="utf-8") as file:
-                    file.write(f"{time.monotonic() - started.at_s:.1f}\n")
+                    file.write(f"{time.monotonic() - started.at_s:.3f}\n")
 
 
 def _signal(processes: Iterable[subprocess.Popen[bytes]], number: signal.Signals) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 from recipe.run.evaluations import MISSING, RIGHT, Evaluation
@@ -25,6 +25,12 @@ SAME_ATTEMPTS = 0.02
 """Most that an arm's attempts a step may differ from self-play's, as a share, to count as equal."""
 
 
+FRONTIER = "frontier"
+"""Group of the tasks of those strata that the base model solves now and then (`FRONTIER_SHARES`)."""
+
+FRONTIER_SHARES = (0.01, 0.70)
+"""Least and most accuracy of the base model in such a stratum: room to learn, and something to learn from."""
+
 METRICS: Mapping[str, Callable[[Evaluation], Scores]] = {
     "greedy": Evaluation.greedy_scores,
     "mean@k": Evaluation.sampled_scores,
@@ -36,6 +42,32 @@ def groups_of(evaluation: Evaluation) -> list[str]:
     """The groups of the held-out set, all of it first; level-9 comes before level-10."""
     found = {name for joined in evaluation.groups for name in joined.split(GROUP_MARK)} - {ALL_KINDS}
     return [ALL_KINDS, *sorted(found, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name))]
+
+
+def mark_frontier(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The same runs, with the group `FRONTIER` where self-play has an evaluation of its base model.
+
+    A stratum is tasks of the same groups. Its accuracy is the mean over seeds before step 1: of sampled
+    attempts where there are any, else greedy. It knows nothing of what training did.
+    """
+    bases = [run.evaluations[0] for run in records if run.arm == SELF_PLAY and run.evaluations[0].step == 0]
+    strata: dict[str, list[float]] = {}
+    for base in bases:
+        scores = base.sampled_scores() if base.num_samples else base.greedy_scores()
+        for stratum, score in zip(base.groups, scores, strict=True):
+            strata.setdefault(stratum, []).extend([] if score is None else [score])
+    least, most = FRONTIER_SHARES
+    chosen = {name for name, found in strata.items() if found and least <= fmean(found) <= most}
+    return [
+        replace(run, evaluations=tuple(_marked(one, chosen) for one in run.evaluations)) for run in records
+    ]
+
+
+def _marked(evaluation: Evaluation, strata: Collection[str]) -> Evaluation:
+    groups = tuple(
+        f"{joined}{GROUP_MARK}{FRONTIER}" if joined in strata else joined for joined in evaluation.groups
+    )
+    return replace(evaluation, groups=groups)
 
 
 def within(evaluation: Evaluation, group: str) -> list[int]:

@@ -8,11 +8,13 @@ from recipe.run.evaluations import Evaluation
 from recipe.selfplay.intervals import Interval
 from recipe.study.report import page, verdict
 from recipe.study.table import (
+    FRONTIER,
     Comparison,
     compare,
     comparisons_csv,
     groups_of,
     headline,
+    mark_frontier,
     results_csv,
     steps_csv,
 )
@@ -104,8 +106,28 @@ def test_verdict_needs_every_interval_on_one_side() -> None:
         compared("d", (-0.3, -0.1), (-0.4, -0.05)),
         compared("e", (0.0, 0.3), (0.1, 0.2)),
     ]
-    assert verdict(found).startswith("**Self-play beats a; ties with b, c, e; loses to d** (greedy).")
+    said = "**All held-out tasks: self-play beats a; ties with b, c, e; loses to d** (greedy)."
+    assert verdict(found).startswith(said)
     assert "one seed" not in verdict(found)
+
+
+def test_frontier_is_the_strata_that_the_base_model_solves_now_and_then(make) -> None:
+    """Sampled, of 4: easy (4 + 3) / 8 = 0.88, hard+rare 1 / 4, hard 0. After training hard is solved."""
+    ours = make("self_play", 1, {0: "1100", 9: "1111"}, sampled=(4, 3, 1, 0))
+    runs = mark_frontier([ours, make("random", 1, {9: "1101"}, sampled=(4, 4, 3, 2))])
+    groups = [evaluation.groups for run in runs for evaluation in run.evaluations]
+    assert groups == [("easy", "easy", "hard+rare+frontier", "hard")] * 3
+    (found,) = [one for one in compare(runs) if (one.group, one.metric) == (FRONTIER, "mean@k")]
+    assert found.difference == pytest.approx(1 / 4 - 3 / 4)
+    page_of_it = page(runs, compare(runs), {})
+    assert "## Tasks that the base model solves 1 to 70 % of the time" in page_of_it
+    assert page_of_it.index(verdict(compare(runs), FRONTIER)) < page_of_it.index(verdict(compare(runs)))
+
+
+def test_without_a_base_model_there_is_no_frontier(make) -> None:
+    runs = [make("self_play", 1, {9: "1110"}), make("random", 1, {0: "1000", 9: "1110"})]
+    assert mark_frontier(runs) == runs
+    assert "## Tasks that the base" not in page(runs, compare(runs), {})
 
 
 def test_one_seed_is_said() -> None:
