@@ -42,7 +42,7 @@ def prompt_with_examples(
             )
         shown.add(pack.task_key(example))
         messages += pack.solve_prompt(example)
-        messages.append({"role": "assistant", "content": pack.worked_response(example)})
+        messages.append({"role": "assistant", "content": pack.gold_response(example)})
     return messages + pack.solve_prompt(record)
 
 

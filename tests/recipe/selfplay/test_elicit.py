@@ -37,8 +37,8 @@ def test_examples_are_solved_tasks_but_the_task_and_the_held_out_ones() -> None:
     turns = [(turn["role"], turn["content"]) for turn in examples]
     # Of 0 to 4, without 0 and 3, which are held out, and 4, the task itself, these are left
     one, two = (
-        [("user", "1 + 1 ="), ("assistant", "(1+1=2 0+0+0=0):2")],
-        [("user", "2 + 1 ="), ("assistant", "(2+1=3 0+0+0=0):3")],
+        [("user", "1 + 1 ="), ("assistant", ":2")],
+        [("user", "2 + 1 ="), ("assistant", ":3")],
     )
     assert turns in (one + two, two + one)
 
