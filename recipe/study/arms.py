@@ -65,6 +65,7 @@ class Run:
     asked: Flat  # the same, flat
     set_by_control: tuple[str, ...]  # keys in which its arm differs from self-play
     words: tuple[str, ...]  # of its command line, but for `run.dir`
+    overrides: tuple[str, ...]  # among them, those of every run; `without_places`
 
     @property
     def name(self) -> str:
@@ -160,6 +161,7 @@ def runs_of(plan: Plan) -> list[Run]:
             flatten(config),
             set_by_control,
             (*_words(plan, arm), f"azr.seed={seed}", *plan.of_arms.get(arm, ())),
+            without_places(plan.overrides),
         )
         for seed in plan.seeds
         for arm, (config, set_by_control) in arms.items()
@@ -213,6 +215,11 @@ def _anywhere(value: Any) -> Any:
         return [_anywhere(each) for each in value]
     is_path = isinstance(value, str) and Path(value).is_absolute()
     return Path(value).name if is_path else value
+
+
+def without_places(words: Sequence[str]) -> tuple[str, ...]:
+    """Overrides without those that say where a run is made."""
+    return tuple(word for word in words if not word.startswith(OF_A_MACHINE))
 
 
 def differing(one: Flat, other: Flat) -> tuple[str, ...]:

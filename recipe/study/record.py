@@ -24,7 +24,7 @@ from recipe.run.evaluations import Evaluation, read_evaluations
 from recipe.run.files import read_metrics
 from recipe.selfplay.types import Refusal
 from recipe.study import StudyError
-from recipe.study.arms import OF_A_MACHINE, Flat, Plan, Run, differing
+from recipe.study.arms import Flat, Plan, Run, differing, without_places
 from tasks.contract import Role, TaskPack, TaskRecord
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -97,10 +97,10 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
         arm=run.arm,
         seed=run.seed,
         experiment=plan.experiment,
-        overrides=_anywhere(plan.overrides),
+        overrides=run.overrides,
         own_overrides=plan.of_arms.get(run.arm, ()),
         command=shlex.join(
-            ["python", "-m", "recipe.main_azr", *_anywhere(run.words), f"run.dir=runs/{run.name}"]
+            ["python", "-m", "recipe.main_azr", *without_places(run.words), f"run.dir=runs/{run.name}"]
         ),
         commit=summary["commit"],
         hardware=hardware(),
@@ -111,11 +111,6 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
         evaluations=evaluations,
         steps=tuple(read_steps(folder, pack)),
     )
-
-
-def _anywhere(words: Sequence[str]) -> tuple[str, ...]:
-    """Overrides without those that say where a run is made."""
-    return tuple(word for word in words if not word.startswith(OF_A_MACHINE))
 
 
 def hardware() -> dict[str, Any]:
@@ -231,6 +226,8 @@ class Asked(Protocol):
     @property
     def arm(self) -> str: ...
     @property
+    def overrides(self) -> tuple[str, ...]: ...
+    @property
     def asked(self) -> Flat: ...
     @property
     def set_by_control(self) -> tuple[str, ...]: ...
@@ -239,11 +236,16 @@ class Asked(Protocol):
 def require_same_settings(runs: Sequence[Asked]) -> None:
     """Runs differ in what their controls set, and in nothing else.
 
+    A key that one of them alone has is one that the code gained or lost between them, if both were given the
+    same overrides; a study goes on then.
+
     Raises:
         StudyError: Two of them do not; the line names the first such key and both values.
     """
     for one, other in itertools.combinations(runs, 2):
         allowed = set() if one.arm == other.arm else {*one.set_by_control, *other.set_by_control}
+        if one.overrides == other.overrides:
+            allowed |= one.asked.keys() ^ other.asked.keys()
         for key in differing(one.asked, other.asked):
             if key not in allowed:
                 raise StudyError(

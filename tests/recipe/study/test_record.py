@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,6 @@ def test_arms_may_differ_in_what_their_controls_set(make) -> None:
     ("arm", "asked", "said"),
     [
         ("random", {"lr": 2e-4}, "lr is 0.0001 in seeds_only-1 and 0.0002 in random-2"),
-        ("random", {"pack": "x"}, "pack is None in seeds_only-1 and x in random-2"),
         # What a control sets is the same in all its runs.
         (
             "seeds_only",
@@ -122,6 +122,13 @@ def test_runs_of_other_settings_are_refused_by_key(make, arm: str, asked: dict[s
     with pytest.raises(StudyError) as refusal:
         require_same_settings(runs)
     assert str(refusal.value).endswith(f"must differ in what their controls set alone; {said}")
+
+
+def test_key_that_the_code_gained_is_none_of_what_was_asked(make) -> None:
+    before, after = make("random", 1, {0: "1111"}), make("random", 2, {0: "1111"}, asked={"new": 1})
+    require_same_settings([before, after])
+    with pytest.raises(StudyError, match="new is None in random-1 and 1 in random-2"):
+        require_same_settings([before, replace(after, overrides=("+new=1",))])
 
 
 def test_other_held_out_tasks_are_refused_by_run(make) -> None:
