@@ -162,7 +162,7 @@ def test_tokens_log_probabilities_and_text_of_a_response_are_of_one_length(
     loop: Any = object.__new__(SolveLoop)
     loop.tokenizer, loop.server_manager, loop.stop, loop.retries = tokenizer(), Server(), STOP, 0
     loop.rollout_config = SimpleNamespace(response_length=LENGTH)
-    response = asyncio.run(loop._generate_one("session", ids_of("a"), {}))
+    response = asyncio.run(loop._generate_one("session", ids_of("a"), {}, []))
     tokens = response.tokens
     assert tokens.response_ids == ids_of(*pieces[:kept])
     assert tokens.response_mask == [1] * kept
