@@ -92,8 +92,8 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "any references; got 20",
     ),
     (
-        {"trainer.val_only": True, "azr.elicit.examples": 4},
-        "data.max_prompt_length must be at least 262, the tokens of the longest held-out prompt with what "
+        {"trainer.val_only": True, "azr.elicit.examples": 8},
+        "data.max_prompt_length must be at least 275, the tokens of the longest held-out prompt with what "
         "azr.elicit adds; got 224",
     ),
     (

@@ -67,7 +67,7 @@ MISTAKES = {
     "negative size": ("azr.held_out_samples=-1", "azr.held_out_samples must be at least 0; got -1"),
     "oversample": (
         "azr.tasks=buffer azr.oversample=2.0",
-        "azr.oversample must be at least 1, and 1 with azr.p",
+        "azr.oversample must be at least 1, and 1 with azr.tasks=buffer; got 2.0",
     ),
     "profile": ("reward_profile=nope", "reward_profile must be one of arithmetic, "),
     "measure": ("reward_profile=paper_accuracy", "reward_profile=paper_accuracy grades wrong attempts by "),
@@ -152,7 +152,7 @@ MISTAKES = {
     "tokens": (f"{ROLLOUT}.max_num_batched_tokens=8", f"{ROLLOUT}.max_num_batched_tokens must be at least "),
     "endless proposals": (
         "azr.oversample=inf",
-        "azr.oversample must be at least 1, and 1 with azr.tasks=",
+        "azr.oversample must be at least 1, and 1 without proposals; got inf",
     ),
     "no correction": (
         "algorithm.rollout_correction=null",
