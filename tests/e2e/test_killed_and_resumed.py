@@ -119,19 +119,26 @@ def test_the_rollout_is_of_the_weights_that_were_trained(resumed: Any) -> None:
 
 
 def test_running_means_go_on_where_they_stood(resumed: Any) -> None:
-    """Advantages are rewards less the mean of the steps before (the first less its own) in any process."""
+    """Advantages are rewards less the mean of the steps before (the first less its own) in any process.
+
+    Each role counts half: of N responses, a role's N_r are weighed by N / (2 * N_r).
+    """
     steps: dict[str, list[float]] = defaultdict(list)  # the mean reward of each step that a cell was in
     for line in resumed.metrics[1:]:
         rewards: dict[str, list[float]] = defaultdict(list)
         for written in resumed.ledger:
             if written["step"] == line["step"] and written["reward"] is not None:
                 rewards[written["cell"]].append(written["reward"])
-        assert rewards
+        sizes: Counter[str] = Counter()
+        for cell, found in rewards.items():
+            sizes[cell.split("/")[0]] += len(found)
+        assert len(sizes) == 2
         for cell, found in rewards.items():
             before = steps[cell] or [fmean(found)]
             weights = [0.95**age for age in reversed(range(len(before)))]
             baseline = sum(map(operator.mul, weights, before)) / sum(weights)
-            expected = fmean(abs(reward - baseline) for reward in found)
+            weight = sizes.total() / (2 * sizes[cell.split("/")[0]])
+            expected = weight * fmean(abs(reward - baseline) for reward in found)
             assert line[f"azr/{cell}/advantage_magnitude"] == pytest.approx(expected, abs=1e-5)
             steps[cell].append(fmean(found))
 
