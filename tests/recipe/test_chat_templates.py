@@ -209,6 +209,8 @@ def test_instruct_models_keep_their_template_and_responses_in_tags_end_with_the_
     experiments = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     configs = {name: composed(f"experiment={name}") for name in experiments}
     models = {name: config.actor_rollout_ref.model for name, config in configs.items()}
+    # A pretrained model that goes on with a text has no conversation, and ends an answer with its line.
+    assert load_pack(configs.pop("smollm2").pack).stop_strings == ("\n",)
     assert {name for name in configs if models[name].custom_chat_template is not None} == set(BASE_MODELS)
     stop_strings = {name: load_pack(config.pack).stop_strings for name, config in configs.items()}
     assert stop_strings == {name: ("</answer>",) if name in WITH_TAGS else () for name in configs}

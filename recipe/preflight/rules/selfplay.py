@@ -49,8 +49,8 @@ def drawn_tasks(setup: Setup) -> Iterator[str]:
     for spec in pack.kinds:
         if tasks != TaskSource.GENERATOR and len(pack.levels(spec.name)) < 2:
             yield (
-                f"azr.tasks={tasks} chooses among levels of difficulty; the pack {pack.name} has none of "
-                f"{spec.name}. Give azr.tasks=generator, which does without"
+                f"azr.tasks={tasks} chooses among levels of difficulty; the pack {pack.name} has fewer than "
+                f"two of {spec.name}. Give azr.tasks=generator, which does without"
             )
 
 
