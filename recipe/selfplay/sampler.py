@@ -142,7 +142,7 @@ class TaskSampler:
         self._levels = {spec.name: pack.levels(spec.name) for spec in pack.kinds}
         self._rules = {kind: RULES[source](max(len(levels), 1)) for kind, levels in self._levels.items()}
 
-    def draw(self, kind: str, count: int, had: Collection[str], rng: random.Random) -> list[TaskRecord]:
+    def draw(self, kind: str, count: int, had: Iterable[str], rng: random.Random) -> list[TaskRecord]:
         """`count` tasks; `had` are the keys of those that the run had before.
 
         Raises:
@@ -150,14 +150,13 @@ class TaskSampler:
         """
         levels, weights = self._levels[kind], self._rules[kind].weights()
         chosen = rng.choices(range(len(weights)), weights, k=count)
-        drawn: dict[str, TaskRecord] = {}
-        again: list[TaskRecord] = []
+        taken = set(had)
+        records: list[TaskRecord] = []
         for place in chosen:
-            record, key = self._draw_one(kind, levels[place] if levels else None, {*had, *drawn}, rng)
-            if key in drawn:
-                again.append(record)
-            drawn.setdefault(key, record)
-        return [*drawn.values(), *again]
+            record, key = self._draw_one(kind, levels[place] if levels else None, taken, rng)
+            taken.add(key)
+            records.append(record)
+        return records
 
     def _draw_one(
         self, kind: str, level: str | None, had: Collection[str], rng: random.Random
