@@ -9,22 +9,22 @@ verl finds these classes through `conf/agent_loops.yaml`, in every worker proces
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import logging
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
 import ray
 from omegaconf import OmegaConf
 from ray.exceptions import RayError
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
+from verl.workers.rollout.replica import TokenOutput
 
 from recipe.engine.claims import actor_name
 from recipe.engine.ending import end_at_stop, end_with
 from recipe.engine.replay_buffer import report_pack_error
+from recipe.engine.server import generate_many
 from recipe.selfplay.elicit import solve_well_formed
 from recipe.selfplay.plan import StepPlan
 from recipe.selfplay.rollout import CheckClock, PromptTooLongError, propose_once, solve
@@ -91,49 +91,46 @@ class SelfPlayLoop(AgentLoopBase):
             raise PromptTooLongError(
                 f"a prompt must fit data.max_prompt_length={longest}; got {len(prompt_ids)}"
             )
-        session = uuid4().hex  # one session, one server: the attempts share the prompt's cached prefix
+        params = sampling_params | end_with(self.stop)
+        responses: list[Response] = []
         with self.clock.generating():
-            answers = await asyncio.gather(
-                *(
-                    self._generate_one(session, prompt_ids, sampling_params, beginning_ids)
-                    for _ in range(num_responses)
-                )
-            )
-        return [answer for answer in answers if answer is not None]
+            for _ in range(self.retries + 1):
+                if missing := num_responses - len(responses):
+                    outputs = await self._generate_many(prompt_ids, params, missing)
+                    responses += [self._to_response(prompt_ids, beginning_ids, output) for output in outputs]
+        return responses
 
-    async def _generate_one(
-        self, session: str, prompt_ids: list[int], sampling_params: dict[str, Any], beginning_ids: list[int]
-    ) -> Response | None:
-        for _ in range(self.retries + 1):
-            try:
-                output = await self.server_manager.generate(
-                    request_id=session,
-                    prompt_ids=prompt_ids,
-                    sampling_params=sampling_params | end_with(self.stop),
-                )
-            except RayError as error:
-                logger.warning("a generation request failed: %s", error)
-                session = uuid4().hex  # a session sticks to its server, and that one may be dead
-                continue
-            if not output.token_ids:
-                logger.warning("a generation request came back empty (%s)", output.stop_reason)
-                continue
-            response_ids = end_at_stop(
-                output.token_ids[: self.rollout_config.response_length], self.stop, self.decode
-            )
-            tokens = AgentLoopOutput(
-                prompt_ids=prompt_ids,
-                response_ids=response_ids,  # with its end token, or the one that completes a stop string
-                response_mask=[1] * len(response_ids),
-                response_logprobs=output.log_probs[: len(response_ids)] if output.log_probs else None,
-                reward_score=UNPRICED,
-                num_turns=2,
-                metrics=AgentLoopMetrics(),
-                extra_fields=output.extra_fields,  # what the server tells of the weights that it sampled from
-            )
-            # All that is trained on is judged, with what the last token holds behind a stop string.
-            return Response(self.decode(beginning_ids + response_ids), tokens)
-        return None
+    async def _generate_many(
+        self, prompt_ids: list[int], params: dict[str, Any], count: int
+    ) -> list[TokenOutput]:
+        """Up to `count` outputs: those that the server answered, and not with nothing."""
+        try:
+            outputs = await generate_many(self.server_manager, prompt_ids, params, count)
+        except RayError as error:
+            logger.warning("a generation request failed: %s", error)
+            return []
+        answered = [output for output in outputs if output.token_ids]
+        if len(answered) < count:
+            reasons = sorted({str(output.stop_reason) for output in outputs if not output.token_ids})
+            logger.warning("%d responses came back empty (%s)", count - len(answered), ", ".join(reasons))
+        return answered
+
+    def _to_response(self, prompt_ids: list[int], beginning_ids: list[int], output: TokenOutput) -> Response:
+        response_ids = end_at_stop(
+            output.token_ids[: self.rollout_config.response_length], self.stop, self.decode
+        )
+        tokens = AgentLoopOutput(
+            prompt_ids=prompt_ids,
+            response_ids=response_ids,  # with its end token, or the one that completes a stop string
+            response_mask=[1] * len(response_ids),
+            response_logprobs=output.log_probs[: len(response_ids)] if output.log_probs else None,
+            reward_score=UNPRICED,
+            num_turns=2,
+            metrics=AgentLoopMetrics(),
+            extra_fields=output.extra_fields,  # what the server tells of the weights that it sampled from
+        )
+        # All that is trained on is judged, with what the last token holds behind a stop string.
+        return Response(self.decode(beginning_ids + response_ids), tokens)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of these tokens, without special ones, as vLLM has it where it looks for stop strings."""

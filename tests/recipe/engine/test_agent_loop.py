@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,20 +22,44 @@ RECORD = TaskRecord("deduction", {"a": 4, "op": "+", "b": 1})
 @pytest.fixture(scope="module", autouse=True)
 def stack() -> None:
     """Import verl when a test runs: it takes seconds, and every pytest collects this file."""
-    global ITEM, HeldOutLoop
+    global ActorDiedError, HeldOutLoop, ITEM, TokenOutput
+    from ray.exceptions import ActorDiedError
+    from verl.workers.rollout.replica import TokenOutput
+
     from recipe.engine.agent_loop import ITEM, HeldOutLoop
 
 
 class Server:
-    """Answers every request with one text, and keeps what it was asked."""
+    """A client and its one server, which answers with one text and keeps what it was asked.
 
-    def __init__(self, tokenizer: Any, text: str) -> None:
+    `answered` says how many responses of each call come back with something in them; None: the call fails.
+    """
+
+    def __init__(self, tokenizer: Any, text: str, answered: Sequence[int | None] = ()) -> None:
         self._ids = tokenizer.encode(text)
+        self._answered = iter(answered)
         self.asked: list[tuple[list[int], float]] = []
+        self.generate_many = SimpleNamespace(remote=self._generate_many)
+        self.num_busy = 0
 
-    async def generate(self, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Any:
-        self.asked.append((prompt_ids, sampling_params["temperature"]))
-        return SimpleNamespace(token_ids=self._ids, stop_reason="completed", log_probs=None, extra_fields={})
+    async def _acquire_server(self, request_id: str, **fields: Any) -> tuple[str, Any]:
+        self.num_busy += 1
+        return "one", self
+
+    def _release_server(self, server_id: str, request_id: str) -> None:
+        self.num_busy -= 1
+
+    async def _generate_many(
+        self, prompt_ids: list[int], sampling_params: dict[str, Any], num_responses: int
+    ) -> list[TokenOutput]:
+        self.asked += num_responses * [(prompt_ids, sampling_params["temperature"])]
+        answered = next(self._answered, num_responses)
+        if answered is None:
+            raise ActorDiedError
+        return [
+            TokenOutput(token_ids=self._ids if number < answered else [], stop_reason="completed")
+            for number in range(num_responses)
+        ]
 
 
 def held_out_loop(config: DictConfig, text: str, longest_prompt: int = 224) -> Any:
@@ -99,6 +124,29 @@ def test_greedy_answer_out_of_form_is_followed_by_sampled_tries(config: DictConf
     loop = held_out_loop(config, "oh")
     assert measured(run(loop)) == {"acc": 0.0, "format": 0.0}
     assert [temperature for _, temperature in loop.server_manager.asked] == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("answered", "retries", "received", "asked"),
+    [
+        ([4], 2, 4, 4),
+        ([3, 1], 2, 4, 5),  # the missing one alone is asked again
+        ([None, 2, 2], 2, 4, 10),  # a server died with all four
+        ([3, 0], 1, 3, 5),  # and is left out where that does not help
+        ([None, None], 1, 0, 8),
+    ],
+)
+def test_what_did_not_come_back_is_asked_again(
+    config: DictConfig, answered: list[int | None], retries: int, received: int, asked: int
+) -> None:
+    loop = held_out_loop(config, ":5")
+    loop.retries = retries
+    loop.server_manager = server = Server(loop.tokenizer, ":5", answered)
+    prompt = loop.pack.solve_prompt(RECORD)
+    responses = asyncio.run(loop.generate({"temperature": 1.0}, prompt, num_responses=4))
+    assert [response.text for response in responses] == received * [":5"]
+    assert len(server.asked) == asked
+    assert server.num_busy == 0
 
 
 def test_examples_are_earlier_turns_of_a_held_out_row(config: DictConfig) -> None:

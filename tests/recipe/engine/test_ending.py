@@ -147,22 +147,28 @@ def test_without_stop_strings_vllm_makes_no_text() -> None:
     ],
 )
 def test_tokens_log_probabilities_and_text_of_a_response_are_of_one_length(
-    pieces: list[str], kept: int
+    pieces: list[str], kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from verl.workers.rollout.replica import TokenOutput
 
+    from recipe.engine import agent_loop
     from recipe.engine.agent_loop import SolveLoop
+    from recipe.selfplay.rollout import CheckClock
 
-    class Server:
-        async def generate(self, **asked: Any) -> TokenOutput:
-            assert asked["sampling_params"]["stop"] == list(STOP)
-            ids = ids_of(*pieces)
-            return TokenOutput(token_ids=ids, log_probs=[-float(i) for i in range(len(ids))])
+    async def answer(
+        client: None, prompt_ids: list[int], params: dict[str, Any], count: int
+    ) -> list[TokenOutput]:
+        assert params["stop"] == list(STOP)
+        ids = ids_of(*pieces)
+        return [TokenOutput(token_ids=ids, log_probs=[-float(i) for i in range(len(ids))])] * count
 
+    monkeypatch.setattr(agent_loop, "generate_many", answer)
     loop: Any = object.__new__(SolveLoop)
-    loop.tokenizer, loop.server_manager, loop.stop, loop.retries = tokenizer(), Server(), STOP, 0
-    loop.rollout_config = SimpleNamespace(response_length=LENGTH)
-    response = asyncio.run(loop._generate_one("session", ids_of("a"), {}, []))
+    loop.tokenizer, loop.server_manager, loop.stop, loop.retries = tokenizer(), None, STOP, 0
+    loop.rollout_config = SimpleNamespace(prompt_length=1, response_length=LENGTH)
+    loop.clock = CheckClock()
+    loop.continuous_token_builder = SimpleNamespace(build_initial_tokens=lambda messages: ids_of("a"))
+    (response,) = asyncio.run(loop.generate({}, [], num_responses=1))
     tokens = response.tokens
     assert tokens.response_ids == ids_of(*pieces[:kept])
     assert tokens.response_mask == [1] * kept
