@@ -45,7 +45,7 @@ class Kind(ABC):
     """Held-out tasks by variant, such as an operation."""
 
     request: str
-    """First line of a proposer's prompt that is not terse; the references follow, one a line."""
+    """First line of a proposer's prompt for a chat model; the references follow, one a line."""
 
     seeds: Sequence[str]
     """Proposals that start the buffer. Valid under every setting of the knobs."""
@@ -147,13 +147,12 @@ class KindsPack(FilePack):
     def propose_prompt(
         self, kind: str, references: Sequence[TaskRecord], rng: random.Random, *, step: int = 0
     ) -> list[Message]:
-        """Without references, the first seed of the kind is the example."""
-        logic = self._logic(kind)
+        """Without references, the first seed of the kind is the example. A text asks for nothing."""
         examples = [self.gold_proposal(each) for each in references or self._seeds(kind)[:1]]
-        lines = [TERSE_REQUEST if self._style is Style.TERSE else logic.request, *examples]
         if self._style is Style.BASE:
-            lines.append(f"{examples[0].partition(':')[0]}:")
-        return ask("\n".join(lines))
+            return ask("\n".join([*examples, f"{examples[0].partition(':')[0]}:"]))
+        request = TERSE_REQUEST if self._style is Style.TERSE else self._logic(kind).request
+        return ask("\n".join([request, *examples]))
 
     async def accept(
         self, kind: str, response: str, references: Sequence[TaskRecord], *, step: int = 0

@@ -85,7 +85,7 @@ class Doubles(KindsPack):
     ("arguments", "request_", "question", "answer", "num_references"),
     [
         ((False, None), "Write one more.\nDouble: 4", "Double: 4\nReply.", "8", 3),
-        ((False, None, True), "Write one more.\nDouble: 4\nDouble:", "Double: 4\nTwice that:", "8", 3),
+        ((False, None, True), "Double: 4\nDouble:", "Double: 4\nTwice that:", "8", 3),
         ((True, None), "new\n4", "4>", ":8", 1),
         ((True, None, True), "new\n4", "4>", ":8", 1),
     ],
