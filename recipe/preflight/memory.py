@@ -51,6 +51,10 @@ REWARD_WORKER_GIB = 0.33
 STORAGE_UNIT_GIB = 0.28
 
 FUSED_CHUNK = 512
+
+PADDED = 2
+"""How many times its tokens a micro-batch of rows takes, for the rows are padded to the longest: 1.9 times in
+`experiment=smollm2`, whose proposals and attempts differ most in length."""
 """Tokens of a chunk in verl's fused log-probabilities (`FusedLinearForPPO`)."""
 
 
@@ -239,7 +243,8 @@ def _training_gib(config: DictConfig, shape: ModelShape) -> dict[str, float]:
     fp32, divided by S (arXiv:1910.02054, stage 3, whose own 16 are 2 + 2 + 12).
     """
     actor, model = config.actor_rollout_ref.actor, config.actor_rollout_ref.model
-    tokens, mixed = actor.ppo_max_token_len_per_gpu, actor.fsdp_config.get("mixed_precision") or {}
+    packed, mixed = model.use_remove_padding, actor.fsdp_config.get("mixed_precision") or {}
+    tokens = actor.ppo_max_token_len_per_gpu * (1 if packed else PADDED)
     compute = BYTES[mixed.get("param_dtype", "bf16")]
     adapters = shape.lora_parameters(model.lora_rank)
     unit = BYTES[actor.fsdp_config.model_dtype] / _num_shards(config)
@@ -255,14 +260,16 @@ def _training_gib(config: DictConfig, shape: ModelShape) -> dict[str, float]:
     # norms in fp32, queries and attention output, keys and values, and 4 rows of the feed-forward block.
     # Without checkpointing every block keeps them; with it, every block its input, and the one that is run
     # again all of them (arXiv:2205.05198, section 5). Attention keeps no T x T matrix (arXiv:2205.14135), but
-    # packed sequences under sdpa have a T x T mask, of 1 byte and 1 number an entry.
+    # packed sequences under sdpa have a T x T mask, of 1 byte and 1 number an entry, and each padded one has
+    # its own.
     rows = 6 * shape.hidden_size + 2 * shape.head_size * (shape.num_heads + shape.num_kv_heads)
     block = tokens * (compute * (rows + 4 * shape.intermediate_size) + 2 * 4 * shape.hidden_size)
     activations = shape.num_layers * block
     if model.enable_gradient_checkpointing:
         activations = shape.num_layers * tokens * shape.hidden_size * compute + block
     if model.override_config.get("attn_implementation") == "sdpa":
-        activations += tokens * tokens * (1 + compute)
+        seen = tokens if packed else config.data.max_prompt_length + config.data.max_response_length
+        activations += tokens * seen * (1 + compute)
 
     sizes = {
         "weights": unit * (shape.num_parameters + adapters),

@@ -60,6 +60,7 @@ def on_gpus(config: DictConfig) -> DictConfig:
             "trainer.device": "cuda",
             "trainer.n_gpus_per_node": 2,
             "actor_rollout_ref.model.enable_gradient_checkpointing": True,
+            "actor_rollout_ref.model.use_remove_padding": True,
             f"{ACTOR}.fsdp_config.mixed_precision": None,
             f"{ACTOR}.ppo_max_token_len_per_gpu": 100,
             f"{ROLLOUT}.dtype": "bfloat16",
@@ -150,8 +151,8 @@ def test_cpu_run_holds_everything_at_once(config: DictConfig) -> None:
     assert part_bytes(found, "optimizer") == 8 * 1448
     assert part_bytes(found, "weights in vLLM") == 2 * 4 * 1448
     assert part_bytes(found, "key-value cache") == GIB
-    # Logits, their gradient in parts and whole, and that of the chosen tokens.
-    assert part_bytes(found, "logits") == 4 * 4 * 640 * 32
+    # Logits, their gradient in parts and whole, and that of the chosen tokens; rows are padded to twice.
+    assert part_bytes(found, "logits") == 4 * 4 * 2 * 2048 * 32
     assert all(part.phases == ALL for part in found.parts)
 
 

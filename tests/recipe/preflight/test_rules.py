@@ -283,6 +283,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         {
             "trainer.n_gpus_per_node": 2,
             "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+            "actor_rollout_ref.model.use_remove_padding": True,
             "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
             "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 143,
         },
@@ -308,13 +309,17 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "tensor_model_parallel_size must divide the model's 4 attention heads, .*; got 3",
     ),
     (
-        {"actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2},
+        {
+            "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+            "actor_rollout_ref.model.use_remove_padding": True,
+        },
         "ulysses_sequence_parallel_size must divide the number of workers, .* = 1; got 2",
     ),
     (
         {
             "trainer.n_gpus_per_node": 2,
             "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+            "actor_rollout_ref.model.use_remove_padding": True,
         },
         "ulysses_sequence_parallel_size=2 needs .*attn_implementation=flash_attention_2, .*; got sdpa",
     ),
@@ -322,6 +327,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         {
             "trainer.n_gpus_per_node": 3,
             "actor_rollout_ref.actor.ulysses_sequence_parallel_size": 3,
+            "actor_rollout_ref.model.use_remove_padding": True,
             "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
         },
         "ulysses_sequence_parallel_size must divide the model's 4 attention heads, .*; got 3",
@@ -446,6 +452,7 @@ ALLOWED: list[dict[str, Any]] = [
     {
         "trainer.n_gpus_per_node": 2,
         "actor_rollout_ref.actor.fsdp_config.ulysses_sequence_parallel_size": 2,
+        "actor_rollout_ref.model.use_remove_padding": True,
         "actor_rollout_ref.model.override_config.attn_implementation": "flash_attention_2",
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 144,
     },
