@@ -23,6 +23,12 @@ def cpu_environment(threads: int, kv_cache_gib: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         # Idle threads would otherwise spin: with more of them than free cores a step takes ten times as long.
         "OMP_WAIT_POLICY": "PASSIVE",
+        # glibc would otherwise give large blocks back at once and fetch them again, which for a model of 135
+        # million parameters takes a quarter of an update (docs/performance.md). A process keeps its peak.
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**34),
+        "MALLOC_TOP_PAD_": str(2**28),
         # TransferQueue asks for 8 threads around every transfer and warns each time of having fewer cores.
         "TQ_NUM_THREADS": "1",
         # vLLM would otherwise refuse to run the model in the process that schedules: it binds threads to

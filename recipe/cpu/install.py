@@ -12,11 +12,13 @@ from typing import NoReturn
 from torch.distributed.fsdp import OffloadPolicy
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
+from recipe.cpu.micro_batches import group_alike
 from recipe.cpu.patching import Function, PatchError, replace_function
 from recipe.cpu.platform import CpuPlatform
 
 VERL = "verl 0.9.1"
 PROCESS_GROUP_MODULE = "verl.utils.distributed"
+BALANCING_MODULE = "verl.utils.seqlen_balancing"
 ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def install() -> None:
             PROCESS_GROUP_MODULE, "initialize_global_process_group_ray", _name_gloo, written_for=VERL
         )
         replace_function(ENGINE_MODULE, "CPUOffloadPolicy", _offload_nothing, written_for=VERL)
+        replace_function(BALANCING_MODULE, "get_seqlen_balanced_partitions", group_alike, written_for=VERL)
     except PatchError:
         logger.critical("The CPU platform cannot be installed; verl will not know 'cpu'.", exc_info=True)
         raise

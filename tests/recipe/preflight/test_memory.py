@@ -152,7 +152,7 @@ def test_cpu_run_holds_everything_at_once(config: DictConfig) -> None:
     assert part_bytes(found, "weights in vLLM") == 2 * 4 * 1448
     assert part_bytes(found, "key-value cache") == GIB
     # Logits, their gradient in parts and whole, and that of the chosen tokens; rows are padded to twice.
-    assert part_bytes(found, "logits") == 4 * 4 * 2 * 2048 * 32
+    assert part_bytes(found, "logits") == 4 * 4 * 2 * 4096 * 32
     assert all(part.phases == ALL for part in found.parts)
 
 

@@ -142,3 +142,14 @@ def test_a_checkpoint_restores_weights_optimizer_and_random_state(
 
     assert resumed_numbers == numbers
     assert all(torch.equal(*pair) for pair in zip(resumed_weights, weights, strict=True))
+
+
+def test_micro_batches_are_of_rows_as_long_as_each_other() -> None:
+    import torch
+    from tensordict import TensorDict
+    from verl.utils.seqlen_balancing import rearrange_micro_batches
+
+    rows = [torch.zeros(length, dtype=torch.long) for length in (30, 10, 30, 10, 20, 20)]
+    batch = TensorDict({"input_ids": torch.nested.as_nested_tensor(rows, layout=torch.jagged)}, batch_size=6)
+    _, groups = rearrange_micro_batches(batch, max_token_len=60, use_dynamic_bsz_balance=False)
+    assert groups == [[1, 3, 4, 5], [0, 2]]
