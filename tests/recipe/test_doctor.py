@@ -97,8 +97,11 @@ def shown(config: DictConfig, capsys: pytest.CaptureFixture[str], gpu_gib: float
 
 def on_gpu(config: DictConfig, utilization: float = 0.5, model: str = QWEN_3B) -> DictConfig:
     key = "actor_rollout_ref.rollout.gpu_memory_utilization"
-    changes = {"trainer.device": "cuda", "cpu": None, "actor_rollout_ref.model.use_remove_padding": True}
-    return change(config, {**changes, key: utilization, MODEL: model})
+    update = {
+        "actor_rollout_ref.model.use_remove_padding": True,
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": 640,
+    }
+    return change(config, {"trainer.device": "cuda", "cpu": None, **update, key: utilization, MODEL: model})
 
 
 def test_run_that_does_not_fit_its_gpu_is_told_with_the_key_to_turn(
@@ -250,7 +253,7 @@ def test_too_little_memory_is_told(config: DictConfig, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "available_gib", lambda: (5.0, 8.0))
     (problem,) = told(here.memory_here, config)
     assert problem.startswith(
-        "the run will take about 6.1 GiB of this machine's memory, and 5.0 are available"
+        "the run will take about 6.3 GiB of this machine's memory, and 5.0 are available"
     )
     # A model of unknown sizes has no estimate.
     assert told(here.memory_here, change(config, {MODEL: "somebody/model"})) == []
