@@ -24,7 +24,7 @@ def cpu_environment(threads: int, kv_cache_gib: int) -> dict[str, str]:
         # Idle threads would otherwise spin: with more of them than free cores a step takes ten times as long.
         "OMP_WAIT_POLICY": "PASSIVE",
         # glibc would otherwise give large blocks back at once and fetch them again, which for a model of 135
-        # million parameters takes a tenth of an update or more (docs/performance.md). A process keeps its peak.
+        # million parameters takes a tenth of an update (docs/performance.md). A process keeps its peak.
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(2**34),
