@@ -39,7 +39,7 @@ def test_every_row_is_in_one_group_and_groups_do_not_overlap_in_length(data: st.
 
 
 @given(st.lists(st.integers(10, 20), min_size=40, max_size=80), st.integers(1, 8))
-def test_sums_differ_by_no_more_than_a_row(lengths: list[int], count: int) -> None:
+def test_sums_differ_by_no_more_than_two_rows(lengths: list[int], count: int) -> None:
     sums = [sum(lengths[row] for row in group) for group in group_alike(never, lengths, count, False)]
     assert max(sums) - min(sums) <= 2 * max(lengths)
 
