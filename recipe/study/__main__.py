@@ -36,11 +36,15 @@ from recipe.study.record import (
 from recipe.study.report import page, verdict
 from recipe.study.runner import Command, RunFailed, run_all
 from recipe.study.table import (
+    accuracies,
+    arms_csv,
     arms_of,
     compare,
     comparisons_csv,
     headline,
     mark_frontier,
+    proposals_csv,
+    proposals_of,
     results_csv,
     steps_csv,
 )
@@ -109,6 +113,8 @@ def write_report(out: Path) -> None:
         )
     write_atomically(out / "results.csv", results_csv(records))
     write_atomically(out / "steps.csv", steps_csv(records))
+    write_atomically(out / "arms.csv", arms_csv(accuracies(records)))
+    write_atomically(out / "proposals.csv", proposals_csv(proposals_of(records)))
     write_atomically(out / "comparisons.csv", comparisons_csv(comparisons))
     write_atomically(out / REPORT, page(records, comparisons, pictures))
     print(f"{verdict(comparisons)}\n{out / REPORT}, of {len(records)} finished runs")

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
-from recipe.run.evaluations import Evaluation
-from recipe.selfplay.intervals import Interval, over_runs
+from recipe.selfplay.intervals import Interval
 from recipe.selfplay.metrics import ALL_KINDS
 from recipe.study import SELF_PLAY
 from recipe.study.record import RunRecord
 from recipe.study.table import (
+    EDGE_STEPS,
     FRONTIER,
     FRONTIER_SHARES,
     METRICS,
     SAME_ATTEMPTS,
+    Accuracy,
     Comparison,
+    Proposals,
+    accuracies,
     arms_of,
     attempts_a_step,
     groups_of,
     headline,
-    mean,
-    within,
+    proposals_of,
 )
 
 NONE = "-"
@@ -39,7 +40,7 @@ READ_AS = (
     "After the last step, the mean over seeds; behind an accuracy its 95 % t "
     "interval over seeds. Differences are self-play less the arm, in points: positive where self-play is "
     "better. The first 95 % interval is over tasks (paired bootstrap), the second over seeds (t). "
-    "By group and step: `results.csv`, `comparisons.csv` and `steps.csv`."
+    "By group and step: `arms.csv`, `comparisons.csv`, `results.csv` and `steps.csv`."
 )
 
 
@@ -56,6 +57,8 @@ def page(records: Sequence[RunRecord], comparisons: Sequence[Comparison], pictur
     for group in groups:
         lines += [f"## {NAMES[group]}", _table(records, comparisons, group)]
     lines += _unequal(_ratios(arms))
+    if proposed := proposals_of(records):
+        lines += [f"## What was proposed: the first {EDGE_STEPS} steps, to the last", _proposals(proposed)]
     lines += [f"![{caption}]({name})" for name, caption in pictures.items()]
     return "\n\n".join([*lines, *_made_with(records, arms)]) + "\n"
 
@@ -63,7 +66,9 @@ def page(records: Sequence[RunRecord], comparisons: Sequence[Comparison], pictur
 def _table(records: Sequence[RunRecord], comparisons: Sequence[Comparison], group: str) -> str:
     """A row an arm: accuracy within the group before and after, by metric, and how much it trained on."""
     arms = arms_of(records)
-    metrics = [name for name in METRICS if _means([run.last for run in records], name, group)]
+    by_place = {(one.arm, one.metric): one for one in accuracies(records) if one.group == group}
+    differences = {(one.arm, one.metric): one for one in comparisons if one.group == group}
+    metrics = [name for name in METRICS if any(metric == name for _, metric in by_place)]
     header = ["arm", "seeds"]
     for name in metrics:
         header += [f"{name}: base", "after", "self-play less the arm"]
@@ -72,9 +77,31 @@ def _table(records: Sequence[RunRecord], comparisons: Sequence[Comparison], grou
     for arm, runs in arms.items():
         row = [arm, str(len(runs))]
         for name in metrics:
-            of_arm = [one for one in comparisons if (one.arm, one.metric, one.group) == (arm, name, group)]
-            row += _cells(runs, name, group, of_arm)
+            row += _cells(by_place.get((arm, name)), differences.get((arm, name)))
         rows.append([*row, _attempts(attempts_a_step(runs), ratios.get(arm))])
+    return _markdown(rows)
+
+
+def _proposals(found: Sequence[Proposals]) -> str:
+    """A row an arm that proposes: what it proposed at first, and at last."""
+
+    def from_to(values: tuple[float | None, float | None], form: str, factor: int = 1) -> str:
+        return " to ".join(NONE if value is None else form.format(factor * value) for value in values)
+
+    rows = [["arm", "level of accepted tasks", "solved sometimes", "proposer's reward"], ["---"] * 4]
+    rows += [
+        [
+            one.arm,
+            from_to(one.level, "{:.2f}"),
+            from_to(one.learnable, "{:.1f} %", 100),
+            from_to(one.reward, "{:.2f}"),
+        ]
+        for one in found
+    ]
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -95,33 +122,22 @@ def verdict(comparisons: Sequence[Comparison], group: str = ALL_KINDS) -> str:
     return said
 
 
-def _means(evaluations: Sequence[Evaluation], metric: str, group: str) -> list[float]:
-    """The mean over the group's tasks of each evaluation that has any."""
-    found = (mean(METRICS[metric](evaluation), within(evaluation, group)) for evaluation in evaluations)
-    return [value for value in found if value is not None]
+def _cells(accuracy: Accuracy | None, comparison: Comparison | None) -> list[str]:
+    """An arm's accuracy before and after, and its difference."""
+    if accuracy is None:
+        return [NONE] * 3
+    before = NONE if accuracy.before is None else _share(accuracy.before)
+    after = _share(accuracy.after)
+    if accuracy.seeds is not None:
+        after += f" [{100 * accuracy.seeds.low:.1f}, {100 * accuracy.seeds.high:.1f}]"
+    if comparison is None:
+        return [before, after, NONE]
+    ends = (_points(interval) for interval in (comparison.tasks, comparison.seeds) if interval is not None)
+    return [before, after, " ".join([f"{100 * comparison.difference:+.1f}", *ends])]
 
 
-def _cells(
-    runs: Sequence[RunRecord], metric: str, group: str, comparisons: Sequence[Comparison]
-) -> list[str]:
-    """An arm's accuracy before and after, and its difference; an evaluation alone has no before."""
-    base = [run.evaluations[0] for run in runs if run.evaluations[0].step == 0 < run.last.step]
-    before, after = (_means(of, metric, group) for of in (base, [run.last for run in runs]))
-    difference = NONE
-    for one in comparisons:
-        ends = (_points(interval) for interval in (one.tasks, one.seeds) if interval is not None)
-        difference = " ".join([f"{100 * one.difference:+.1f}", *ends])
-    return [_accuracy(before, with_interval=False), _accuracy(after, with_interval=True), difference]
-
-
-def _accuracy(values: Sequence[float], *, with_interval: bool) -> str:
-    if not values:
-        return NONE
-    said = f"{fmean(values):.1%}".replace("%", " %")
-    if with_interval and len(values) > 1:
-        low, high = over_runs(values)
-        said += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return said
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _points(interval: Interval) -> str:

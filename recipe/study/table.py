@@ -1,4 +1,4 @@
-"""What a study's runs say: tables of results, of steps and of comparisons, as pure functions of its files.
+"""What a study's runs say: its tables, as pure functions of its files.
 
 Differences are self-play less the arm, over the seeds that both have: positive where self-play is better.
 """
@@ -16,7 +16,7 @@ from recipe.run.evaluations import MISSING, RIGHT, Evaluation
 from recipe.selfplay.intervals import Interval, over_runs, paired_over_tasks
 from recipe.selfplay.metrics import ALL_KINDS, GROUP_MARK
 from recipe.study import SELF_PLAY
-from recipe.study.record import RunRecord
+from recipe.study.record import RunRecord, StepNumbers
 
 Scores = Sequence[float | None]
 """A value for each held-out task, None where there is none: in [0, 1], or a difference of two such."""
@@ -105,6 +105,108 @@ def results_csv(records: Sequence[RunRecord]) -> str:
     return _csv(["arm", "seed", "step", "group", "n", "greedy", "mean_at_k", "well_formed"], rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """An arm's accuracy within a group by one metric, in [0, 1], each the mean over its runs."""
+
+    arm: str
+    metric: str
+    group: str
+    num_seeds: int
+    before: float | None  # before step 1; None of an evaluation alone
+    after: float  # after the last step
+    seeds: Interval | None  # of `after`, about other runs; None of a single seed
+
+
+def accuracies(records: Sequence[RunRecord]) -> list[Accuracy]:
+    """Every arm's accuracy by metric and group; nothing where none of its tasks has a value."""
+    found = []
+    for arm, runs in arms_of(records).items():
+        base = [run.evaluations[0] for run in runs if run.evaluations[0].step == 0 < run.last.step]
+        for metric in METRICS:
+            for group in groups_of(runs[0].last):
+                before, after = (_means(of, metric, group) for of in (base, [run.last for run in runs]))
+                if after:
+                    interval = over_runs(after) if len(after) > 1 else None
+                    share = fmean(before) if before else None
+                    found.append(Accuracy(arm, metric, group, len(runs), share, fmean(after), interval))
+    return found
+
+
+def _means(evaluations: Sequence[Evaluation], metric: str, group: str) -> list[float]:
+    """The mean over the group's tasks of each evaluation that has any."""
+    found = (mean(METRICS[metric](evaluation), within(evaluation, group)) for evaluation in evaluations)
+    return [value for value in found if value is not None]
+
+
+def arms_csv(found: Sequence[Accuracy]) -> str:
+    """A row for each arm, metric and group, in percent."""
+    rows = []
+    for one in found:
+        shares = _percent([one.before, one.after, *(one.seeds or (None, None))])
+        rows.append([one.arm, one.metric, one.group, one.num_seeds, *shares])
+    return _csv(["arm", "metric", "group", "num_seeds", "base", "after", "seeds_low", "seeds_high"], rows)
+
+
+EDGE_STEPS = 5
+"""Steps at the start and at the end of a run whose mean says how its proposals changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What an arm proposed in the first and in the last `EDGE_STEPS` steps: means over steps and runs."""
+
+    arm: str
+    num_seeds: int
+    level: tuple[float | None, float | None]  # of accepted tasks, 0 the easiest; None where none has one
+    learnable: tuple[
+        float | None, float | None
+    ]  # share of accepted tasks that are solved sometimes, in [0, 1]
+    reward: tuple[float | None, float | None]  # the proposer's; None where it is not trained
+
+
+def proposals_of(records: Sequence[RunRecord]) -> list[Proposals]:
+    """What the arms proposed that propose while they train."""
+    found = []
+    for arm, runs in arms_of(records).items():
+        edges = [
+            [step for run in runs for step in run.steps[part] if step.proposals]
+            for part in (slice(EDGE_STEPS), slice(-EDGE_STEPS, None))
+        ]
+        if all(edges):
+            level, learnable, reward = (
+                (_mean_of(edges[0], name), _mean_of(edges[1], name))
+                for name in ("level", "learnable", "proposer_reward")
+            )
+            found.append(Proposals(arm, len(runs), level, learnable, reward))
+    return found
+
+
+def _mean_of(steps: Sequence[StepNumbers], name: str) -> float | None:
+    values = [value for step in steps if (value := getattr(step, name)) is not None]
+    return fmean(values) if values else None
+
+
+def proposals_csv(found: Sequence[Proposals]) -> str:
+    """A row for each arm that proposes: `learnable` in percent, level and reward as they are."""
+    header = ["arm", "num_seeds"]
+    header += [f"{name}_{end}" for name in ("level", "learnable", "reward") for end in ("first", "last")]
+    rows = [
+        [one.arm, one.num_seeds, *_plain(one.level), *_percent(one.learnable), *_plain(one.reward)]
+        for one in found
+    ]
+    return _csv(header, rows)
+
+
+def _plain(values: Iterable[float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.2f}" for value in values]
+
+
+def _percent(values: Iterable[float | None]) -> list[str]:
+    """Percent or points, to the digit that the study's page shows."""
+    return ["" if value is None else f"{100 * value:.1f}" for value in values]
+
+
 def steps_csv(records: Sequence[RunRecord]) -> str:
     """A row for each run and training step."""
     steps = [
@@ -185,9 +287,8 @@ def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
     """A row for each comparison, in points."""
     rows = []
     for one in comparisons:
-        ends = [*one.tasks, *(one.seeds or ())]
-        numbers = [f"{100 * value:.2f}" for value in (one.difference, *ends)]
-        rows.append([one.arm, one.metric, one.group, *numbers, *[""] * (5 - len(numbers)), one.num_seeds])
+        numbers = _percent([one.difference, *one.tasks, *(one.seeds or (None, None))])
+        rows.append([one.arm, one.metric, one.group, *numbers, one.num_seeds])
     ends = [f"{over}_{end}" for over in ("tasks", "seeds") for end in ("low", "high")]
     return _csv(["arm", "metric", "group", "self_play_less_arm", *ends, "num_seeds"], rows)
 

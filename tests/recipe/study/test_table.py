@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recipe.run.evaluations import Evaluation
@@ -10,11 +12,15 @@ from recipe.study.report import page, verdict
 from recipe.study.table import (
     FRONTIER,
     Comparison,
+    accuracies,
+    arms_csv,
     compare,
     comparisons_csv,
     groups_of,
     headline,
     mark_frontier,
+    proposals_csv,
+    proposals_of,
     results_csv,
     steps_csv,
 )
@@ -93,6 +99,35 @@ def test_mean_at_k_decides_where_all_have_it(make) -> None:
     assert headline(compare(without)) == "greedy"
 
 
+def test_accuracy_of_an_arm_by_hand(make) -> None:
+    """Easy: 1 and 2 of 2 after, 75 % -+ 12.7062 * 0.25; 0 and 1 of 2 before. Without one: 1 of 3."""
+    runs = [
+        make("random", 1, {0: "0010", 9: "0110"}),
+        make("random", 2, {0: "0110", 9: "1110"}),
+        make("base_answers", 1, {0: "10-0"}),
+    ]
+    rows = arms_csv(accuracies(runs)).splitlines()
+    assert rows[0] == "arm,metric,group,num_seeds,base,after,seeds_low,seeds_high"
+    assert "random,greedy,easy,2,25.0,75.0,-242.7,392.7" in rows
+    assert "base_answers,greedy,all,1,,33.3,," in rows
+    assert not [row for row in rows if row.startswith("base_answers,greedy,rare")]  # none of its tasks came
+
+
+def test_proposals_by_hand(make) -> None:
+    """Of seven steps the first and the last five; what nothing was measured of is left out of a mean."""
+    run = make("self_play", 1, {9: "1111"}, attempts=[1] * 7)
+    levels = [1.0, 2.0, None, 4.0, 5.0, 6.0, 7.0]  # first 12 / 4 = 3, last 22 / 4 = 5.5
+    steps = [replace(step, level=level) for step, level in zip(run.steps, levels, strict=True)]
+    without = replace(
+        make("seeds_only", 1, {9: "1111"}, attempts=[1]), steps=(replace(steps[0], proposals=0),)
+    )
+    rows = proposals_csv(proposals_of([replace(run, steps=tuple(steps)), without])).splitlines()
+    assert rows == [
+        "arm,num_seeds,level_first,level_last,learnable_first,learnable_last,reward_first,reward_last",
+        "self_play,1,3.00,5.50,50.0,50.0,0.25,0.25",
+    ]
+
+
 def compared(arm: str, tasks: tuple[float, float], seeds: tuple[float, float] | None) -> Comparison:
     over_seeds = None if seeds is None else Interval(*seeds)
     return Comparison(arm, "greedy", "all", sum(tasks) / 2, Interval(*tasks), over_seeds, 3)
@@ -156,6 +191,10 @@ def test_page_by_hand(make) -> None:
         "| base_answers | 1 | - | 75.0 % | +0.0 [+0.0, +0.0] | - |",
         "! Not the attempts a step of self-play, by more than 2 %: random (0.88 times). Such a difference "
         "may be one of the amount of training.",
+        "| arm | level of accepted tasks | solved sometimes | proposer's reward |",
+        "| --- | --- | --- | --- |",
+        "| self_play | 1.50 to 1.50 | 50.0 % to 50.0 % | 0.25 to 0.25 |",
+        "| random | 1.50 to 1.50 | 50.0 % to 50.0 % | 0.25 to 0.25 |",
         "![Curves](curves.png)",
         "python -m recipe.study experiment=demo 'arms=[self_play,random,base_answers]' 'seeds=[1,2]' "
         "azr.oversample=2 base_answers:a=1",
@@ -167,6 +206,6 @@ def test_comparisons_are_written_in_points() -> None:
     rows = comparisons_csv([compared("a", (0.125, 0.375), None), compared("b", (0.0, 0.5), (0.25, 0.75))])
     assert rows.splitlines() == [
         "arm,metric,group,self_play_less_arm,tasks_low,tasks_high,seeds_low,seeds_high,num_seeds",
-        "a,greedy,all,25.00,12.50,37.50,,,3",
-        "b,greedy,all,25.00,0.00,50.00,25.00,75.00,3",
+        "a,greedy,all,25.0,12.5,37.5,,,3",
+        "b,greedy,all,25.0,0.0,50.0,25.0,75.0,3",
     ]
