@@ -45,6 +45,13 @@ def survey_nodes(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
     return survey(address, paths)
 
 
+def free_slots(address: str) -> tuple[float, float]:
+    """CPUs and GPUs of a running Ray cluster that are free (`recipe.engine.cluster.free_slots`)."""
+    from recipe.engine.cluster import free_slots as ask
+
+    return ask(address)
+
+
 def live(config: DictConfig, pack: TaskPack) -> None:
     """Train, unless the run is finished already. A failure ends the process with status 1.
 

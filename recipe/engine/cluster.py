@@ -64,6 +64,20 @@ def survey(address: str, paths: Sequence[Path]) -> tuple[Node, ...]:
         ray.shutdown()  # verl connects by itself, with its own runtime environment
 
 
+def free_slots(address: str) -> tuple[float, float]:
+    """CPUs and GPUs of a cluster that nobody holds now, in all.
+
+    Raises:
+        PreflightError: Nothing answers at the address, or it does not let us in.
+    """
+    connect(address)
+    try:
+        free = ray.available_resources()
+        return free.get("CPU", 0.0), free.get("GPU", 0.0)
+    finally:
+        ray.shutdown()
+
+
 def _unseen(paths: list[str]) -> list[str]:
     return [path for path in paths if not Path(path).exists()]
 

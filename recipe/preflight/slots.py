@@ -24,6 +24,14 @@ def needed_cpus(config: DictConfig) -> int:
     return CPUS_PER_WORKER * num_workers(config) + storage + OTHER_CPUS
 
 
+def num_fitting(config: DictConfig, free_cpus: float, free_gpus: float) -> int:
+    """Runs of this configuration that a cluster has free slots for; at least 1, which then waits."""
+    fitting = free_cpus // needed_cpus(config)
+    if config.cpu is None:
+        fitting = min(fitting, free_gpus // num_workers(config))
+    return max(1, int(fitting))
+
+
 def joins_cluster(config: DictConfig) -> bool:
     """Whether the run joins a Ray cluster that is there, in place of starting one of its own.
 

@@ -19,11 +19,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from recipe.config import explain, register
-from recipe.life import survey_nodes
+from recipe.life import free_slots, survey_nodes
 from recipe.run.checkpoint import write_atomically
 from recipe.run.evaluations import EvaluationsError
 from recipe.study import StudyError
-from recipe.study.arms import Plan, Run, is_finished, read_plan, require_startable, runs_of
+from recipe.study.arms import Plan, Run, is_finished, num_jobs, read_plan, require_startable, runs_of
 from recipe.study.picture import accuracy_panels, draw, proposer_panels
 from recipe.study.record import (
     make_record,
@@ -83,7 +83,9 @@ def run_missing(plan: Plan, missing: Sequence[Run], command: Command) -> None:
     """
     for run in filter(is_finished, missing):  # its file was removed, or the study ended before it wrote it
         _keep(plan, run)
-    run_all([run for run in missing if not is_finished(run)], command, plan.jobs, partial(_keep, plan))
+    if unfinished := [run for run in missing if not is_finished(run)]:
+        jobs = num_jobs(plan, unfinished[0].config, free_slots)
+        run_all(unfinished, command, jobs, partial(_keep, plan))
 
 
 def _keep(plan: Plan, run: Run) -> None:

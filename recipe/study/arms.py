@@ -7,7 +7,7 @@ made here, so that what is checked, what is started and what is recorded are the
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from recipe.config import CONF
 from recipe.preflight.rules import check
 from recipe.preflight.rules.folders import changes
 from recipe.preflight.setup import REFUSALS, Setup, Survey
+from recipe.preflight.slots import joins_cluster, num_fitting
 from recipe.run.files import CONFIG, SUMMARY
 from recipe.study import SELF_PLAY, StudyError
 
@@ -50,7 +51,7 @@ class Plan:
     arms: tuple[str, ...] = ()  # none: nothing is to be run
     seeds: tuple[int, ...] = ()
     runs: Path = Path()  # the folder of run directories
-    jobs: int = 1  # runs that go on at a time
+    jobs: int | None = None  # runs that go on at a time; None: as many as there are slots for
     overrides: tuple[str, ...] = ()  # for every run, as they were given
     of_arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # for the runs of one arm
 
@@ -121,7 +122,7 @@ def read_plan(words: Sequence[str]) -> Plan:
         arms=arms,
         seeds=_unlike("seeds", given.get("seeds"), int, "[1,2,3]"),
         runs=Path(str(given.get("runs", f"runs/studies/{out.name}"))),
-        jobs=_count("jobs", given.get("jobs", 1)),
+        jobs=_count("jobs", given["jobs"]) if given.get("jobs") is not None else None,
         overrides=tuple(overrides),
         of_arms=own,
     )
@@ -228,6 +229,19 @@ def differing(one: Flat, other: Flat) -> tuple[str, ...]:
     return tuple(
         key for key in sorted(one.keys() | other.keys()) if one.get(key, nothing) != other.get(key, nothing)
     )
+
+
+def num_jobs(plan: Plan, config: DictConfig, free_slots: Callable[[str], tuple[float, float]]) -> int:
+    """Runs that go on at a time: those asked for, else all that a cluster has room for; 1 on one machine.
+
+    Args:
+        free_slots: CPUs and GPUs that are free at the address of a cluster.
+    """
+    if plan.jobs is not None:
+        return plan.jobs
+    if not joins_cluster(config):
+        return 1
+    return num_fitting(config, *free_slots(config.ray_kwargs.ray_init.address))
 
 
 def is_finished(run: Run) -> bool:

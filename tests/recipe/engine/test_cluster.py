@@ -66,6 +66,13 @@ def test_survey_says_what_every_node_has(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cluster.survey("10.0.0.1:6379", ()) == (Node("10.0.0.1", 8, 1), Node("10.0.0.2", 24, 0))
 
 
+def test_free_slots_are_those_that_nobody_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "connect", lambda address: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 40.0, "memory": 1e9})
+    assert cluster.free_slots("10.0.0.1:6379") == (40.0, 0.0)
+
+
 def test_cluster_of_another_version_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(address: str) -> None:
         raise RuntimeError("Version mismatch:\nthe cluster was started with another Ray")

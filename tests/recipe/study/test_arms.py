@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from recipe.life import survey_nodes
 from recipe.run import files as outputs
 from recipe.study import StudyError
 from recipe.study.__main__ import main
-from recipe.study.arms import Plan, Run, known_arms, read_plan, require_startable, runs_of
+from recipe.study.arms import Plan, Run, known_arms, num_jobs, read_plan, require_startable, runs_of
 from recipe.study.record import path_of, write_record
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +43,25 @@ def test_command_line_is_read() -> None:
     )
     assert read_plan([*TWO_ARMS, "out=reports/a"]).runs == Path("runs/studies/a")
     assert read_plan(["out=reports/a"]) == Plan(out=Path("reports/a"))
+
+
+def test_as_many_runs_as_a_cluster_has_slots_for(runs: list[Run]) -> None:
+    """A worker takes 3 CPUs, the rest of a run 3 and one a storage unit: on 4 GPUs 15 and the storage."""
+    plan, config = Plan(Path("out")), copy.deepcopy(runs[0].config)
+    storage = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+    config.trainer.n_gpus_per_node = 4
+    a_run = 15 + storage
+
+    def free(cpus: float, gpus: float) -> int:
+        return num_jobs(plan, config, lambda address: (cpus, gpus))
+
+    assert free(100, 100) == 1  # on this machine, whatever it has
+    config.ray_kwargs.ray_init.address = "10.0.0.1:6379"
+    assert (free(3 * a_run, 0), free(3 * a_run - 1, 0)) == (3, 2)  # a CPU run needs no GPU
+    config.cpu = None
+    assert (free(9 * a_run, 8), free(9 * a_run, 7)) == (2, 1)
+    assert free(0, 0) == 1  # it waits
+    assert num_jobs(replace(plan, jobs=5), config, lambda address: (0, 0)) == 5
 
 
 @pytest.mark.parametrize(

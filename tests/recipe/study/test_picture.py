@@ -29,9 +29,11 @@ def test_everything_is_made_from_the_files_alone(folder: Path) -> None:
     made = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert sorted(made) == [
         "README.md",
+        "arms.csv",
         "comparisons.csv",
         "curves.png",
         "curves.svg",
+        "proposals.csv",
         "proposer.png",
         "proposer.svg",
         "results.csv",
