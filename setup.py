@@ -42,6 +42,8 @@ INSTALL_REQUIRES = [
     "scipy>=1.16",
     # Learning curves of a study.
     "matplotlib>=3.10",
+    # Tables and the live screen of the commands that show a run in a terminal.
+    "rich>=13",
     # Data sets as parquet files: those that others published, and those of our tasks for veRL's own reader.
     "pyarrow",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
