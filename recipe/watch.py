@@ -202,7 +202,8 @@ def dashboard(run: Watched, width: int) -> RenderableType:
     parts: list[RenderableType] = [_header(run), _alarms(run)]
     if run.metrics:
         parts.append(_accuracies(run.metrics, width))
-        parts.append(_cells(run.metrics[-1], width))
+        if run.metrics[-1]["step"] > 0:
+            parts.append(_cells(run.metrics[-1], width))
         parts.append(_phases(run.metrics[-1], width))
     parts += [_proposals(title, lines, width) for title, lines in run.proposals().items() if lines]
     return Group(*parts)
