@@ -24,7 +24,7 @@ from recipe.run.checkpoint import write_atomically
 from recipe.run.evaluations import EvaluationsError
 from recipe.study import StudyError
 from recipe.study.arms import Plan, Run, is_finished, num_jobs, read_plan, require_startable, runs_of
-from recipe.study.picture import accuracy_panels, draw, proposer_panels
+from recipe.study.picture import accuracy_panels, draw, overview_panels
 from recipe.study.record import (
     make_record,
     path_of,
@@ -105,14 +105,14 @@ def write_report(out: Path) -> None:
     require_same_tasks(records)
     records = mark_frontier(records)
     comparisons = compare(records)
-    pictures = {"curves.png": "Held-out accuracy by training step; mean over seeds, band from least to most."}
-    arms = list(arms_of(records))
-    draw(accuracy_panels(records, headline(comparisons)), arms, out, "curves")
-    if panels := proposer_panels(records):
-        draw(panels, arms, out, "proposer")
-        pictures["proposer.png"] = (
-            "What was proposed, by training step; mean over seeds, band from least to most."
-        )
+    band = "by training step; mean over seeds, band from least to most"
+    pictures = {
+        "overview.svg": f"Held-out accuracy, and what was proposed, {band}.",
+        "curves.svg": f"Held-out accuracy by group, {band}.",
+    }
+    arms, metric = list(arms_of(records)), headline(comparisons)
+    draw(overview_panels(records, metric), arms, out, "overview")
+    draw(accuracy_panels(records, metric), arms, out, "curves")
     write_atomically(out / "results.csv", results_csv(records))
     write_atomically(out / "steps.csv", steps_csv(records))
     write_atomically(out / "arms.csv", arms_csv(accuracies(records)))

@@ -1,4 +1,4 @@
-"""The pictures of a study: held-out accuracy and the proposer's tasks, by step.
+"""The pictures of a study by step: an overview of it, and held-out accuracy by group.
 
 A line is the mean over seeds, its band from the least to the most. Arms are told apart by line style and
 marker as well as by colour.
@@ -25,11 +25,10 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#5
 
 LINES = ("-", "--", "-.", ":")
 MARKERS = "os^DvPX*<>ph"
-MOST_GROUPS = 11
+MOST_GROUPS = 12
 """With more, the picture has only the whole set."""
 
 PANEL_INCHES = (4.2, 3.1)
-DPI = 120
 COLUMNS = 3
 
 Curves = Mapping[str, Mapping[int, Sequence[float]]]
@@ -45,6 +44,12 @@ class Panel:
     curves: Curves
 
 
+def overview_panels(records: Sequence[RunRecord], metric: str) -> list[Panel]:
+    """Accuracy by `metric` at the frontier, or of all tasks where there is none; then what was proposed."""
+    has_frontier = FRONTIER in groups_of(records[0].last)
+    return [*_panel(records, FRONTIER if has_frontier else ALL_KINDS, metric), *proposer_panels(records)]
+
+
 def accuracy_panels(records: Sequence[RunRecord], metric: str) -> list[Panel]:
     """Held-out accuracy in percent: all tasks by each metric that there is, and each group by `metric`."""
     groups = groups_of(records[0].last)
@@ -53,18 +58,19 @@ def accuracy_panels(records: Sequence[RunRecord], metric: str) -> list[Panel]:
     chosen += [(FRONTIER, metric)] * (FRONTIER in groups)
     if 1 < len(parts) <= MOST_GROUPS:
         chosen += [(group, metric) for group in parts]
-    panels = []
-    for group, name in chosen:
-        curves: dict[str, dict[int, list[float]]] = {}
-        for arm, runs in arms_of(records).items():
-            for evaluation in (evaluation for run in runs for evaluation in run.evaluations):
-                value = mean(METRICS[name](evaluation), within(evaluation, group))
-                if value is not None:
-                    curves.setdefault(arm, {}).setdefault(evaluation.step, []).append(100 * value)
-        if curves:
-            title = {ALL_KINDS: "all held-out tasks", FRONTIER: "tasks at the frontier"}.get(group, group)
-            panels.append(Panel(title, f"{name} (%)", curves))
-    return panels
+    return [panel for group, name in chosen for panel in _panel(records, group, name)]
+
+
+def _panel(records: Sequence[RunRecord], group: str, metric: str) -> list[Panel]:
+    """One group's accuracy in percent by one metric; nothing where it was not measured."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    for arm, runs in arms_of(records).items():
+        for evaluation in (evaluation for run in runs for evaluation in run.evaluations):
+            value = mean(METRICS[metric](evaluation), within(evaluation, group))
+            if value is not None:
+                curves.setdefault(arm, {}).setdefault(evaluation.step, []).append(100 * value)
+    title = {ALL_KINDS: "all held-out tasks", FRONTIER: "tasks at the frontier"}.get(group, group)
+    return [Panel(title, f"{metric} (%)", curves)] if curves else []
 
 
 PROPOSER: Mapping[str, tuple[str, Callable[[StepNumbers], float | None]]] = {
@@ -92,14 +98,13 @@ def proposer_panels(records: Sequence[RunRecord]) -> list[Panel]:
 
 
 def draw(panels: Sequence[Panel], arms: Sequence[str], out: Path, name: str) -> None:
-    """Write `name`.png and `name`.svg into `out`. An arm looks alike in all pictures of `arms`."""
+    """Write `name`.svg into `out`. An arm looks alike in all pictures of `arms`."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9}):
         figure = _figure(panels, arms)
         # Without a date: the same runs give the same files.
         figure.savefig(out / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(out / f"{name}.png", dpi=DPI)
 
 
 def _figure(panels: Sequence[Panel], arms: Sequence[str]) -> Figure:

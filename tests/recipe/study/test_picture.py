@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,19 +32,16 @@ def test_everything_is_made_from_the_files_alone(folder: Path) -> None:
         "README.md",
         "arms.csv",
         "comparisons.csv",
-        "curves.png",
         "curves.svg",
+        "overview.svg",
         "proposals.csv",
-        "proposer.png",
-        "proposer.svg",
         "results.csv",
         "steps.csv",
     ]
-    for name in ("curves", "proposer"):
-        # A PNG has its width and height, in pixels, at bytes 16 to 24.
-        width, height = (int.from_bytes(made[f"{name}.png"][at : at + 4], "big") for at in (16, 20))
-        assert 600 <= width <= 2400 and 400 <= height <= 2400
+    for name in ("curves", "overview"):
         text = made[f"{name}.svg"].decode()
+        width, height = map(float, re.findall(r'(?:width|height)="([0-9.]+)pt"', text)[:2])
+        assert 400 <= width <= 1200 and 200 <= height <= 1600
         assert all(f">{word}</text>" in text for word in ("training step", "self_play", "random"))
     assert ">greedy (%)</text>" in made["curves.svg"].decode()
 

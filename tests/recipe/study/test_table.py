@@ -180,7 +180,7 @@ def test_page_by_hand(make) -> None:
     ]
     comparisons = compare(runs)
     tasks = comparisons[0].tasks
-    lines = page(runs, comparisons, {"curves.png": "Curves"}).splitlines()
+    lines = page(runs, comparisons, {"curves.svg": "Curves"}).splitlines()
     assert lines[:3] == ["# Study of demo", "", verdict(comparisons)]
     assert [line for line in lines if line.startswith(("|", "!", "Commit", "python"))] == [
         "| arm | seeds | greedy: base | after | self-play less the arm | attempts a step |",
@@ -195,7 +195,7 @@ def test_page_by_hand(make) -> None:
         "| --- | --- | --- | --- |",
         "| self_play | 1.50 to 1.50 | 50.0 % to 50.0 % | 0.25 to 0.25 |",
         "| random | 1.50 to 1.50 | 50.0 % to 50.0 % | 0.25 to 0.25 |",
-        "![Curves](curves.png)",
+        "![Curves](curves.svg)",
         "python -m recipe.study experiment=demo 'arms=[self_play,random,base_answers]' 'seeds=[1,2]' "
         "azr.oversample=2 base_answers:a=1",
         "Commit: c0ffee. Machine: 2 cores of EPYC, 15.6 GiB, no GPU. Runs: 5, 2.5 hours in all.",
