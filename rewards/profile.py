@@ -195,11 +195,10 @@ def itemize_proposal(
             if solve_rate is None:
                 raise ValueError("solve_rate must be given for a correct proposal; got None")
             value = price.shape(solve_rate)
-            formula = f"learnability, {describe(price.shape)}"
             if value > 0.0:
-                why = f"{formula}, at a solve rate of {solve_rate:g}"
+                why = f"{describe(price.shape)}, at a solve rate of {solve_rate:g}"
                 return Price(Item("learnability", value, why), tuple(extras), how)
-            why = f"{formula}, is 0 at a solve rate of {solve_rate:g}; then this is the price, without extras"
+            why = f"learnability is 0 at a solve rate of {solve_rate:g}, which has this price and no extras"
             return Price(Item("unlearnable", price.otherwise, why))
 
 

@@ -37,7 +37,7 @@ def test_total_joins_the_items_as_a_run_asks_for(how: Combine, total: float) -> 
 
 def test_learnability_is_an_item_with_its_formula_and_extras_join_it() -> None:
     price = itemize_proposal(load_profile("paper"), Outcome.CORRECT, 0.25, random.Random(0), EXTRAS)
-    assert price.base == Item("learnability", 0.75, "learnability, 1 - solve rate, at a solve rate of 0.25")
+    assert price.base == Item("learnability", 0.75, "1 - solve rate, at a solve rate of 0.25")
     assert price.extras == EXTRAS
 
 
