@@ -198,7 +198,7 @@ def itemize_proposal(
             if value > 0.0:
                 why = f"{describe(price.shape)}, at a solve rate of {solve_rate:g}"
                 return Price(Item("learnability", value, why), tuple(extras), how)
-            why = f"learnability is 0 at a solve rate of {solve_rate:g}, which has this price and no extras"
+            why = f"learnability is 0 at a solve rate of {solve_rate:g}: this price, and no extras"
             return Price(Item("unlearnable", price.otherwise, why))
 
 

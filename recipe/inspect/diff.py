@@ -125,15 +125,18 @@ class Diff:
             yield table(
                 [
                     Column("level", [one.level or NO_LEVEL for one in self.levels], is_text=True),
-                    Column(before, [percent(one.before) for one in self.levels]),
-                    Column(after, [percent(one.after) for one in self.levels]),
-                    Column("solved", [percent(one.solve_rate_before) for one in self.levels], rank=1),
-                    Column("then", [percent(one.solve_rate_after) for one in self.levels], rank=1),
+                    Column(before, [_cell(one.before, one.solve_rate_before) for one in self.levels]),
+                    Column(after, [_cell(one.after, one.solve_rate_after) for one in self.levels]),
                 ],
                 width,
             )
+            yield note("of each level: its share of the new tasks, and the share of right attempts at them")
         yield from _novelties_table("new", self.num_new, self.new, GOOD, width)
         yield from _novelties_table("vanished", self.num_vanished, self.vanished, BAD, width)
+
+
+def _cell(share: float, solve_rate: float | None) -> str:
+    return f"{percent(share)} {percent(solve_rate):>4}"
 
 
 def _novelties_table(
@@ -158,16 +161,14 @@ def _names(before: Steps, after: Steps) -> tuple[str, str]:
 
 
 def changes_table(changes: Sequence[Change], before: str, after: str, width: int) -> RenderableType:
-    """Changes as a table; `!` marks what changed much."""
-    return table(
-        [
-            Column("", [one.name for one in changes], is_text=True),
-            Column(before, [one.shown(one.before) for one in changes]),
-            Column(after, [one.shown(one.after) for one in changes]),
-            Column("", ["!" if one.size >= 1 else "" for one in changes], rank=1),
-        ],
-        width,
-    )
+    """Changes as a table; `!` marks what changed much, where not all of it did."""
+    marks = ["!" if one.size >= 1 else "" for one in changes]
+    columns = [
+        Column("", [one.name for one in changes], is_text=True),
+        Column(before, [one.shown(one.before) for one in changes]),
+        Column(after, [one.shown(one.after) for one in changes]),
+    ]
+    return table([*columns, *([] if all(marks) else [Column("", marks, rank=1)])], width)
 
 
 def changes_of(before: Numbers, after: Numbers) -> list[Change]:

@@ -76,13 +76,18 @@ def block(
 
 
 def percent(share: float | None) -> str:
-    """A share in percent."""
-    return UNKNOWN if share is None else f"{100 * share:.0f}%"
+    """A share in percent; neither 0 nor 100 for one that is not."""
+    if share is None:
+        return UNKNOWN
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{100 * share:.0f}%"
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number with so many digits behind the point."""
-    return UNKNOWN if value is None else f"{value:.{digits}f}"
+    # What rounds to zero has no sign.
+    return UNKNOWN if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def count(value: int) -> str:

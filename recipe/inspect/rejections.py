@@ -11,7 +11,7 @@ from rich.text import Text
 from recipe.inspect.entries import Entry, read_lines
 from recipe.inspect.filters import Filters, Steps
 from recipe.inspect.index import Index
-from recipe.inspect.printing import NAME, count, in_one_line, note, percent, visible
+from recipe.inspect.printing import NAME, NARROW, count, in_one_line, note, percent, title, visible
 
 REASONS = """
 SELECT role, outcome, reason, count(*) AS n, min(step) AS first_step, max(step) AS last_step,
@@ -39,17 +39,19 @@ class Reason:
 class Rejections:
     """All reasons, by role, the most frequent first."""
 
-    total: dict[str, int]  # responses by role, accepted and right ones among them
+    responses: dict[str, int]  # by role, accepted and right ones among them
+    refused: dict[str, int]  # by role: those with a reason
     reasons: list[Reason]
 
     def parts(self, width: int) -> Iterator[RenderableType]:
         """As it is printed."""
-        for role, total in self.total.items():
-            refused = [reason for reason in self.reasons if reason.role == role]
-            yield note(f"{role}: {count(sum(one.count for one in refused))} of {count(total)} responses")
-            for one in refused:
+        for role, total in self.responses.items():
+            yield title(f"{role}: {count(self.refused[role])} of {count(total)} responses")
+            for one in (reason for reason in self.reasons if reason.role == role):
                 steps = Steps(one.first_step, one.last_step).in_words
-                facts = f"{percent(one.share):>4}  {count(one.count)}  {one.reason} ({one.outcome})  {steps}"
+                facts = f"{percent(one.share):>4}  {count(one.count)}  {one.reason}  {steps}"
+                if width >= NARROW:
+                    facts += f"  ({one.outcome})"
                 head = Text(visible(facts))
                 head.truncate(width, overflow="ellipsis")
                 yield head
@@ -75,6 +77,7 @@ def count_reasons(index: Index, filters: Filters, limit: int) -> Rejections:
     examples = {entry.line: entry for entry in read_lines(index, [row["example"] for row in kept])}
     return Rejections(
         totals,
+        {role: sum(row["n"] for row in rows if row["role"] == role) for role in totals},
         [
             Reason(
                 row["role"],

@@ -37,8 +37,9 @@ class Run:
 
     @property
     def pack_name(self) -> str:
-        """The pack, as the configuration names it."""
-        return str(OmegaConf.select(self.config, "pack._target_", default="?")).rpartition(".")[2]
+        """The pack's name, or its package's where the configuration has a class."""
+        parts = str(OmegaConf.select(self.config, "pack._target_", default="?")).split(".")
+        return parts[-2] if len(parts) > 1 and parts[-1][:1].isupper() else parts[-1]
 
     @property
     def total_steps(self) -> int | None:

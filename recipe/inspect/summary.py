@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from recipe.inspect.numbers import Numbers, read_numbers, stretches
 from recipe.inspect.printing import (
     BAD,
     NAME,
+    NARROW,
     Column,
     count,
     in_one_line,
@@ -28,6 +30,7 @@ from recipe.inspect.printing import (
     visible,
 )
 from recipe.inspect.rejections import Reason, count_reasons
+from recipe.selfplay.types import Refusal
 from tasks.contract import Role
 
 MOST_REASONS = 4
@@ -61,7 +64,7 @@ class Summary:
     last_alarm: AlarmEntry | None
     stretches: list[Numbers]  # of steps, the seeding one of its own
     changes: list[Change]  # from the first stretch of training to the newest; none before there are two
-    reasons: list[Reason]  # of the refused proposals of the newest stretch, the most frequent first
+    reasons: list[Reason]  # why proposals of the newest stretch were refused, surplus ones aside
     repeated: list[Repeated]  # the most frequent first
 
     def parts(self, width: int) -> Iterator[RenderableType]:
@@ -79,7 +82,8 @@ class Summary:
             yield note("no responses are like that")
             return
         yield table(_columns(self.stretches), width)
-        yield note(LEGEND)
+        if width >= NARROW:
+            yield note(LEGEND)
         if self.changes:
             yield from self._changes(width)
         newest = self.stretches[-1].steps.in_words
@@ -104,11 +108,12 @@ class Summary:
             yield note("  nothing by much: shares by less than 10 points, lengths by less than a quarter")
 
 
-def _example(name: str, entry: Entry, width: int) -> Text:
-    head = f"{name}{visible(entry.id)}  "
-    return Text.assemble(
-        name, (f"{entry.id}  ", NAME), in_one_line(entry.response, max(width - len(head), 8))
-    )
+def _example(head: str, entry: Entry, width: int) -> Text:
+    """An entry behind what is said of it, or below where there is no room."""
+    head = visible(head)
+    left = width - cell_len(f"{head}{entry.id}  ")
+    gap, left = ("  ", left) if left >= NARROW // 3 else ("\n    ", width - 4)
+    return Text.assemble(head, (entry.id, NAME), gap, in_one_line(entry.response, left))
 
 
 def _columns(found: list[Numbers]) -> list[Column]:
@@ -124,7 +129,7 @@ def _columns(found: list[Numbers]) -> list[Column]:
         Column("accept", of_proposals("accepted"), rank=1),
         Column("dupl", of_proposals("duplicates"), rank=3),
         Column("malf", of_proposals("malformed"), rank=6),
-        Column("unlike", of_proposals("distinct_responses"), rank=8),
+        Column("unique", of_proposals("distinct_responses"), rank=8),
         Column("solved", plain("solve_rate", percent), rank=2),
         Column("learn", plain("learnable_share", percent), rank=7),
         Column("reward", plain("proposer_reward", number), rank=4),
@@ -133,7 +138,7 @@ def _columns(found: list[Numbers]) -> list[Column]:
 
 
 LEGEND = (
-    "of proposals: accept, valid and new; dupl, duplicates; malf, malformed; unlike, distinct texts; solved, "
+    "of proposals: accept, valid and new; dupl, duplicates; malf, malformed; unique, distinct texts; solved, "
     "mean solve rate; learn, solved at times and not always; reward, mean. right: of attempts"
 )
 
@@ -167,7 +172,10 @@ def summarize(index: Index, filters: Filters) -> Summary:
 def _reasons(index: Index, filters: Filters, steps: Steps) -> list[Reason]:
     if filters.role == Role.SOLVE:
         return []
-    return count_reasons(index, replace(filters, role=Role.PROPOSE.value, steps=steps), MOST_REASONS).reasons
+    of_newest = replace(filters, role=Role.PROPOSE.value, steps=steps)
+    found = count_reasons(index, of_newest, MOST_REASONS + 1).reasons
+    # A surplus task is as good as any: its step had all that it wanted.
+    return [reason for reason in found if reason.reason != Refusal.SURPLUS][:MOST_REASONS]
 
 
 def _repeated(index: Index, where: Where, steps: Steps) -> list[Repeated]:
