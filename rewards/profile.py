@@ -184,7 +184,13 @@ def itemize_proposal(
         return drawn(profile, rng.choice(profile.values))
     match outcome:
         case Outcome.MALFORMED:
-            return Price(Item("malformed", profile.proposal_malformed, "the proposal does not parse"))
+            return Price(
+                Item(
+                    "malformed",
+                    profile.proposal_malformed,
+                    "the proposal has not the form that was asked for",
+                )
+            )
         case Outcome.WRONG:
             return Price(_wrong_proposal(profile, is_duplicate))
         case Outcome.CORRECT:
@@ -208,7 +214,9 @@ def _wrong_proposal(profile: PriceTable, is_duplicate: bool) -> Item:
         return Item("duplicate", profile.proposal_duplicate, why)
     if is_duplicate:
         return Item("wrong", profile.proposal_wrong, "the task was proposed before, which counts as wrong")
-    return Item("wrong", profile.proposal_wrong, "the proposal parses, and is no task that may be taken")
+    return Item(
+        "wrong", profile.proposal_wrong, "the proposal has its form, and is no task that may be taken"
+    )
 
 
 def price_attempt(
@@ -235,11 +243,15 @@ def itemize_attempt(
         return drawn(profile, rng.choice(profile.values))
     match outcome:
         case Outcome.MALFORMED:
-            return Price(Item("malformed", profile.attempt_malformed, "the answer does not parse"))
+            return Price(
+                Item("malformed", profile.attempt_malformed, "the answer has not the form that was asked for")
+            )
         case Outcome.WRONG:
             grade = profile.wrong_grade
             if grade is None or grade.measure not in measures:
-                return Price(Item("wrong", profile.attempt_wrong, "the answer parses, and is not right"))
+                return Price(
+                    Item("wrong", profile.attempt_wrong, "the answer has its form, and is not right")
+                )
             value = measures[grade.measure]
             why = f"the answer is not right, and graded by its {grade.measure} of {value:g}"
             return Price(Item("graded", price_grade(grade, value, profile.attempt_wrong), why))

@@ -153,6 +153,8 @@ def _open_beginning(
     database: Path, ledger: BinaryIO, connect: Callable[[Path], duckdb.DuckDBPyConnection]
 ) -> duckdb.DuckDBPyConnection | None:
     """The index, if it holds what the ledger begins with; None if there is none that does."""
+    if not database.exists():
+        return None
     # It may be damaged, or of another version of the tables or of DuckDB.
     with suppress(duckdb.Error):
         connection = connect(database)

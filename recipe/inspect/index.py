@@ -140,10 +140,12 @@ def _open_current(database: Path, lock: int, run: Run, report: Report) -> duckdb
 
 
 def _is_current(database: Path, run: Run) -> bool:
+    if not database.exists():
+        return False
     try:
         with _connect(database, read_only=True) as connection:
             return read_state(connection).is_of(run.ledger.stat())
-    except duckdb.Error:  # there is none, or none that can be read
+    except duckdb.Error:  # it is damaged, or of another version
         return False
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 UNKNOWN = "-"
+PATIENCE_S = 0.5
 NARROW = 60
 """Columns below which a list says less of each entry."""
 
@@ -199,10 +201,11 @@ class Progress:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._num_shown = 0
+        self._began = time.monotonic()
 
     def __call__(self, words: str) -> None:
-        """Show these words in the place of the last."""
-        if self._file.isatty():
+        """Show these words in the place of the last, unless all of it may be over at once."""
+        if self._file.isatty() and time.monotonic() - self._began > PATIENCE_S:
             self._file.write(f"\r{words.ljust(self._num_shown)}")
             self._file.flush()
             self._num_shown = len(words)

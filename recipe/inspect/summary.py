@@ -97,6 +97,20 @@ class Summary:
             for one in self.repeated:
                 yield _example(f"  {count(one.count)}x  ", one.example, width)
 
+        yield note(f"more: {', '.join(self._hints())}")
+
+    def _hints(self) -> Iterator[str]:
+        """Views that say more, as they are asked for."""
+        trained = [one.steps for one in self.stretches if one.last_step > 0]
+        newest = self.stretches[-1].steps
+        if len(trained) > 1:
+            yield f"diff {trained[0].first}:{trained[0].last} {newest.first}:{newest.last}"
+        yield f"proposals --step {newest.first}:{newest.last}"
+        yield "rejections"
+        yield "level"
+        if self.reasons:
+            yield f"task {self.reasons[0].example.id}"
+
     def _changes(self, width: int) -> Iterator[RenderableType]:
         trained = [one for one in self.stretches if one.last_step > 0]
         before, after = str(trained[0].steps), str(trained[-1].steps)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tasks.contract import Outcome, Role
 GOLDEN = Path(__file__).parents[2] / "golden"
 MakeRun = Callable[..., Path]
 Line = Callable[..., dict[str, Any]]
+RunOf = Callable[[str], Path]
 
 FRESH, PREVIOUS = {"solve_on": "fresh"}, {"solve_on": "previous"}
 TERMS = {
@@ -65,10 +67,11 @@ SETTINGS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 """Of every trace its profile, and what its configuration has of `azr` that rewards are made by."""
 
-NO_PACK = {"_target_": "nobody.s.pack"}
-"""Rewards need no pack, and building one takes time."""
+ANY_PACK = {"_target_": "tasks.chain.ChainPack"}
+"""Rewards need no pack: that one is built in no time."""
 
 
+@cache
 def ledger_of(trace: str) -> list[dict[str, Any]]:
     with gzip.open(GOLDEN / f"{trace}.jsonl.gz", "rt", encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
@@ -86,9 +89,16 @@ def opened(folder: Path) -> Iterator[tuple[Run, Index]]:
         yield run, index
 
 
-def run_of(trace: str, make_run: MakeRun) -> Path:
-    profile, azr = SETTINGS[trace]
-    return make_run(ledger_of(trace), trace, pack=NO_PACK, reward_profile=profile, azr=azr)
+@pytest.fixture(scope="module")
+def run_of(write: MakeRun) -> Callable[[str], Path]:
+    """The run of a trace, with its index once it was asked for."""
+
+    @cache
+    def build(trace: str) -> Path:
+        profile, azr = SETTINGS[trace]
+        return write(ledger_of(trace), pack=ANY_PACK, reward_profile=profile, azr=azr)
+
+    return build
 
 
 def test_there_are_settings_of_every_trace() -> None:
@@ -124,9 +134,9 @@ def test_settings_are_those_that_the_trace_was_recorded_with(trace: str) -> None
 
 
 @pytest.mark.parametrize("trace", SETTINGS)
-def test_every_reward_of_a_trace_adds_up(trace: str, make_run: MakeRun) -> None:
+def test_every_reward_of_a_trace_adds_up(trace: str, run_of: RunOf) -> None:
     ledger = ledger_of(trace)
-    with opened(run_of(trace, make_run)) as (run, index):
+    with opened(run_of(trace)) as (run, index):
         entries = read_entries(index, "true", {})
         assert [entry.reward for entry in entries] == [line["reward"] for line in ledger]
         for entry in entries:
@@ -173,14 +183,14 @@ def printed(task: Task) -> str:
     return capture.get()
 
 
-def test_the_printed_derivation_of_fifty_lines_adds_up_to_their_rewards(make_run: MakeRun) -> None:
+def test_the_printed_derivation_of_fifty_lines_adds_up_to_their_rewards(run_of: RunOf) -> None:
     ledgers = {trace: ledger_of(trace) for trace in SETTINGS}
     places = [(trace, place) for trace, ledger in ledgers.items() for place in range(len(ledger))]
     drawn = random.Random(50).sample(places, 50)
     drawn += [place for place in places if _has_extras(ledgers, *place)]  # they are few
     found = Counter[str]()
     for trace in sorted({trace for trace, _ in drawn}):
-        with opened(run_of(trace, make_run)) as (_, index):
+        with opened(run_of(trace)) as (_, index):
             entries = read_entries(index, "true", {})
             for entry in (entries[place] for of, place in drawn if of == trace):
                 out = printed(read_task(index, read_name(entry.id)))
@@ -214,10 +224,10 @@ def priced_by(profile: str, entry: Entry) -> float | None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_profile_is_derived(profile: str, make_run: MakeRun) -> None:
-    with opened(run_of("arithmetic_rich", make_run)) as (_, index):
+def test_every_profile_is_derived(profile: str, make_run: MakeRun, run_of: RunOf) -> None:
+    with opened(run_of("arithmetic_rich")) as (_, index):
         entries = read_entries(index, "one.step > 0", {})
-    run = open_run(make_run([], f"of {profile}", pack=NO_PACK, reward_profile=profile))
+    run = open_run(make_run([], f"of {profile}", pack=ANY_PACK, reward_profile=profile))
     num_priced = 0
     for entry in random.Random(profile).sample(entries, 50):
         reward = priced_by(profile, entry)
@@ -232,7 +242,7 @@ def test_every_profile_is_derived(profile: str, make_run: MakeRun) -> None:
 
 
 def derivation(make_run: MakeRun, line: dict[str, Any], **settings: Any) -> Derivation:
-    run = make_run([line], pack=NO_PACK, **settings)
+    run = make_run([line], pack=ANY_PACK, **settings)
     with opened(run) as (run_, index):
         return derive(run_, read_entries(index, "true", {})[0])
 
@@ -257,7 +267,7 @@ def test_a_proposal_without_a_reward_says_why(
 
 
 def test_an_attempt_for_the_solve_rate_alone_says_so(make_run: MakeRun, line: Line) -> None:
-    run_folder = make_run([line(1, 0), line(1, 0, 0)], pack=NO_PACK, azr={"solve_on": "fresh"})
+    run_folder = make_run([line(1, 0), line(1, 0, 0)], pack=ANY_PACK, azr={"solve_on": "fresh"})
     with opened(run_folder) as (run, index):
         found = derive(run, read_entries(index, "one.role = 'solve'", {})[0])
     assert "azr.solve_on=fresh" in found.why

@@ -9,13 +9,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from recipe.inspect.__main__ import VIEWS
-from recipe.inspect.printing import visible
+from recipe.inspect.printing import make_console, show, title, visible
 
 ROOT = Path(__file__).parents[3]
 MakeRun = Callable[..., Path]
@@ -89,47 +91,61 @@ def test_a_task_shows_markup_of_a_model_as_text(evil_run: Path, inspect: Inspect
     assert "(996,000 more characters; --json has them)" in out
 
 
-def in_a_terminal(run: Path, *words: str, height: int = 24, **variables: str) -> str:
-    """What the command sends to a terminal of 80 columns; `cat` stands for the pager, and says so."""
-    pager = run / "pager"
-    pager.write_text("#!/bin/sh\necho PAGED\nexec cat\n")
-    pager.chmod(0o755)
-    master, slave = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-    environment |= {"TERM": "xterm", "PAGER": str(pager), "COLUMNS": "80", "LINES": str(height)} | variables
-    command = [sys.executable, "-m", "recipe.inspect", str(run), *words]
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=slave, stderr=slave, stdin=slave)
-    os.close(slave)
+def seen_on(master: int) -> str:
+    """All that was sent to a terminal until its other end was closed."""
     seen = b""
-    while True:
-        try:
-            data = os.read(master, 1 << 16)
-        except OSError:  # the terminal is closed
-            break
-        if not data:
-            break
-        seen += data
+    with suppress(OSError):  # it is closed
+        while data := os.read(master, 1 << 16):
+            seen += data
     os.close(master)
-    assert child.wait(timeout=60) == 0, seen
-    return seen.decode().replace("\r\n", "\n").rpartition("\r")[2]
+    return seen.decode().replace("\r\n", "\n")
 
 
 def test_a_terminal_has_colours_and_a_pager_for_what_is_long(make_run: MakeRun, line: Line) -> None:
     run = make_run([line(1, index) for index in range(30)])
-    long = in_a_terminal(run, "proposals")
-    assert long.startswith("PAGED\n")
-    assert "\x1b[" in long
-    short = in_a_terminal(run, "proposals", "--limit", "2")
-    assert "PAGED" not in short
-    assert "\x1b[" in short
-    plain = in_a_terminal(run, "proposals", "--limit", "2", NO_COLOR="1", TERM="dumb")
-    assert "\x1b[" not in plain
+    pager = run / "pager"
+    pager.write_text("#!/bin/sh\necho PAGED\nexec cat\n")
+    pager.chmod(0o755)
+    master, slave = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    given = {"TERM": "xterm", "PAGER": str(pager), "COLUMNS": "80", "LINES": "24"}
+    command = [sys.executable, "-m", "recipe.inspect", str(run), "proposals"]
+    child = subprocess.Popen(command, cwd=ROOT, env=kept | given, stdout=slave, stderr=slave, stdin=slave)
+    os.close(slave)
+    seen = seen_on(master)
+    assert child.wait(timeout=60) == 0, seen
+    assert "PAGED\n" in seen
+    assert "\x1b[36m1/29" in seen
+
+
+@pytest.mark.parametrize(
+    ("variables", "has_colours"),
+    [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colours_are_as_the_terminal_and_its_owner_want_them(
+    variables: dict[str, str], has_colours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        show([title("short"), Text("red", "red")], make_console(terminal))
+    seen = seen_on(master)
+    assert "short" in seen  # no pager for what fits
+    assert ("\x1b[31m" in seen) == has_colours
 
 
 def test_without_a_terminal_there_are_no_colours(make_run: MakeRun, line: Line, inspect: Inspect) -> None:
     _, out, _ = inspect(make_run([line(1, index) for index in range(30)]), "proposals")
     assert "\x1b" not in out
     assert out.splitlines()[0] == "1/29  deduction  accepted  reward -  easy  + 0"
+
+
+@pytest.fixture(scope="module")
+def two_steps(write: MakeRun, line: Line) -> Path:
+    return write([line(1, 0), line(2, 0, outcome="wrong", reason="duplicate")])
 
 
 @pytest.mark.parametrize(
@@ -140,14 +156,15 @@ def test_without_a_terminal_there_are_no_colours(make_run: MakeRun, line: Line, 
         (["proposals", "--step", "9"], "--step must be of the ledger's steps, 1 to 2; got 9"),
         (["proposals", "--role", "solve"], "proposals are of --role propose; got solve"),
         (["diff", "1"], "diff takes two steps, or two stretches A:B; got 1"),
-        (["diff", "1", "x"], "diff takes two steps; one must be a step, or A:B for the steps from A to B; got "
-         "'x'"),
+        (["diff", "1", "x"],
+         "diff takes two steps; one must be a step, or A:B for the steps from A to B; got 'x'"),
         (["diff", "1", "9"], "diff must be of the ledger's steps, 1 to 2; got 9"),
         (["diff", "1", "2", "--step", "1"], "diff takes the steps behind its name: diff 1:5 36:40, without "
          "--step"),
         (["task"], "task takes one task, STEP/INDEX; got nothing"),
-        (["task", "1-0"], "a task is called STEP/INDEX, such as 12/3, as the views print it, and an attempt at "
-         "it 12/3:0; got '1-0'"),
+        (["task", "1-0"],
+         "a task is called STEP/INDEX, such as 12/3, as the views print it, and an attempt at it 12/3:0; "
+         "got '1-0'"),
         (["task", "1/7"], "the ledger has no 1/7; step 1 has 1/0 to 1/0"),
         (["task", "7/0"], "the ledger has no 7/0; it has the steps 1 to 2"),
         (["task", "1/0:5"], "1/0 has no attempt 5 in the ledger"),
@@ -156,10 +173,9 @@ def test_without_a_terminal_there_are_no_colours(make_run: MakeRun, line: Line, 
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(
-    words: list[str], said: str, make_run: MakeRun, line: Line, inspect: Inspect
+    words: list[str], said: str, two_steps: Path, inspect: Inspect
 ) -> None:
-    run = make_run([line(1, 0), line(2, 0, outcome="wrong", reason="duplicate")])
-    assert inspect(run, *words) == (2, "", f"error: {said}\n")
+    assert inspect(two_steps, *words) == (2, "", f"error: {said}\n")
 
 
 @pytest.mark.parametrize(
