@@ -42,8 +42,8 @@ VIEWS = {
 
 View = Summary | Listing | Rejections | Task | ByLevel | Diff | Alarms
 
-MOST_DAMAGED = 5
-"""Damaged lines that are named; `--json` names all."""
+MOST_SHOWN, MOST_LISTED = 5, 1000
+"""Damaged lines that are named for a person, and with `--json`."""
 
 
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -66,8 +66,10 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     only.add_argument(
         "--solve-rate", type=_typed(read_rates), metavar="LOW:HIGH", help="of the proposal, from 0 to 1"
     )
-    only.add_argument("--text", metavar="SUBSTRING", help="in the response")
-    only.add_argument("--prompt", metavar="SUBSTRING", help="in the prompt: a reference, say")
+    only.add_argument("--text", type=_typed(_text), metavar="SUBSTRING", help="in the response")
+    only.add_argument(
+        "--prompt", type=_typed(_text), metavar="SUBSTRING", help="in the prompt: a reference, say"
+    )
     parser.add_argument("--limit", type=_typed(_count), default=20, help="most entries (default: 20)")
     parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
     return parser.parse_intermixed_args(words)
@@ -89,6 +91,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 1 << 31:
         raise ValueError(f"must be a whole number from 1; got {text!r}")
     return int(text)
+
+
+def _text(text: str) -> str:
+    if not text or text != text.encode("utf-8", "replace").decode():
+        raise ValueError(f"must be a text that can be written as UTF-8, and not empty; got {text!r}")
+    return text
 
 
 def read_view(index: Index, asked: argparse.Namespace, width: int) -> View:
@@ -154,16 +162,21 @@ def _num_stretches(asked: argparse.Namespace, width: int) -> int:
 def ledger_notes(index: Index) -> list[str]:
     """What a person should know of the ledger: what was skipped, and what is not known."""
     notes = []
-    damaged = index.rows("SELECT line, why FROM damaged ORDER BY line")
-    if damaged:
-        shown = ", ".join(f"{row['line']} ({row['why']})" for row in damaged[:MOST_DAMAGED])
-        more = f" and {len(damaged) - MOST_DAMAGED:,} more" if len(damaged) > MOST_DAMAGED else ""
+    num_damaged = index.row("SELECT count(*) AS n FROM damaged")["n"]
+    if num_damaged:
+        shown = ", ".join(f"{row['line']} ({row['why']})" for row in damaged_lines(index, MOST_SHOWN))
+        more = f" and {num_damaged - MOST_SHOWN:,} more" if num_damaged > MOST_SHOWN else ""
         notes.append(f"damaged lines of the ledger, which were skipped: {shown}{more}")
     if index.partial_bytes:
         notes.append(f"the last {index.partial_bytes:,} bytes of the ledger have no line's end yet: skipped")
     if index.state.pack_fault:
         notes.append(f"levels and structures are missing: {index.state.pack_fault}")
     return notes
+
+
+def damaged_lines(index: Index, most: int) -> list[dict[str, Any]]:
+    """The first damaged lines of the ledger: `line` and `why`."""
+    return index.rows(f"SELECT line, why FROM damaged ORDER BY line LIMIT {most}")
 
 
 def require_responses(index: Index, view: str) -> None:
@@ -185,7 +198,8 @@ def document(index: Index, name: str, view: View) -> dict[str, Any]:
         "view": name,
         "ledger": {
             "lines": index.state.num_lines,
-            "damaged": index.rows("SELECT line, why FROM damaged ORDER BY line"),
+            "num_damaged": index.row("SELECT count(*) AS n FROM damaged")["n"],
+            "damaged": damaged_lines(index, MOST_LISTED),
             "partial_bytes": index.partial_bytes,
             "pack_fault": index.state.pack_fault,
         },

@@ -7,11 +7,11 @@ up to where is written in one transaction, so a command that is killed leaves th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +25,9 @@ from recipe.inspect.run import Run
 
 FORMAT = 1
 """Version of the tables. An index of another version is made anew."""
+
+PAGE_LINES = 50_000
+"""Lines that are looked at again at a time."""
 
 FIELDS = {
     "step": "BIGINT",
@@ -73,7 +76,8 @@ FROM (SELECT line, start, num_bytes, TRY(from_json(text, '{_SPEC}')) AS fields F
 IS_RESPONSE = """coalesce(
     role IN ('propose', 'solve') AND outcome IN ('malformed', 'wrong', 'correct') AND step >= 0
     AND "index" >= 0 AND kind IS NOT NULL AND cell IS NOT NULL AND response IS NOT NULL
-    AND reason IS NOT NULL AND starts_with(prompt, '['), false)"""
+    AND reason IS NOT NULL AND starts_with(prompt, '[') AND coalesce(isfinite(reward), true)
+    AND coalesce(isfinite(solve_rate), true), false)"""
 
 NUMBER_WAVES = """
 UPDATE lines SET wave = numbered.wave
@@ -186,9 +190,7 @@ def _take_in(
     total = max(found.st_size, 1)
     batches = reader.batches(lambda end: report(f"indexing {end / total:.0%} of {total / 1e6:,.0f} MB"))
     connection.begin()
-    connection.register("incoming", pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    connection.execute(TAKE_IN)
-    connection.unregister("incoming")
+    _insert_from(connection, TAKE_IN, pa.RecordBatchReader.from_batches(SCHEMA, batches))
     _look_again(connection, ledger, state.num_lines)
     (num_of_seeding,) = _one(
         connection, "SELECT count(*) FROM lines WHERE step = 0 AND line > ?", state.num_lines
@@ -211,30 +213,47 @@ def _take_in(
 
 def _look_again(connection: duckdb.DuckDBPyConnection, ledger: BinaryIO, before: int) -> None:
     """Take out of the lines behind `before` those that are no responses, and put each where it belongs."""
-    strange = f"line > {before} AND NOT {IS_RESPONSE}"
-    places = connection.execute(f"SELECT line, start, num_bytes FROM lines WHERE {strange}").fetchall()
-    if not places:
-        return
-    connection.execute(f"DELETE FROM lines WHERE {strange}")
-    mended: list[tuple[int, int, int, str]] = []
-    for line, start, num_bytes in places:
-        match _read_again(ledger, start, num_bytes):
-            case Alarm() as alarm:
-                connection.execute("INSERT INTO alarms VALUES (?, ?, ?, ?, ?, ?, ?)", [line, *astuple(alarm)])
-            case Damage(why):
-                connection.execute("INSERT INTO damaged VALUES (?, ?, ?, ?)", [line, start, num_bytes, why])
-            case Mended(text):
-                mended.append((line, start, num_bytes, text))
-    if mended:
-        columns = [list(column) for column in zip(*mended, strict=True)]
-        connection.register("incoming", pa.table(columns, schema=SCHEMA))
-        connection.execute(TAKE_IN)
-        connection.unregister("incoming")
-        connection.execute(
-            f"INSERT INTO damaged SELECT line, start, num_bytes, 'it holds a value that is no JSON' "
-            f"FROM lines WHERE {strange}"
+    next_page = f"""
+        SELECT line, start, num_bytes FROM lines WHERE line > ? AND NOT {IS_RESPONSE}
+        ORDER BY line LIMIT {PAGE_LINES}
+    """
+    while places := connection.execute(next_page, [before]).fetchall():
+        within = f"line BETWEEN {places[0][0]} AND {places[-1][0]} AND NOT {IS_RESPONSE}"
+        found = [(place, _read_again(ledger, *place[1:])) for place in places]
+        connection.execute(f"DELETE FROM lines WHERE {within}")
+        _insert(
+            connection,
+            "alarms",
+            [(place[0], *astuple(one)) for place, one in found if isinstance(one, Alarm)],
         )
-        connection.execute(f"DELETE FROM lines WHERE {strange}")
+        _insert(connection, "damaged", [(*place, one.why) for place, one in found if isinstance(one, Damage)])
+        mended = [(*place, one.text) for place, one in found if isinstance(one, Mended)]
+        if mended:
+            _insert_from(connection, TAKE_IN, pa.table(_columns(mended), schema=SCHEMA))
+            connection.execute(
+                "INSERT INTO damaged SELECT line, start, num_bytes, 'it holds a number that is not finite' "
+                f"FROM lines WHERE {within}"
+            )
+            connection.execute(f"DELETE FROM lines WHERE {within}")
+        before = places[-1][0]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Write rows into a table, in the order of its columns."""
+    if rows:
+        columns = {f"c{place}": column for place, column in enumerate(_columns(rows))}
+        _insert_from(connection, f"INSERT INTO {name} SELECT * FROM incoming", pa.table(columns))
+
+
+def _insert_from(connection: duckdb.DuckDBPyConnection, query: str, incoming: Any) -> None:
+    """Run a query on rows that are not in the database, which it calls `incoming`."""
+    connection.register("incoming", incoming)
+    connection.execute(query)
+    connection.unregister("incoming")
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _read_again(ledger: BinaryIO, start: int, num_bytes: int) -> Alarm | Damage | Mended:

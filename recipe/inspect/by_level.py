@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
@@ -79,23 +79,27 @@ def _cell(found: AtLevel | None) -> str:
 def tasks_by_level(index: Index, filters: Filters, most: int = MOST_STRETCHES) -> ByLevel:
     """The tasks that filters select, over at most so many stretches of steps."""
     where = filters.where()
-    counted = index.row(
-        f"SELECT count(*) AS n FROM lines JOIN tasks USING (line) "
-        f"WHERE ({where.condition}) AND role = 'propose'",
-        where.values,
-    )
-    of = Role.PROPOSE if counted["n"] else Role.SOLVE
+    of = role_with_tasks(index, where)
     steps = stretches(index, where, most)
     levels = levels_of(index, steps, where, of)
     there_are = {one.level for found in levels for one in found}
     return ByLevel(
         of.value,
-        [level for level in _order(index, there_are) if level in there_are],
+        [level for level in ordered_levels(index, there_are) if level in there_are],
         [
             Stretch(one.first_step, one.last_step, one.proposals, one.accepted, found)
             for one, found in zip(read_numbers(index, steps, where), levels, strict=True)
         ],
     )
+
+
+def role_with_tasks(index: Index, where: Where) -> Role:
+    """Whose tasks a condition selects: the proposer's if there is one, or else those given to the solver."""
+    query = f"""
+        SELECT count(*) AS n FROM lines JOIN tasks USING (line)
+        WHERE ({where.condition}) AND role = 'propose'
+    """
+    return Role.PROPOSE if index.row(query, where.values)["n"] else Role.SOLVE
 
 
 def levels_of(index: Index, steps: Sequence[Steps], where: Where, of: Role) -> list[list[AtLevel]]:
@@ -105,7 +109,7 @@ def levels_of(index: Index, steps: Sequence[Steps], where: Where, of: Role) -> l
     ends = {"from_step": min(one.first for one in steps), "to_step": max(one.last for one in steps)}
     query = LEVELS.format(place=place_of_step(steps), condition=f"({where.condition})")
     rows = index.rows(query, where.values | ends | {"of": of.value})
-    ordered = _order(index, {row["level"] for row in rows})
+    ordered = ordered_levels(index, {row["level"] for row in rows})
     made = []
     for place in range(len(steps)):
         here = {row["level"]: row for row in rows if row["place"] == place}
@@ -120,7 +124,7 @@ def levels_of(index: Index, steps: Sequence[Steps], where: Where, of: Role) -> l
     return made
 
 
-def _order(index: Index, levels: set[str | None]) -> list[str | None]:
+def ordered_levels(index: Index, levels: Collection[str | None]) -> list[str | None]:
     """The pack's levels from easy to hard, then those of `levels` that it does not list, None at the end."""
     ordered = [row["level"] for row in index.rows(ORDER)]
     return [*ordered, *sorted({level for level in levels if level is not None} - {*ordered}), None]

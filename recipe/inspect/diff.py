@@ -10,13 +10,12 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from recipe.inspect.by_level import NO_LEVEL, levels_of
+from recipe.inspect.by_level import NO_LEVEL, levels_of, ordered_levels, role_with_tasks
 from recipe.inspect.entries import Name
 from recipe.inspect.filters import Filters, Steps, Where, check_steps
 from recipe.inspect.index import Index
 from recipe.inspect.numbers import Numbers, read_numbers
 from recipe.inspect.printing import BAD, GOOD, Column, count, note, number, percent, table, title
-from tasks.contract import Role
 
 
 class Unit(StrEnum):
@@ -220,7 +219,7 @@ SELECT role, reason, count(*) AS n FROM lines WHERE {condition} GROUP BY role, r
 LABELS = """
 SELECT {what} AS value, count(*) AS n, max(line) AS example
 FROM lines JOIN tasks USING (line)
-WHERE {condition} AND role = 'propose' AND {what} IS NOT NULL
+WHERE {condition} AND {what} IS NOT NULL
 GROUP BY value ORDER BY n DESC, value
 """
 
@@ -236,10 +235,12 @@ def compare_steps(index: Index, before: Steps, after: Steps, filters: Filters, l
         check_steps(index, steps, "diff")
     # A stretch each: a line is of one place, and the two may overlap.
     numbers = [read_numbers(index, [steps], where)[0] for steps in (before, after)]
-    levels = [levels_of(index, [steps], where, Role.PROPOSE)[0] for steps in (before, after)]
+    of = role_with_tasks(index, where)
+    levels = [levels_of(index, [steps], where, of)[0] for steps in (before, after)]
     at_first, at_last = ({one.level: one for one in found} for found in levels)
-    names = [level for level in dict.fromkeys([*at_first, *at_last]) if level is not None]
-    new, vanished = _novelties(index, before, after, where)
+    there_are = {level for level in (*at_first, *at_last) if level is not None}
+    names = [level for level in ordered_levels(index, there_are) if level in there_are]
+    new, vanished = _novelties(index, before, after, where.also(f"role = '{of}'"))
     return Diff(
         before=numbers[0],
         after=numbers[1],

@@ -7,6 +7,7 @@ first attempt at it. While seeding, every wave numbers its requests anew: `0.2/3
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from recipe.inspect import InspectError
 from recipe.inspect.index import Index
-from tasks.contract import Message, Outcome, Role
+from tasks.contract import Message, Outcome, Role, is_number
 
 ENTRY = """
 SELECT one.*, tasks.level, tasks.structure, head.line AS proposal_line
@@ -108,14 +109,20 @@ def _entry(row: dict[str, Any]) -> Entry:
     parsed = {key: _parse(row[key]) for key in ("prompt", "record", "measures", "features")}
     parsed["prompt"] = [_message(message) for message in parsed["prompt"] or []]
     for key in ("measures", "features"):
-        parsed[key] = parsed[key] if isinstance(parsed[key], dict) else {}
+        numbers = parsed[key] if isinstance(parsed[key], dict) else {}
+        parsed[key] = {name: value for name, value in numbers.items() if is_number(value)}
     left_out = ("start", "num_bytes")
     kept = {key: value for key, value in row.items() if key not in left_out}
     return Entry(**{**kept, **parsed, "id": str(name), "attempt": attempt})
 
 
 def _parse(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    """JSON of the ledger; a number that JSON has no word for stays a text."""
+    return None if text is None else json.loads(text, parse_float=_number, parse_constant=str)
+
+
+def _number(text: str) -> float | str:
+    return value if math.isfinite(value := float(text)) else text
 
 
 def _message(message: Any) -> Message:

@@ -110,18 +110,24 @@ class Column:
     @property
     def width(self) -> int:
         """Columns of a terminal that it takes."""
-        return max(map(cell_len, [self.head, *self.cells]))
+        return max(map(cell_len, [self.head, *map(visible, self.cells)]))
+
+    def cut(self, most: int) -> int:
+        """What it takes where a text takes no more than `most`."""
+        return min(self.width, most) if self.is_text else self.width
 
 
 GAP = 2
 
 
 def table(columns: Sequence[Column], width: int) -> Table:
-    """A table of those columns that fit, in the order given."""
+    """A table of those columns that fit, in order; where not all do, texts are cut to half of the width."""
+    fits = sum(column.width + GAP for column in columns) <= width + GAP
+    rooms = {id(column): column.width if fits else column.cut(width // 2) for column in columns}
     left = width + GAP
     kept: list[Column] = []
     for column in sorted(columns, key=lambda column: column.rank):
-        left -= column.width + GAP
+        left -= rooms[id(column)] + GAP
         if left < 0 and kept:
             break
         kept.append(column)
@@ -132,6 +138,7 @@ def table(columns: Sequence[Column], width: int) -> Table:
             Text(column.head),
             justify="left" if column.is_text else "right",
             style=column.style,
+            max_width=rooms[id(column)],
             no_wrap=True,
             overflow="ellipsis",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from recipe.inspect import InspectError, reading
+from recipe.inspect import InspectError, building, reading
 from recipe.inspect.index import DATABASE, FOLDER, open_index, places
 from recipe.inspect.run import open_run
+from recipe.run.files import JsonLinesFile
 
 Line = Callable[..., dict[str, Any]]
 MakeRun = Callable[..., Path]
@@ -132,6 +134,33 @@ def test_a_damaged_line_is_skipped_and_named(make_run: MakeRun, line: Line) -> N
     content = ledger.read_bytes()
     assert [content[row["start"] :][: row["num_bytes"]] for row in found] == bad
     assert [row["line"] for row in look(run)] == [1, 8, 9]
+
+
+def test_many_damaged_lines_are_looked_at_page_by_page(
+    make_run: MakeRun, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "PAGE_LINES", 3)
+    run = make_run([])
+    half = JsonLinesFile(run / "ledger.jsonl")
+    for number in range(10):
+        half.append([line(1, number, response=f"\ud800{number}")])
+        half.append([{"step": 1, "role": "alarm", "alarm": f"alarm {number}"}])
+        half._file.write(b"no json\n")
+    half.close()
+    assert responses(run) == [f"\\ud800{number}" for number in range(10)]
+    assert [row["line"] for row in look(run)] == list(range(1, 31, 3))
+    assert [row["alarm"] for row in look(run, "FROM alarms ORDER BY line")] == [
+        f"alarm {n}" for n in range(10)
+    ]
+    assert [row["line"] for row in look(run, "FROM damaged ORDER BY line")] == list(range(3, 31, 3))
+
+
+def test_a_reward_that_is_no_number_is_damage(make_run: MakeRun, line: Line) -> None:
+    run = make_run([line(1, 0), line(1, 1, reward=math.nan), line(1, 2)])
+    assert [row["line"] for row in look(run)] == [1, 3]
+    assert look(run, "SELECT line, why FROM damaged") == [
+        {"line": 2, "why": "it holds a number that is not finite"}
+    ]
 
 
 def test_half_a_surrogate_pair_is_kept_as_its_escape(make_run: MakeRun, line: Line) -> None:

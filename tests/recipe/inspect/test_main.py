@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import pty
 import re
@@ -14,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from recipe.inspect.__main__ import VIEWS
-from recipe.inspect.printing import make_console, show, title, visible
+from recipe.inspect.printing import Column, make_console, show, table, title, visible
 
 ROOT = Path(__file__).parents[3]
 MakeRun = Callable[..., Path]
@@ -79,6 +82,15 @@ def test_json_is_one_document_of_ascii(view: str, evil_run: Path, inspect: Inspe
     assert set(out) <= {chr(code) for code in range(0x20, 0x7F)} | {"\n"}
 
 
+def test_json_has_no_word_that_json_lacks(make_run: MakeRun, line: Line, inspect: Inspect) -> None:
+    run = make_run([line(1, 0, measures={"a": math.inf, "b": 1.5}, record={"x": math.nan}), line(1, 1)])
+    ledger = run / "ledger.jsonl"
+    ledger.write_text(ledger.read_text().replace('"features": {}', '"features": {"c": 1e999}'))
+    _, out, _ = inspect(run, "proposals", "--json")
+    entry = json.loads(out, parse_constant=pytest.fail)["result"]["entries"][1]
+    assert (entry["measures"], entry["features"], entry["record"]) == ({"b": 1.5}, {}, {"x": "NaN"})
+
+
 def test_what_is_not_printed_as_itself_is_visible() -> None:
     assert visible("a\x1b[1m\u202e\n\té\\") == "a\\x1b[1m\\u202e\\n\\té\\"
     assert visible("a\nb\r\n", keeps_lines=True) == "a\nb\\r\n"
@@ -137,6 +149,18 @@ def test_colours_are_as_the_terminal_and_its_owner_want_them(
     assert ("\x1b[31m" in seen) == has_colours
 
 
+def test_a_table_keeps_its_numbers_beside_a_long_text() -> None:
+    names = Column("name", ["long " * 30, "short"], is_text=True)
+    rows = [names, Column("n", ["1", "2"]), Column("left out", ["x" * 30] * 2, rank=1)]
+    console = Console(file=io.StringIO(), width=40)
+    with console.capture() as capture:
+        console.print(table(rows, 40))
+    head, first, second = capture.get().splitlines()
+    assert head.split() == ["name", "n"]
+    assert first.split()[-2:] == ["long…", "1"]
+    assert second.split() == ["short", "2"]
+
+
 def test_without_a_terminal_there_are_no_colours(make_run: MakeRun, line: Line, inspect: Inspect) -> None:
     _, out, _ = inspect(make_run([line(1, index) for index in range(30)]), "proposals")
     assert "\x1b" not in out
@@ -186,6 +210,8 @@ def test_what_makes_no_sense_is_one_line(
         (["--step", "5:2"], "must be A:B with A no later than B; got '5:2'"),
         (["--solve-rate", "2"], "must be LOW:HIGH with 0 <= LOW <= HIGH <= 1; got '2'"),
         (["--solve-rate", "nan"], "must be LOW:HIGH, two shares from 0 to 1; got 'nan'"),
+        (["--text", ""], "must be a text that can be written as UTF-8, and not empty; got ''"),
+        (["--text", "a\udcff"], "must be a text that can be written as UTF-8"),
         (["--limit", "0"], "must be a whole number from 1; got '0'"),
         (["--outcome", "right"], "invalid choice: 'right'"),
     ],

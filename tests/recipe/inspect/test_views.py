@@ -182,6 +182,16 @@ def test_diff_has_what_changed_and_what_came_and_went(run: Path, inspect_json: D
     assert (found["num_new"], found["num_vanished"]) == (1, 2)
 
 
+def test_diff_of_a_run_without_proposals_is_of_the_solvers_tasks(
+    make_run: MakeRun, line: Line, inspect_json: Document
+) -> None:
+    run = make_run([line(1, 0, 0, record=EASY), line(2, 0, 0, record=HARD), line(2, 1, 0, record=MEDIUM)])
+    found = inspect_json(run, "diff", 1, 2)["result"]
+    levels = [(one["level"], one["before"], one["after"]) for one in found["levels"]]
+    assert levels == [("easy", 1.0, 0.0), ("medium", 0.0, 0.5), ("hard", 0.0, 0.5)]
+    assert [one["value"] for one in found["new"]] == ["+ 1", "+ 4"]
+
+
 def test_diff_takes_stretches_and_they_may_overlap(run: Path, inspect_json: Document) -> None:
     found = inspect_json(run, "diff", "1:2", "2:3")["result"]
     assert (found["before"]["proposals"], found["after"]["proposals"]) == (5, 4)
