@@ -15,6 +15,9 @@ from tasks.contract import Role
 
 NO_LEVEL = "no level"
 
+COUNTED = {Role.PROPOSE: "new tasks", Role.SOLVE: "requests to solve such a task"}
+"""What a number of tasks is, by whose they are."""
+
 LEVELS = """
 SELECT {place} AS place, level, count(*) AS n,
     avg(CASE role WHEN 'propose' THEN solve_rate ELSE (outcome = 'correct')::INT END) AS solve_rate
@@ -31,7 +34,7 @@ class AtLevel:
     """The tasks of one level in one stretch of steps."""
 
     level: str | None  # None where the pack has none for them
-    tasks: int  # that were taken: refused proposals leave no task in the ledger
+    tasks: int  # that were taken, since a refused proposal leaves none; or requests to solve one
     share: float  # of all tasks of the stretch
     solve_rate: float | None  # mean; None where none was attempted
 
@@ -51,7 +54,7 @@ class Stretch:
 class ByLevel:
     """The table."""
 
-    of: str  # propose: new tasks; solve: tasks that the solver was given otherwise
+    of: str  # propose: new tasks; solve: requests to solve a task, in a run without proposals
     levels: list[str | None]  # all that there are, from easy to hard
     stretches: list[Stretch]
 
@@ -68,8 +71,7 @@ class ByLevel:
             # The newest stay where there is no room for all.
             columns.append(Column(title, cells, rank=len(self.stretches) - place))
         yield table(columns, width)
-        what = "new tasks" if self.of == Role.PROPOSE else "tasks that the solver was given"
-        yield note(f"of each level: {what}, and the share of right attempts at them")
+        yield note(f"of each level: {COUNTED[Role(self.of)]}, and the share of right attempts at them")
 
 
 def _cell(found: AtLevel | None) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from recipe.inspect.by_level import NO_LEVEL, levels_of, ordered_levels, role_with_tasks
+from recipe.inspect.by_level import COUNTED, NO_LEVEL, levels_of, ordered_levels, role_with_tasks
 from recipe.inspect.entries import Name
 from recipe.inspect.filters import Filters, Steps, Where, check_steps
 from recipe.inspect.index import Index
 from recipe.inspect.numbers import Numbers, read_numbers
 from recipe.inspect.printing import BAD, GOOD, Column, count, note, number, percent, table, title
+from tasks.contract import Role
 
 
 class Unit(StrEnum):
@@ -99,6 +100,7 @@ class Diff:
 
     before: Numbers
     after: Numbers
+    of: str  # whose tasks those below are: propose, or solve in a run without proposals
     changes: list[Change]
     reasons: list[ReasonChange]  # by how much they changed
     levels: list[LevelChange]  # from easy to hard
@@ -129,7 +131,8 @@ class Diff:
                 ],
                 width,
             )
-            yield note("of each level: its share of the new tasks, and the share of right attempts at them")
+            what = COUNTED[Role(self.of)]
+            yield note(f"of each level: its share of the {what}, and the share of right attempts at them")
         yield from _novelties_table("new", self.num_new, self.new, GOOD, width)
         yield from _novelties_table("vanished", self.num_vanished, self.vanished, BAD, width)
 
@@ -244,6 +247,7 @@ def compare_steps(index: Index, before: Steps, after: Steps, filters: Filters, l
     return Diff(
         before=numbers[0],
         after=numbers[1],
+        of=of.value,
         changes=changes_of(*numbers),
         reasons=_reasons(index, before, after, where)[:limit],
         levels=[

@@ -81,8 +81,9 @@ class Summary:
         if not self.stretches:
             yield note("no responses are like that")
             return
-        yield table(_columns(self.stretches), width)
-        if width >= NARROW:
+        columns = _columns(self.stretches) if self._proposes() else _columns_of_solver(self.stretches)
+        yield table(columns, width)
+        if width >= NARROW and self._proposes():
             yield note(LEGEND)
         if self.changes:
             yield from self._changes(width)
@@ -99,13 +100,16 @@ class Summary:
 
         yield note(f"more: {', '.join(self._hints())}")
 
+    def _proposes(self) -> bool:
+        return any(one.proposals for one in self.stretches)
+
     def _hints(self) -> Iterator[str]:
         """Views that say more, as they are asked for."""
         trained = [one.steps for one in self.stretches if one.last_step > 0]
         newest = self.stretches[-1].steps
         if len(trained) > 1:
             yield f"diff {trained[0].first}:{trained[0].last} {newest.first}:{newest.last}"
-        yield f"proposals --step {newest.first}:{newest.last}"
+        yield f"{'proposals' if self._proposes() else 'attempts'} --step {newest.first}:{newest.last}"
         yield "rejections"
         yield "level"
         if self.reasons:
@@ -148,6 +152,18 @@ def _columns(found: list[Numbers]) -> list[Column]:
         Column("learn", plain("learnable_share", percent), rank=7),
         Column("reward", plain("proposer_reward", number), rank=4),
         Column("right", plain("accuracy", percent), rank=4),
+    ]
+
+
+def _columns_of_solver(found: list[Numbers]) -> list[Column]:
+    """For a run, or a part of one, in which nothing was proposed."""
+    return [
+        Column("steps", [str(one.steps) for one in found], is_text=True),
+        Column("attempts", [count(one.attempts) for one in found], rank=3),
+        Column("right", [percent(one.accuracy) for one in found], rank=1),
+        Column("readable", [percent(one.attempt_format_rate) for one in found], rank=2),
+        Column("reward", [number(one.solver_reward) for one in found], rank=4),
+        Column("characters", [number(one.attempt_characters, 0) for one in found], rank=5),
     ]
 
 

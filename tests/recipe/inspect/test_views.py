@@ -73,6 +73,17 @@ def test_summary_has_the_numbers_of_each_stretch(run: Path, inspect_json: Docume
     assert changes["malformed"] == (pytest.approx(1 / 3), 0.0)
 
 
+def test_summary_of_a_run_without_proposals_is_of_its_attempts(
+    make_run: MakeRun, line: Line, inspect: Inspect
+) -> None:
+    wrong = {"outcome": "malformed", "reason": "no-answer", "reward": -1.0}
+    _, out, _ = inspect(make_run([line(1, 0, 0, reward=1.0), line(1, 1, 0, **wrong), line(2, 0, 0)]))
+    head, first, second = (row.split() for row in out.splitlines()[1:4])
+    assert head == ["steps", "attempts", "right", "readable", "reward", "characters"]
+    assert (first, second) == (["1", "2", "50%", "50%", "0.00", "1"], ["2", "1", "100%", "100%", "-", "1"])
+    assert out.splitlines()[-1].startswith("more: diff 1:1 2:2, attempts --step 2:2")
+
+
 def test_many_steps_are_put_together(make_run: MakeRun, line: Line, inspect_json: Document) -> None:
     run = make_run([line(0, 0), *(line(step, 0) for step in range(1, 38))])
     stretches = inspect_json(run)["result"]["stretches"]
