@@ -46,6 +46,10 @@ INSTALL_REQUIRES = [
     "rich>=13",
     # Data sets as parquet files: those that others published, and those of our tasks for veRL's own reader.
     "pyarrow",
+    # The index of a ledger: millions of lines are counted, filtered and searched in seconds (recipe.inspect).
+    "duckdb>=2.0",
+    # Tables, colours and text that fit a terminal of any width (recipe.inspect).
+    "rich>=13",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
     "math-verify>=0.9,<0.10",
 ]

@@ -1,7 +1,7 @@
 """Reward profiles: named tables that turn an outcome into a number.
 
-A profile is data. The two pricing functions read it, and no code asks for a profile's name. To add a profile,
-add an entry to `PROFILES`, its table to docs/rewards.md and its rows to the golden tests.
+A profile is data. `itemize_proposal` and `itemize_attempt` read it, and no code asks for a profile's name. To
+add a profile, add an entry to `PROFILES`, its table to docs/rewards.md and its rows to the golden tests.
 
 Not done here: deciding outcomes (packs do), estimating the solve rate (the rollout does), and comparing
 rewards with each other (the estimator does).
@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from rewards.bonus import Combine, combine
-from rewards.propose import Shape, one_minus
+from rewards.bonus import Combine
+from rewards.price import Item, Price
+from rewards.propose import Shape, describe, one_minus
 from tasks.contract import Outcome
 
 
@@ -134,23 +135,43 @@ def missing_measure(profile: Profile, measure_names: Sequence[str]) -> str:
     return "" if grade is None or grade.measure in measure_names else grade.measure
 
 
+def drawn(profile: UniformDraw, value: float) -> Price:
+    """The price that a draw of `value` is; what was drawn can be told from the reward alone."""
+    values = ", ".join(f"{each:g}" for each in profile.values)
+    return Price(Item("draw", value, f"drawn from {values}, each equally likely, whatever the outcome"))
+
+
 def price_proposal(
     profile: Profile,
     outcome: Outcome,
     solve_rate: float | None,
     rng: random.Random,
-    terms: Sequence[float] = (),
+    extras: Sequence[Item] = (),
     how: Combine = Combine.SUM,
     *,
     is_duplicate: bool = False,
 ) -> float:
-    """The proposer's reward for one proposal, a scalar without unit.
+    """The proposer's reward for one proposal, a scalar without unit: the total of `itemize_proposal`."""
+    return itemize_proposal(profile, outcome, solve_rate, rng, extras, how, is_duplicate=is_duplicate).total
+
+
+def itemize_proposal(
+    profile: Profile,
+    outcome: Outcome,
+    solve_rate: float | None,
+    rng: random.Random,
+    extras: Sequence[Item] = (),
+    how: Combine = Combine.SUM,
+    *,
+    is_duplicate: bool = False,
+) -> Price:
+    """What one proposal is worth, item by item.
 
     Args:
         solve_rate: Share of correct attempts at the accepted task, in [0, 1]. None where there is no such
             share: the task was not accepted. Only `ByLearnability` reads it, for CORRECT.
         rng: Source of a draw. A table leaves it untouched.
-        terms: Extra rewards. They join what a valid task earns, but not where learnability is 0: a task that
+        extras: Extra rewards. They join what a valid task earns, but not where learnability is 0: a task that
             teaches nothing earns nothing for its looks.
         how: How they join it.
         is_duplicate: Whether a WRONG proposal is a task that there is already.
@@ -160,21 +181,42 @@ def price_proposal(
             [0, 1].
     """
     if isinstance(profile, UniformDraw):
-        return rng.choice(profile.values)
+        return drawn(profile, rng.choice(profile.values))
     match outcome:
         case Outcome.MALFORMED:
-            return profile.proposal_malformed
+            return Price(
+                Item(
+                    "malformed",
+                    profile.proposal_malformed,
+                    "the proposal has not the form that was asked for",
+                )
+            )
         case Outcome.WRONG:
-            price_of_its_own = profile.proposal_duplicate if is_duplicate else None
-            return profile.proposal_wrong if price_of_its_own is None else price_of_its_own
+            return Price(_wrong_proposal(profile, is_duplicate))
         case Outcome.CORRECT:
             price = profile.proposal_correct
             if not isinstance(price, ByLearnability):
-                return combine(price, terms, how)
+                item = Item("valid", price, "a valid task has one price, whatever its solve rate")
+                return Price(item, tuple(extras), how)
             if solve_rate is None:
                 raise ValueError("solve_rate must be given for a correct proposal; got None")
             value = price.shape(solve_rate)
-            return combine(value, terms, how) if value > 0.0 else price.otherwise
+            if value > 0.0:
+                why = f"{describe(price.shape)}, at a solve rate of {solve_rate:g}"
+                return Price(Item("learnability", value, why), tuple(extras), how)
+            why = f"learnability is 0 at a solve rate of {solve_rate:g}: this price, and no extras"
+            return Price(Item("unlearnable", price.otherwise, why))
+
+
+def _wrong_proposal(profile: PriceTable, is_duplicate: bool) -> Item:
+    if is_duplicate and profile.proposal_duplicate is not None:
+        why = "the task was proposed before, which has a price of its own"
+        return Item("duplicate", profile.proposal_duplicate, why)
+    if is_duplicate:
+        return Item("wrong", profile.proposal_wrong, "the task was proposed before, which counts as wrong")
+    return Item(
+        "wrong", profile.proposal_wrong, "the proposal has its form, and is no task that may be taken"
+    )
 
 
 def price_attempt(
@@ -183,22 +225,38 @@ def price_attempt(
     rng: random.Random,
     measures: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
-    """The solver's reward for one attempt, a scalar without unit.
+    """The solver's reward for one attempt, a scalar without unit: the total of `itemize_attempt`."""
+    return itemize_attempt(profile, outcome, rng, measures).total
+
+
+def itemize_attempt(
+    profile: Profile,
+    outcome: Outcome,
+    rng: random.Random,
+    measures: Mapping[str, float] = MappingProxyType({}),
+) -> Price:
+    """What one attempt is worth, item by item.
 
     A table leaves `rng` untouched; `measures`, the pack's by name, it reads for WRONG only.
     """
     if isinstance(profile, UniformDraw):
-        return rng.choice(profile.values)
+        return drawn(profile, rng.choice(profile.values))
     match outcome:
         case Outcome.MALFORMED:
-            return profile.attempt_malformed
+            return Price(
+                Item("malformed", profile.attempt_malformed, "the answer has not the form that was asked for")
+            )
         case Outcome.WRONG:
             grade = profile.wrong_grade
             if grade is None or grade.measure not in measures:
-                return profile.attempt_wrong
-            return price_grade(grade, measures[grade.measure], profile.attempt_wrong)
+                return Price(
+                    Item("wrong", profile.attempt_wrong, "the answer has its form, and is not right")
+                )
+            value = measures[grade.measure]
+            why = f"the answer is not right, and graded by its {grade.measure} of {value:g}"
+            return Price(Item("graded", price_grade(grade, value, profile.attempt_wrong), why))
         case Outcome.CORRECT:
-            return profile.attempt_correct
+            return Price(Item("right", profile.attempt_correct, "the answer is right"))
 
 
 def price_grade(grade: Grade, value: float, attempt_wrong: float) -> float:

@@ -56,6 +56,15 @@ SHAPES: Mapping[str, Callable[..., float]] = MappingProxyType(
 )
 """Every shape by the name that the key `azr.learnability.shape` calls it."""
 
+_IN_WORDS: Mapping[Shape, str] = MappingProxyType(
+    {
+        one_minus: "1 - solve rate",
+        quadratic: "4 * solve rate * (1 - solve rate)",
+        tent: "the smaller of solve rate and 1 - solve rate",
+        band: "1 between 0 and 1, else 0",
+    }
+)
+
 
 def find_shape(shape: str | None, low: float = 0.0, high: float = 1.0) -> Shape | None:
     """The shape that the keys under `azr.learnability` ask for.
@@ -80,6 +89,14 @@ def find_shape(shape: str | None, low: float = 0.0, high: float = 1.0) -> Shape 
             f"azr.learnability.low and .high are read with shape=band only; got {low} and {high} with {shape}"
         )
     return None if shape is None else SHAPES[shape]
+
+
+def describe(shape: Shape) -> str:
+    """A shape in words, for a person; a shape that is not of this file by the name of its function."""
+    if isinstance(shape, partial) and shape.func is band:
+        low, high = shape.keywords["low"], shape.keywords["high"]
+        return f"1 between {low:g} and {high:g}, else 0"
+    return _IN_WORDS.get(shape, getattr(shape, "__name__", "a function"))
 
 
 def _check(solve_rate: float) -> None:

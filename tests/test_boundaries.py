@@ -72,6 +72,20 @@ WALLS = [
         loaded=STACK,
     ),
     Wall("a start loads neither scipy nor matplotlib", ("recipe",), loaded=("scipy", "matplotlib")),
+    Wall(
+        "a run is looked at without what runs it",
+        ("recipe.inspect",),
+        anywhere=(
+            *STACK,
+            *("recipe.engine", "recipe.preflight", "recipe.cpu", "recipe.tiny_model", "recipe.study"),
+            *("recipe.life", "recipe.config"),
+        ),
+    ),
+    Wall(
+        "only recipe/inspect knows DuckDB: whoever asks an index gives it SQL",
+        ("recipe", "~recipe.inspect"),
+        anywhere=("duckdb",),
+    ),
     Wall("the CPU platform knows nobody", ("recipe.cpu",), anywhere=(*OURS, "~recipe.cpu")),
     Wall(
         "of the recipe the tiny model knows how a model's folder is written",
@@ -272,6 +286,15 @@ PLANTED = {
     "a start loads neither scipy nor matplotlib": [
         ("recipe.main_azr", "import matplotlib.pyplot"),
         ("recipe.selfplay.intervals", "from scipy.stats import binomtest"),
+    ],
+    "a run is looked at without what runs it": [
+        ("recipe.inspect.planted", "from recipe.engine.estimator import normalize"),
+        ("recipe.inspect.planted", "def f():\n    import torch"),
+        ("recipe.inspect.planted", "from recipe.study.record import level_of"),
+    ],
+    "only recipe/inspect knows DuckDB: whoever asks an index gives it SQL": [
+        ("recipe.life", "import duckdb"),
+        ("recipe.planted", "def f():\n    from duckdb import connect"),
     ],
     "the CPU platform knows nobody": [("recipe.cpu.planted", "from recipe.config import CONF")],
     "of the recipe the tiny model knows how a model's folder is written": [

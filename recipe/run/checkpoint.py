@@ -67,6 +67,11 @@ def read_manifest(folder: Path) -> Manifest | None:
     return Manifest(**{part.name: values[part.name] for part in fields(Manifest)})
 
 
+def read_format(manifest: Path) -> object:
+    """The format version that a manifest's file names; CheckpointError if it is damaged."""
+    return _read_object(manifest, "format")["format"]
+
+
 def read_state(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """Self-play's state from the checkpoint in `folder`.
 

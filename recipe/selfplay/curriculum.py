@@ -36,7 +36,8 @@ from recipe.selfplay.types import (
     Settlement,
     share_correct,
 )
-from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine, price_terms
+from rewards.bonus import ANSWER_DIVERSITY, STRUCTURE_DIVERSITY, Combine
+from rewards.price import itemize
 from rewards.profile import Profile, price_attempt, price_proposal
 from tasks.contract import Outcome, Role, TaskPack, TaskRecord
 
@@ -246,7 +247,7 @@ class SelfPlay:
                 proposal.outcome,
                 solve_rate,
                 rng,
-                () if record is None else price_terms(self.config.bonus.terms, proposal.features),
+                () if record is None else itemize(self.config.bonus.terms, proposal.features),
                 Combine(self.config.bonus.combine),
                 is_duplicate=proposal.reason == Refusal.DUPLICATE,
             )

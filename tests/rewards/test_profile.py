@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewards.price import Item
 from rewards.profile import (
     PROFILES,
     ByLearnability,
@@ -234,10 +235,10 @@ def test_correct_proposal_without_a_proper_solve_rate_is_refused(name: str, solv
 
 def test_extra_rewards_join_a_constant_price_as_well() -> None:
     # The seed's bonus: 0.5 + 0.3. A malformed proposal and an unlearnable one have none.
-    profile, rng = load_profile("arithmetic"), random.Random(0)
-    assert price_proposal(profile, Outcome.CORRECT, 1.0, rng, [0.3]) == pytest.approx(0.8)
-    assert price_proposal(profile, Outcome.MALFORMED, None, rng, [0.3]) == -1.0
-    assert price_proposal(load_profile("paper"), Outcome.CORRECT, 1.0, rng, [0.3]) == 0.0
+    profile, rng, extras = load_profile("arithmetic"), random.Random(0), [Item("mid-range", 0.3, "")]
+    assert price_proposal(profile, Outcome.CORRECT, 1.0, rng, extras) == pytest.approx(0.8)
+    assert price_proposal(profile, Outcome.MALFORMED, None, rng, extras) == -1.0
+    assert price_proposal(load_profile("paper"), Outcome.CORRECT, 1.0, rng, extras) == 0.0
 
 
 @pytest.mark.parametrize("name", BY_LEARNABILITY)

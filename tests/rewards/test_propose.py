@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.propose import SHAPES, Shape, band, find_shape, one_minus, quadratic, tent
+from rewards.propose import SHAPES, Shape, band, describe, find_shape, one_minus, quadratic, tent
 
 EVERY_SHAPE = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -134,3 +134,11 @@ def test_shapes_that_there_are_not_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         find_shape(shape, low, high)
+
+
+def test_shapes_are_described_by_their_formula() -> None:
+    assert describe(one_minus) == "1 - solve rate"
+    shape = find_shape("band", 0.25, 0.75)
+    assert shape is not None
+    assert describe(shape) == "1 between 0.25 and 0.75, else 0"
+    assert all("solve rate" in describe(each) for name, each in SHAPES.items() if name != "band")
