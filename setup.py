@@ -42,13 +42,11 @@ INSTALL_REQUIRES = [
     "scipy>=1.16",
     # Learning curves of a study.
     "matplotlib>=3.10",
-    # Tables and the live screen of the commands that show a run in a terminal.
-    "rich>=13",
     # Data sets as parquet files: those that others published, and those of our tasks for veRL's own reader.
     "pyarrow",
     # The index of a ledger: millions of lines are counted, filtered and searched in seconds (recipe.inspect).
     "duckdb>=2.0",
-    # Tables, colours and text that fit a terminal of any width (recipe.inspect).
+    # Tables, colours, text that fits a terminal of any width, a live screen (recipe.inspect, recipe.watch).
     "rich>=13",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
     "math-verify>=0.9,<0.10",
