@@ -50,7 +50,7 @@ from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, make_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.metrics import GROUP_MARK
-from recipe.selfplay.types import PROPOSAL, Attempt, Place, Proposal, Request, Results
+from recipe.selfplay.types import PROPOSAL, Attempt, LedgerLine, Place, Proposal, Request, Results
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
@@ -62,6 +62,9 @@ logger = logging.getLogger("verl.azr")
 MAX_KL = 1e-3
 """Most nats a token between sampling and training in fp32; steps of the demo had 7e-8 at most, of
 SmolLM2-135M, whose log-softmax is over 49,152 words, 1.1e-5."""
+
+DUMPED = ("role", "kind", "outcome", "reason", "solve_rate", "index", "attempt")
+"""What `trainer.rollout_data_dir` has of each response from its ledger line."""
 
 AGENT_NAMES = {Role.PROPOSE: "azr_propose", Role.SOLVE: "azr_solve"}
 
@@ -90,6 +93,7 @@ class AzrTrainer(PPOTrainerSync):
             GROUP_MARK.join(pack.held_out_groups(record)) for record in even_spread(held_out, asked)
         ]
         self._waited_s = 0.0
+        self._said: dict[str, LedgerLine] = {}  # of the rows that the step trains on, by verl's key
         bypasses = config.algorithm.rollout_correction.bypass_mode
         self._is_exact = bypasses and samples_as_it_trains(config)
 
@@ -211,6 +215,8 @@ class AzrTrainer(PPOTrainerSync):
         ]
         if not kept:
             raise SelfPlayError(f"step {self.global_steps}: no response can be trained on; see the ledger")
+        lines = {Place(line.index, line.attempt): line for line in settlement.ledger}
+        self._said = {key: lines[place] for key, _, place in rows if place in settlement.priced}
         keys, tags, priced = (list(column) for column in zip(*kept, strict=True))
         # A response's reward stands at its last token.
         rewards = [
@@ -224,6 +230,27 @@ class AzrTrainer(PPOTrainerSync):
             fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": uids}),
         )
         return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
+
+    def _dump_generations(
+        self,
+        inputs: list[str],
+        outputs: list[str],
+        gts: list[Any],
+        scores: list[float],
+        reward_extra_infos_dict: dict[str, list[Any]],
+        dump_path: str,
+    ) -> None:
+        """verl's dump of responses; of those that a step trained on with what the ledger says of them.
+
+        verl's uid does not tell a proposal from the attempts at it, which are one session to verl.
+        """
+        columns = reward_extra_infos_dict
+        if dump_path == self.config.trainer.rollout_data_dir:
+            said = [self._said.get(key) for key in columns["uid"]]  # none of a row that pads
+            columns = columns | {
+                name: [None if line is None else getattr(line, name) for line in said] for name in DUMPED
+            }
+        super()._dump_generations(inputs, outputs, gts, scores, columns, dump_path)
 
     def _extra_fields(self, keys: Sequence[str], partition_id: str) -> list[Mapping[str, Any]]:
         """What the agent loops say of these rows."""

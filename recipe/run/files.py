@@ -4,7 +4,7 @@ config.yaml        the resolved configuration, as it was asked for
 metrics.jsonl      one line a step: verl's metrics and ours
 evaluations.jsonl  one line an evaluation: what became of each held-out task
 ledger.jsonl       one line a proposal or attempt
-tensorboard/       the metrics again, as event files; likewise wandb/ and swanlog/, where they are asked for
+tensorboard/       the metrics again, as event files; where asked for also wandb/, swanlog/, trackio/, mlruns/
 summary.json       the held-out result before and after
 checkpoints/       verl's folders, with self-play's state in each
 log.txt            what verl, vLLM and Ray print
@@ -44,8 +44,18 @@ def logger_folders(run_dir: Path) -> dict[str, str]:
         "TENSORBOARD_DIR": str(run_dir / TENSORBOARD),
         "WANDB_DIR": str(run_dir),
         "SWANLAB_LOG_DIR": str(run_dir / "swanlog"),
+        "TRACKIO_DIR": str(run_dir / "trackio"),
         "VERL_FILE_LOGGER_ROOT": str(run_dir),
     }
+
+
+def mlflow_store(run_dir: Path) -> dict[str, str]:
+    """Where MLflow keeps everything in the run's directory, by its environment variables.
+
+    A file store, which MLflow 3 wants to be asked for: a database would hold the metrics alone, and artifacts
+    would go into the working directory.
+    """
+    return {"MLFLOW_TRACKING_URI": (run_dir / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
 class JsonLinesFile:

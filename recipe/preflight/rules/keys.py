@@ -364,6 +364,9 @@ VALUES = {
     f"{ROLLOUT}.mode": exactly("async", "the agent loops ask vLLM's server"),
     f"{ROLLOUT}.checkpoint_engine.backend": exactly("naive", "trainer and vLLM share their devices"),
     f"{ROLLOUT}.pipeline_model_parallel_size": exactly(1, "verl 0.9.1 has no other with vLLM"),
+    f"{ROLLOUT}.trace.backend": exactly(
+        None, "verl 0.9.1's V1 trainer sends the agent loops' calls to no tracker; the ledger has them"
+    ),
     f"{ROLLOUT}.n": exactly(1, "attempts at a task are azr.attempts_per_record"),
     f"{ROLLOUT}.val_kwargs.n": exactly(
         1, "a held-out item counts once in the interval, and further attempts are azr.held_out_samples"

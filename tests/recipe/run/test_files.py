@@ -314,5 +314,12 @@ def test_missing_folder_is_told(tmp_path: Path) -> None:
 def test_every_logger_that_writes_files_writes_them_into_the_runs_directory(tmp_path: Path) -> None:
     # verl's defaults are folders of the working directory.
     folders = outputs.logger_folders(tmp_path)
-    assert folders.keys() == {"TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR", "VERL_FILE_LOGGER_ROOT"}
+    assert folders.keys() == {
+        "TENSORBOARD_DIR",
+        "WANDB_DIR",
+        "SWANLAB_LOG_DIR",
+        "TRACKIO_DIR",
+        "VERL_FILE_LOGGER_ROOT",
+    }
     assert all(Path(folder).is_relative_to(tmp_path) for folder in folders.values())
+    assert outputs.mlflow_store(tmp_path)["MLFLOW_TRACKING_URI"] == f"file://{tmp_path}/mlruns"
