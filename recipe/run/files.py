@@ -18,6 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,9 +218,12 @@ class NewLines:
             file.seek(self._read)
             *lines, rest = file.read().split(b"\n")
             self._read = file.tell() - len(rest)
-        # The first may be half a line, where a file was cut and is longer again; others are whole.
-        named = [line for line in lines if role.encode() in line and line.startswith(b"{")]
-        return [found for found in map(json.loads, named) if found["role"] == role]
+        found = []
+        for line in lines:
+            if role.encode() in line:
+                with suppress(ValueError):  # half a line, where a file was cut and is longer again
+                    found.append(json.loads(line))
+        return [line for line in found if line["role"] == role]
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

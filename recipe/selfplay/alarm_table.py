@@ -52,7 +52,6 @@ class Task:
 class Facts:
     """What the run knows at the end of a step."""
 
-    step: int
     lines: Sequence[LedgerLine]  # without proposals of held-out tasks
     tasks: Sequence[Task]
     num_failed: int  # responses that never came
@@ -173,10 +172,10 @@ def _exhausted(facts: Facts) -> Iterator[tuple[str, Evidence]]:
     A level that nothing is proposed of any more, an easy one as a rule, has no part in it.
     """
     shares = metrics.exhausted_of(facts.numbers)
+    used = {level: shares[level] / usable for level, usable in facts.usable.items() if level in shares}
     for kind, tasks in _by_kind(facts.tasks):
-        levels = [level for task in tasks if (level := (kind, task.level)) in shares.keys() & facts.usable]
-        used = sum(shares[level] / facts.usable[level] for level in levels)
-        yield kind, _share(used, len(levels))
+        found = [used[level] for task in tasks if (level := (kind, task.level)) in used]
+        yield kind, _share(sum(found), len(found))
 
 
 def _length(facts: Facts) -> Iterator[tuple[str, Evidence]]:

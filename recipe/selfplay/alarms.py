@@ -193,13 +193,13 @@ class Best:
     step: int
     accuracy: float
     num_items: float
-    reward: (
-        float | None
-    )  # the mean training reward around it; None of one before training, until there is any
+    reward: float | None  # the mean training reward around it; None while there is none yet
 
 
 class HeldOut:
     """The alarm of an accuracy that falls while the training reward rises. It is judged at evaluations.
+
+    Accuracy is that of sampled attempts where there are some: a greedy one jumps with the likeliest answer.
 
     Args:
         state: What `state_dict` gave; empty for a new run.
@@ -225,9 +225,10 @@ class HeldOut:
         found = metrics.held_out_of(numbers)
         if found is None:
             return None, False
-        if self._best is None or found["accuracy"] > self._best.accuracy:
-            self._best = Best(step, found["accuracy"], found["n"], now)
-        return self._judge(found["accuracy"], found["n"], now, threshold)
+        accuracy = metrics.steady_accuracy(found)
+        if self._best is None or accuracy > self._best.accuracy:
+            self._best = Best(step, accuracy, found["n"], now)
+        return self._judge(accuracy, found["n"], now, threshold)
 
     def _judge(
         self, accuracy: float, num_items: float, reward: float | None, threshold: float
@@ -297,7 +298,7 @@ class Alarms:
     ) -> Looked:
         """Judge a step by its ledger, the number of responses that never came, and its metrics."""
         known = [line for line in lines if line.reason != Refusal.HELD_OUT]
-        facts = Facts(step, known, self._tasks_of(known), num_failed, numbers, self._usable)
+        facts = Facts(known, self._tasks_of(known), num_failed, numbers, self._usable)
         raised: list[Raised] = []
         values: dict[str, float] = {}
         over: set[tuple[str, str]] = set()  # alarm and group that have the word

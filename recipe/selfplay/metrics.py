@@ -241,6 +241,12 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
 
 
+def steady_accuracy(found: Mapping[str, Any]) -> float:
+    """Of a result of `held_out_of`: mean@k where there were samples, else the greedy accuracy."""
+    sampled = [value for name, value in found.items() if name.startswith("mean_at_")]
+    return float(sampled[0] if sampled else found["accuracy"])
+
+
 def accuracy_by_step(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     """Held-out accuracy after each step that was evaluated; 0 is before training."""
     return {line["step"]: found["accuracy"] for line in lines if (found := held_out_of(line)) is not None}

@@ -319,6 +319,15 @@ def test_numbers_that_alarms_read_are_those_that_are_written() -> None:
     assert metrics.failed_held_out_of(numbers) == (3.0, 5.0)
 
 
+def test_steady_accuracy_is_that_of_samples_where_there_are_some() -> None:
+    greedy = metrics.held_out_of(metrics.held_out_metrics(["a", "a"], [1.0, 0.0], [1.0, 1.0]))
+    both = metrics.held_out_metrics(["a", "a"], [1.0, 0.0], [1.0, 1.0], 0, [0.75, 0.25], 4)
+    sampled = metrics.held_out_of({**both, "azr/held_out/all/mean_at_4": 0.625})
+    assert greedy is not None
+    assert sampled is not None
+    assert (metrics.steady_accuracy(greedy), metrics.steady_accuracy(sampled)) == (0.5, 0.625)
+
+
 def test_alarm_that_is_on_is_so_where_it_cannot_be_judged() -> None:
     assert metrics.alarm_metrics({"length": 1.5}, ["duplicates"]) == {
         "azr/alarm/length": 1.5,
