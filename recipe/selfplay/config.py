@@ -128,7 +128,7 @@ class FailureConfig:
 class AlarmConfig:
     """Thresholds of the alarms, which docs/alarms.md explains; null turns one off."""
 
-    length: float | None = 4.0
+    length: float | None = 5.0
     """well-formed responses this many times as long as at the run's start"""
 
     truncated: float | None = 0.5
