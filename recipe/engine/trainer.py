@@ -107,9 +107,8 @@ class AzrTrainer(PPOTrainerSync):
     @logger.setter
     def logger(self, tracking: Tracking) -> None:
         if (board := tracking.logger.get("tensorboard")) is not None:
-            from recipe.engine.event_files import (
-                drop_steps_from,
-            )  # a package that runs without it need not have
+            # TensorBoard's package, which a run without this logger does without
+            from recipe.engine.event_files import drop_steps_from
 
             # The run goes on behind its checkpoint, or begins anew.
             drop_steps_from(board.writer, self.global_steps + 1 if self.global_steps else 0)
