@@ -146,7 +146,7 @@ class AlarmConfig:
     acceptance: float | None = 0.1
     """at most this share of valid tasks among new, well-formed proposals"""
 
-    unsolvable: float | None = 0.9
+    unsolvable: float | None = 0.95
     """share of accepted tasks that no attempt solves"""
 
     trivial: float | None = 0.95
