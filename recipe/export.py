@@ -1,4 +1,4 @@
-"""A checkpoint as a Hugging Face model: `python -m recipe.export RUN [--step N] [--out DIR]`.
+"""A checkpoint as a Hugging Face model: `python -m recipe.export RUN [--step N | --best] [--out DIR]`.
 
 RUN is a run's directory. What comes out loads with transformers or vLLM: weights, tokenizer, chat template,
 and a README.md that says what was measured of it. The weights have the number type that the policy was
@@ -22,7 +22,7 @@ from recipe.config import ROLLOUT_DTYPES
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.model_folder import written_aside
-from recipe.selfplay.metrics import ALL_KINDS, held_out_of
+from recipe.selfplay.metrics import ALL_KINDS, accuracy_by_step, held_out_of
 
 CARD = """\
 ---
@@ -64,15 +64,20 @@ type that it was sampled and measured in.
 """
 
 
+CHOSEN = """
+
+The step was chosen among the run's checkpoints for this accuracy, so another set would find a little less."""
+
+
 class ExportError(ValueError):
     """Nothing can be exported; the message is one line that says why, and what there is instead."""
 
 
-def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
+def export(run: Path, step: int | None = None, out: Path | None = None, *, best: bool = False) -> Path:
     """Write the model of a run's checkpoint; return its directory.
 
-    `run` is the run's directory, and that of a live run will do. None stands for the newest step, and for
-    `export/step_<n>` in the run's directory.
+    `run` is the run's directory, and that of a live run will do. None stands for the newest step, or with
+    `best` for the one with the best held-out accuracy, and for `export/step_<n>` in the run's directory.
 
     Raises:
         ExportError: There is no such run or checkpoint, or `out` exists.
@@ -87,7 +92,7 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
     checkpoints, then = Path(config.trainer.default_local_dir), Path(config.run.dir)
     if checkpoints.is_relative_to(then):
         checkpoints = run / checkpoints.relative_to(then)
-    folder = find_checkpoint(checkpoints, step)
+    folder = find_checkpoint(checkpoints, best_step(run, checkpoints) if best else step)
     out = out or run / "export" / f"step_{checkpoint.step_of(folder)}"
     if out.exists():
         raise ExportError(f"--out must not exist yet; {out} does. Remove it, or give another directory.")
@@ -97,7 +102,7 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
             f"actor_rollout_ref.rollout.dtype must say in which type the policy was sampled, one of "
             f"{', '.join(ROLLOUT_DTYPES)}; in {saved} it is {dtype!r}"
         )
-    card = render_card(run, config, folder, ROLLOUT_DTYPES[dtype])
+    card = render_card(run, config, folder, ROLLOUT_DTYPES[dtype], is_chosen=best)
 
     from recipe.engine.merger import merge  # torch and verl: after what is cheap to refuse
 
@@ -107,6 +112,23 @@ def export(run: Path, step: int | None = None, out: Path | None = None) -> Path:
             merge(folder / "actor", model, ROLLOUT_DTYPES[dtype], trust_remote_code=trust_remote_code)
         (model / "README.md").write_text(card, encoding="utf-8")
     return out
+
+
+def best_step(run: Path, checkpoints: Path) -> int:
+    """The step with the best held-out accuracy among those that have, or had, a finished checkpoint.
+
+    Raises:
+        ExportError: None of them was evaluated.
+    """
+    accuracies = accuracy_by_step(outputs.read_metrics(run / outputs.METRICS))
+    folders = checkpoints.glob("global_step_*")
+    written = [checkpoint.step_of(folder) for folder in folders if checkpoint.is_finished(folder)]
+    if (step := checkpoint.best_of(written, accuracies)) is None:
+        raise ExportError(
+            f"--best needs a checkpoint of a step that was evaluated (trainer.save_freq, trainer.test_freq); "
+            f"{run} has none"
+        )
+    return step
 
 
 def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
@@ -132,7 +154,8 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
     if chosen not in finished:
         raise ExportError(
             f"{folder} has no weights any more; a run keeps those of its newest "
-            f"trainer.max_actor_ckpt_to_keep checkpoints. Those that have them are: {there_are}."
+            "trainer.max_actor_ckpt_to_keep checkpoints, and with azr.keep_best=true of the best. Those that "
+            f"have them are: {there_are}."
         )
     # What cannot be merged is refused, in place of a merger's traceback.
     actor = folder / "actor"
@@ -151,8 +174,11 @@ def find_checkpoint(checkpoints: Path, step: int | None) -> Path:
     return folder
 
 
-def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
-    """The README.md of the model in the checkpoint `folder`, from the run's files."""
+def render_card(run: Path, config: DictConfig, folder: Path, dtype: str, *, is_chosen: bool = False) -> str:
+    """The README.md of the model in the checkpoint `folder`, from the run's files.
+
+    `is_chosen` is whether it was chosen by its held-out accuracy.
+    """
     # A format that can no longer be resumed from has the pack's name here as well, and the same weights.
     pack = json.loads((folder / "azr" / "manifest.json").read_text())["pack"]
     step, path = checkpoint.step_of(folder), run / outputs.SUMMARY
@@ -174,7 +200,7 @@ def render_card(run: Path, config: DictConfig, folder: Path, dtype: str) -> str:
         pack=pack,
         estimator=config.algorithm.adv_estimator,
         dtype=dtype,
-        held_out="\n".join(table) if any(found) else "It was not evaluated.",
+        held_out="\n".join(table) + is_chosen * CHOSEN if any(found) else "It was not evaluated.",
         facts="\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]),
     )
 
@@ -197,11 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m recipe.export", description="Write a run's checkpoint as a Hugging Face model."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run")
-    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the newest)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--step", type=int, help="step of the checkpoint (default: the newest)")
+    which.add_argument("--best", action="store_true", help="the step with the best held-out accuracy")
     parser.add_argument("--out", type=Path, help="directory of the model (default: RUN/export/step_N)")
     given = parser.parse_args(arguments)
     try:
-        out = export(given.run, given.step, given.out)
+        out = export(given.run, given.step, given.out, best=given.best)
     except (ExportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

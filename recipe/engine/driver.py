@@ -7,19 +7,22 @@ model. A step of a run is
     driver.begin_second_wave()                  with azr.solve_on=fresh: solve what was just proposed
     settlement = driver.finish_step(results)    rewards, ledger, buffer, claims
     driver.save(folder, step)                   at the steps that have a checkpoint
+    metrics = driver.end_step(metrics)          self-play's own, and the alarms
 
-Everything that decides the next step is in `SelfPlay.state_dict`, but for the policy.
+Everything that decides the next step is in `SelfPlay.state_dict`, but for the policy. What the alarms
+remember stands beside it in a checkpoint, and decides nothing that is trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from recipe.run import checkpoint
 from recipe.run.files import RunFiles
 from recipe.selfplay import metrics
+from recipe.selfplay.alarms import Action, Alarms, Raised
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.types import LedgerLine, Request, Results, Settlement
 from tasks.contract import Role
@@ -49,10 +52,16 @@ class Engine(Protocol):
 
 
 class Driver:
-    """Drives a run's self-play: `engine` answers its requests, `files` is the run's directory."""
+    """Drives a run's self-play: `engine` answers its requests, `files` is the run's directory.
+
+    Attributes:
+        raised: The alarms that the last step began.
+    """
 
     def __init__(self, selfplay: SelfPlay, engine: Engine, files: RunFiles) -> None:
         self.selfplay = selfplay
+        self.alarms = Alarms(selfplay.config.alarms, selfplay.pack)
+        self.raised: list[Raised] = []
         self._engine = engine
         self._files = files
         self._step = 0
@@ -80,6 +89,7 @@ class Driver:
             settlement = self.selfplay.settle(0, requests, self._engine.collect(uids))
             self._engine.discard(uids)
             self._write(settlement)
+            self.alarms.remember(settlement.ledger)
             proposals += [line for line in settlement.ledger if line.role is Role.PROPOSE]
             if wave == min(WAVES_WITHOUT_ANY, seeding.max_waves) and all(line.reason for line in proposals):
                 raise SelfPlayError(
@@ -115,21 +125,36 @@ class Driver:
         self._write(self._settlement)
         return self._settlement
 
-    def metrics(self) -> dict[str, float]:
-        """Self-play's own metrics of the step that was finished last."""
+    def end_step(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Self-play's own metrics of the step that was finished last, and what the alarms make of it.
+
+        Args:
+            numbers: Everybody else's metrics of the step, which alarms read too.
+        """
         kinds, buffer = self.selfplay.kinds, self.selfplay.buffer
-        num_attempts = self.selfplay.config.attempts_per_record
-        return (
+        num_attempts, num_failed = self.selfplay.config.attempts_per_record, self._settlement.num_failed
+        own = (
             metrics.step_metrics(self._settlement.ledger, kinds, num_attempts)
             | metrics.buffer_metrics({kind: buffer.size(kind) for kind in kinds}, self.selfplay.exhausted())
             | metrics.prompt_metrics(self._settlement.num_dropped, kinds)
-            | metrics.failure_metrics(self._settlement.num_failed)
+            | metrics.failure_metrics(num_failed)
         )
+        looked = self.alarms.look(self._step, self._settlement.ledger, num_failed, {**numbers, **own})
+        self.raised = looked.raised
+        self._files.ledger.append(raised.to_json() for raised in looked.raised)
+        return own | looked.numbers
+
+    @property
+    def stops(self) -> list[Raised]:
+        """Those of `raised` that end the run."""
+        return [raised for raised in self.raised if raised.action is Action.STOP]
 
     def save(self, folder: Path, step: int) -> None:
-        """Put the state into verl's checkpoint `folder`; it counts once the step's metrics are written."""
-        digest = checkpoint.write_state(folder, self.selfplay.state_dict())
-        self._files.finish_checkpoint_with_metrics(folder, self.selfplay.pack.name, step, digest)
+        """Have the state put into verl's checkpoint `folder` with the step's metrics; it counts then."""
+        self._files.finish_checkpoint_with_metrics(folder, self.selfplay.pack.name, step, self._state)
+
+    def _state(self) -> dict[str, Any]:
+        return self.selfplay.state_dict() | {"alarms": self.alarms.state_dict()}
 
     def resume(
         self, checkpoints: Path, folder: Path | None, load_weights: Callable[[Path | None], None]
@@ -154,7 +179,9 @@ class Driver:
         checkpoint.check_pack(folder, manifest, self.selfplay.pack.name)
         load_weights(folder)
         checkpoint.discard_after(checkpoints, manifest.step)
-        self.selfplay.load_state_dict(checkpoint.read_state(folder, manifest))
+        state = checkpoint.read_state(folder, manifest)
+        self.selfplay.load_state_dict(state)
+        self.alarms.load_state_dict(state["alarms"])
         self._files.truncate(ledger_bytes=manifest.ledger_bytes, metrics_bytes=manifest.metrics_bytes)
         return manifest.step
 

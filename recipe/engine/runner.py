@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.run.files import logger_folders
+from recipe.run.files import logger_folders, mlflow_store
 
 
 class AzrTaskRunner:
@@ -20,6 +20,8 @@ class AzrTaskRunner:
     def run(self, config: DictConfig) -> None:
         """Train as `config` says."""
         os.environ.update(logger_folders(Path(config.run.dir)))
+        if "MLFLOW_TRACKING_URI" not in os.environ:  # a server, or a database of somebody's
+            os.environ.update(mlflow_store(Path(config.run.dir)))
         import transfer_queue as tq
         from verl.trainer.ppo.v1 import AgentLoopManagerTQ
         from verl.utils.logging_utils import configure_verl_logging

@@ -6,7 +6,8 @@
     on_train_begin      seeding: fill the buffer before the first step
     prepare_step        draw the step's requests and send them to the agent loops
     _balance_batch      the rollout is in: settle it, write rewards, leave out what was not priced
-    _compute_metrics    add self-play's numbers to verl's
+    _compute_metrics    add self-play's numbers to verl's, and look whether an alarm begins
+    on_step_begin       end the run if one of `azr.alarms.stop` began
     _val_metrics_update accuracy on held-out tasks, with its interval, by group
     _save_checkpoint    save self-play's state beside verl's; finished once the step's metrics are on disk
     _load_checkpoint    resume from the newest finished checkpoint
@@ -42,13 +43,14 @@ from recipe.engine.driver import Driver
 from recipe.engine.estimator import trr_plus_plus  # noqa: F401  (registers algorithm.adv_estimator=trr_plus_plus)
 from recipe.run import checkpoint
 from recipe.run.evaluations import Answers, Evaluation, digest_of
-from recipe.run.files import RunFiles
+from recipe.run.files import RunFiles, read_metrics
 from recipe.selfplay import metrics
+from recipe.selfplay.alarms import AlarmError, last_words
 from recipe.selfplay.config import AzrConfig
 from recipe.selfplay.credit import Baseline, Cells, RunningMeans, make_uid
 from recipe.selfplay.curriculum import SelfPlay, SelfPlayError
 from recipe.selfplay.metrics import GROUP_MARK
-from recipe.selfplay.types import PROPOSAL, Attempt, Place, Proposal, Request, Results
+from recipe.selfplay.types import PROPOSAL, Attempt, LedgerLine, Place, Proposal, Request, Results
 from rewards.profile import load_profile
 from rewards.propose import find_shape
 from tasks.contract import Role
@@ -60,6 +62,9 @@ logger = logging.getLogger("verl.azr")
 MAX_KL = 1e-3
 """Most nats a token between sampling and training in fp32; steps of the demo had 7e-8 at most, of
 SmolLM2-135M, whose log-softmax is over 49,152 words, 1.1e-5."""
+
+DUMPED = ("role", "kind", "outcome", "reason", "solve_rate", "index", "attempt")
+"""What `trainer.rollout_data_dir` has of each response from its ledger line."""
 
 AGENT_NAMES = {Role.PROPOSE: "azr_propose", Role.SOLVE: "azr_solve"}
 
@@ -88,6 +93,7 @@ class AzrTrainer(PPOTrainerSync):
             GROUP_MARK.join(pack.held_out_groups(record)) for record in even_spread(held_out, asked)
         ]
         self._waited_s = 0.0
+        self._said: dict[str, LedgerLine] = {}  # of the rows that the step trains on, by verl's key
         bypasses = config.algorithm.rollout_correction.bypass_mode
         self._is_exact = bypasses and samples_as_it_trains(config)
 
@@ -100,8 +106,24 @@ class AzrTrainer(PPOTrainerSync):
 
     @logger.setter
     def logger(self, tracking: Tracking) -> None:
+        if (board := tracking.logger.get("tensorboard")) is not None:
+            # TensorBoard's package, which a run without this logger does without
+            from recipe.engine.event_files import drop_steps_from
+
+            # The run goes on behind its checkpoint, or begins anew.
+            drop_steps_from(board.writer, self.global_steps + 1 if self.global_steps else 0)
         tracking.logger["azr"] = self.files
         self._tracking = tracking
+
+    def _maybe_log_val_generations(self, inputs: list[str], outputs: list[str], scores: list[float]) -> None:
+        """verl's table of samples.
+
+        For TensorBoard it would open a second file, and TensorBoard reads on in the newest of a folder alone:
+        the metrics would stand still until it is started again.
+        """
+        if (board := self.logger.logger.get("tensorboard")) is not None:
+            self.validation_generations_logger.writer = board.writer
+        super()._maybe_log_val_generations(inputs, outputs, scores)
 
     # ------------------------------ the driver's engine ------------------------------
 
@@ -192,6 +214,8 @@ class AzrTrainer(PPOTrainerSync):
         ]
         if not kept:
             raise SelfPlayError(f"step {self.global_steps}: no response can be trained on; see the ledger")
+        lines = {Place(line.index, line.attempt): line for line in settlement.ledger}
+        self._said = {key: lines[place] for key, _, place in rows if place in settlement.priced}
         keys, tags, priced = (list(column) for column in zip(*kept, strict=True))
         # A response's reward stands at its last token.
         rewards = [
@@ -205,6 +229,27 @@ class AzrTrainer(PPOTrainerSync):
             fields=tu.get_tensordict({"rm_scores": rm_scores, "uid": uids}),
         )
         return KVBatchMeta(partition_id=batch.partition_id, keys=keys, tags=tags, extra_info=batch.extra_info)
+
+    def _dump_generations(
+        self,
+        inputs: list[str],
+        outputs: list[str],
+        gts: list[Any],
+        scores: list[float],
+        reward_extra_infos_dict: dict[str, list[Any]],
+        dump_path: str,
+    ) -> None:
+        """verl's dump of responses; of those that a step trained on with what the ledger says of them.
+
+        verl's uid does not tell a proposal from the attempts at it, which are one session to verl.
+        """
+        columns = reward_extra_infos_dict
+        if dump_path == self.config.trainer.rollout_data_dir:
+            said = [self._said.get(key) for key in columns["uid"]]  # none of a row that pads
+            columns = columns | {
+                name: [None if line is None else getattr(line, name) for line in said] for name in DUMPED
+            }
+        super()._dump_generations(inputs, outputs, gts, scores, columns, dump_path)
 
     def _extra_fields(self, keys: Sequence[str], partition_id: str) -> list[Mapping[str, Any]]:
         """What the agent loops say of these rows."""
@@ -220,11 +265,32 @@ class AzrTrainer(PPOTrainerSync):
         timing_raw: Mapping[str, float],
         **at: int,
     ) -> None:
-        """verl's metrics of the step, then ours."""
+        """verl's metrics of the step, then ours, and what the alarms make of both."""
         super()._compute_metrics(batch, metrics_of_step, timing_raw, **at)
-        metrics_of_step |= self.driver.metrics()
         metrics_of_step |= metrics.time_metrics(timing_raw, self._waited_s)
-        metrics_of_step.update(self._batch_metrics(batch))
+        metrics_of_step |= self._batch_metrics(batch)
+        metrics_of_step |= self.driver.end_step(metrics_of_step)
+        for raised in self.driver.raised:
+            logger.warning("step %d, alarm %s: %s", raised.step, raised.alarm, raised.sentence)
+        is_saved = "save_checkpoint" in timing_raw
+        if self.driver.stops and not is_saved and self.config.trainer.save_freq > 0:
+            # As before an update: vLLM gives its memory back, which writing weights may take.
+            self.checkpoint_manager.sleep_replicas()
+            self._save_checkpoint()
+
+    def on_step_begin(self) -> None:
+        """End the run before the step if the one before began an alarm of `azr.alarms.stop`.
+
+        That step is whole by now: its metrics are logged, and its checkpoint counts.
+
+        Raises:
+            AlarmError: It did.
+        """
+        super().on_step_begin()
+        if stops := self.driver.stops:
+            self._shutdown_dump_executor()
+            self.logger.finish(exit_code=1)
+            raise AlarmError(last_words(stops, is_saved=self.config.trainer.save_freq > 0))
 
     def _batch_metrics(self, batch: KVBatchMeta) -> dict[str, float]:
         """Advantages and lengths of the trained rows, by role and kind."""
@@ -238,10 +304,13 @@ class AzrTrainer(PPOTrainerSync):
         )
         uids = list(data["uid"])
         advantages = [row.abs().mean().item() for row in data["advantages"].unbind()]
+        longest = self.config.data.max_response_length
         return (
             metrics.row_means("advantage_magnitude", uids, advantages)
             | metrics.row_means("response_tokens", uids, [tag["response_len"] for _, tag in rows])
             | metrics.row_means("prompt_tokens", uids, [tag["prompt_len"] for _, tag in rows])
+            # verl's `response_length/clip_ratio` is the share of the longest in the batch.
+            | metrics.row_means(metrics.TRUNCATED, uids, [tag["response_len"] >= longest for _, tag in rows])
         )
 
     def _val_metrics_update(
@@ -265,17 +334,30 @@ class AzrTrainer(PPOTrainerSync):
             self.global_steps, self._held_out_digest, self._held_out_groups, num_samples, answers
         )
         self.files.evaluations.append([asdict(evaluation)])
-        return result | metrics.held_out_metrics(
+        result |= metrics.held_out_metrics(
             data_sources, infos["acc"], infos["format"], num_failed, sampled, num_samples
         )
+        if self.global_steps == 0:
+            self.driver.alarms.evaluated_before_training(result)
+        return result
 
     # ------------------------------ checkpoints ------------------------------
 
     def _save_checkpoint(self) -> None:
-        """Save verl's state and ours. The checkpoint counts once the step's metrics are written as well."""
-        checkpoints = Path(self.config.trainer.default_local_dir)
-        checkpoint.make_room(checkpoints, self.config.trainer.max_actor_ckpt_to_keep)
+        """Save verl's state and ours. The checkpoint counts once the step's metrics are written as well.
+
+        Old ones are removed here, not by verl: it knows neither those of an earlier process nor the best.
+        """
+        trainer = self.config.trainer
+        checkpoints, keep = Path(trainer.default_local_dir), trainer.max_actor_ckpt_to_keep
+        best = None
+        if self.azr.keep_best:
+            accuracies = metrics.accuracy_by_step(read_metrics(self.files.metrics.path))
+            best = checkpoint.best_of(checkpoint.finished(checkpoints), accuracies)
+        checkpoint.make_room(checkpoints, keep, best)
+        trainer.max_actor_ckpt_to_keep = None
         super()._save_checkpoint()
+        trainer.max_actor_ckpt_to_keep = keep
         self.driver.save(checkpoints / f"global_step_{self.global_steps}", self.global_steps)
 
     def _load_checkpoint(self) -> None:

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-FORMAT = 4
+FORMAT = 5
 """Version of the manifest and the state. A checkpoint of another version is refused."""
 
 
@@ -137,8 +137,9 @@ def discard_after(checkpoints: Path, step: int) -> None:
             path.unlink()
 
 
-def make_room(checkpoints: Path, keep: int | None) -> None:
-    """Remove weights before one more checkpoint is written, so that at most `keep` have theirs.
+def make_room(checkpoints: Path, keep: int | None, best: int | None = None) -> None:
+    """Remove weights before one more checkpoint is written, so that at most `keep` have theirs, and that of
+    the step `best`.
 
     verl forgets at every start which checkpoints it has written, so those from before a resume would stay.
     Kept are the newest finished ones, at least one, and what is newer; with `keep=None`, all.
@@ -147,8 +148,16 @@ def make_room(checkpoints: Path, keep: int | None) -> None:
     if keep is not None and steps:
         oldest_kept = steps[-max(keep - 1, 1) :][0]
         for actor in list(checkpoints.glob("global_step_*/actor")):
-            if 0 <= step_of(actor.parent) < oldest_kept:
+            step = step_of(actor.parent)
+            if 0 <= step < oldest_kept and step != best:
                 shutil.rmtree(actor)
+
+
+def best_of(steps: Iterable[int], accuracies: Mapping[int, float]) -> int | None:
+    """Which of these steps has the best accuracy, the first of equals; None if none was evaluated."""
+    return max(
+        (step for step in sorted(steps) if step in accuracies), key=accuracies.__getitem__, default=None
+    )
 
 
 def step_of(folder: Path) -> int:

@@ -4,7 +4,7 @@ config.yaml        the resolved configuration, as it was asked for
 metrics.jsonl      one line a step: verl's metrics and ours
 evaluations.jsonl  one line an evaluation: what became of each held-out task
 ledger.jsonl       one line a proposal or attempt
-tensorboard/       the metrics again, as event files; likewise wandb/ and swanlog/, where they are asked for
+tensorboard/       the metrics again, as event files; where asked for also wandb/, swanlog/, trackio/, mlruns/
 summary.json       the held-out result before and after
 checkpoints/       verl's folders, with self-play's state in each
 log.txt            what verl, vLLM and Ray print
@@ -17,10 +17,10 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recipe.run import checkpoint
 
@@ -45,8 +45,18 @@ def logger_folders(run_dir: Path) -> dict[str, str]:
         "TENSORBOARD_DIR": str(run_dir / TENSORBOARD),
         "WANDB_DIR": str(run_dir),
         "SWANLAB_LOG_DIR": str(run_dir / "swanlog"),
+        "TRACKIO_DIR": str(run_dir / "trackio"),
         "VERL_FILE_LOGGER_ROOT": str(run_dir),
     }
+
+
+def mlflow_store(run_dir: Path) -> dict[str, str]:
+    """Where MLflow keeps everything in the run's directory, by its environment variables.
+
+    A file store, which MLflow 3 wants to be asked for: a database would hold the metrics alone, and artifacts
+    would go into the working directory.
+    """
+    return {"MLFLOW_TRACKING_URI": (run_dir / "mlruns").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
 class JsonLinesFile:
@@ -92,6 +102,15 @@ class JsonLinesFile:
         self._file.close()
 
 
+class Unfinished(NamedTuple):
+    """A checkpoint that verl has written, of a step without metrics yet."""
+
+    folder: Path
+    pack: str
+    step: int
+    take_state: Callable[[], Mapping[str, Any]]  # self-play's state
+
+
 class RunFiles:
     """The trainer's side of a run's directory: ledger, metrics, evaluations, and the end of each checkpoint.
 
@@ -101,8 +120,8 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         self.ledger = JsonLinesFile(folder / LEDGER)
         self.evaluations = JsonLinesFile(folder / EVALUATIONS)
-        self._metrics = JsonLinesFile(folder / METRICS)
-        self._unfinished: tuple[Path, checkpoint.Manifest] | None = None
+        self.metrics = JsonLinesFile(folder / METRICS)
+        self._unfinished: Unfinished | None = None
 
     def truncate(self, ledger_bytes: int, metrics_bytes: int) -> None:
         """Drop what was written after the checkpoint that the run resumes from.
@@ -110,33 +129,45 @@ class RunFiles:
         Evaluations stay: whoever reads them (`read_evaluations`) sees by their steps that the run went back.
         """
         self.ledger.truncate(ledger_bytes)
-        self._metrics.truncate(metrics_bytes)
+        self.metrics.truncate(metrics_bytes)
 
-    def finish_checkpoint_with_metrics(self, folder: Path, pack: str, step: int, state_sha256: str) -> None:
-        """Declare the checkpoint in `folder` finished as soon as its step's metrics are written.
+    def finish_checkpoint_with_metrics(
+        self, folder: Path, pack: str, step: int, take_state: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Put self-play's state into the checkpoint in `folder`, and declare it finished, as soon as its
+        step's metrics are written.
 
         verl saves a step's checkpoint before it logs the step. A checkpoint that counted at once would make
-        a run that is killed in between lose that step's metrics.
+        a run that is killed in between lose that step's metrics. And what alarms remember is not whole before
+        the step's evaluation.
         """
-        self._unfinished = folder, checkpoint.Manifest(checkpoint.FORMAT, pack, step, state_sha256)
+        self._unfinished = Unfinished(folder, pack, step, take_state)
 
     def log(self, data: Mapping[str, Any], step: int) -> None:
         """Append the metrics of a step; finish its checkpoint."""
         values = {name: _plain(value) for name, value in sorted(data.items())}
-        self._metrics.append([{"step": step, "time": time.time(), **values}])
+        self.metrics.append([{"step": step, "time": time.time(), **values}])
         if self._unfinished is not None:
-            folder, manifest = self._unfinished
-            self.evaluations.sync()
-            ledger_bytes, metrics_bytes = self.ledger.sync(), self._metrics.sync()
-            whole = replace(manifest, ledger_bytes=ledger_bytes, metrics_bytes=metrics_bytes)
-            checkpoint.write_manifest(folder, whole)
+            self._finish(self._unfinished)
             self._unfinished = None
+
+    def _finish(self, unfinished: Unfinished) -> None:
+        self.evaluations.sync()
+        manifest = checkpoint.Manifest(
+            checkpoint.FORMAT,
+            unfinished.pack,
+            unfinished.step,
+            state_sha256=checkpoint.write_state(unfinished.folder, unfinished.take_state()),
+            ledger_bytes=self.ledger.sync(),
+            metrics_bytes=self.metrics.sync(),
+        )
+        checkpoint.write_manifest(unfinished.folder, manifest)
 
     def finish(self) -> None:
         """Close the files."""
         self.ledger.close()
         self.evaluations.close()
-        self._metrics.close()
+        self.metrics.close()
 
 
 def _plain(value: Any) -> float | str | None:
@@ -168,6 +199,31 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     *lines, _ = path.read_bytes().split(b"\n")
     return [json.loads(line) for line in lines]
+
+
+class NewLines:
+    """What another process appends to a file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = path.stat().st_size if path.exists() else 0
+
+    def take(self, role: str) -> list[dict[str, Any]]:
+        """The lines since the last call that have this `role`; those of a file that was cut since, from its
+        beginning on."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            self._read = self._read if self._read <= self._path.stat().st_size else 0
+            file.seek(self._read)
+            *lines, rest = file.read().split(b"\n")
+            self._read = file.tell() - len(rest)
+        found = []
+        for line in lines:
+            if role.encode() in line:
+                with suppress(ValueError):  # half a line, where a file was cut and is longer again
+                    found.append(json.loads(line))
+        return [line for line in found if line["role"] == role]
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

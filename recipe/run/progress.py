@@ -1,6 +1,6 @@
-"""What a person sees while a run goes on: one bar, fed from the run's metrics file.
+"""What a person sees while a run goes on: one bar, fed from the run's metrics file, and news above it.
 
-The trainer is another process, perhaps on another node; its metrics file is what both can see.
+The trainer is another process, perhaps on another node; its files are what both can see.
 """
 
 from __future__ import annotations
@@ -21,9 +21,18 @@ Status = Callable[[Sequence[Mapping[str, Any]]], dict[str, str]]
 """The numbers beside the bar, by name, from all lines of the metrics file."""
 
 
+News = Callable[[], Sequence[str]]
+"""What is to be said of the steps since the last call: lines that stay above the bar."""
+
+
 @contextmanager
-def progress_bar(metrics: Path, total_steps: int, terminal: TextIO, status: Status) -> Iterator[tqdm]:
-    """Show the step, the numbers of `status` and the time left, from a thread, until the block ends."""
+def progress_bar(
+    metrics: Path, total_steps: int, terminal: TextIO, status: Status, news: News = tuple
+) -> Iterator[tqdm]:
+    """Show the step, the numbers of `status` and the time left, from a thread, until the block ends.
+
+    `news` is asked whenever the file has a line more.
+    """
     bar = tqdm(
         total=total_steps,
         file=terminal,
@@ -35,7 +44,8 @@ def progress_bar(metrics: Path, total_steps: int, terminal: TextIO, status: Stat
     # Lines of an earlier process of the run; its trainer may still cut some off.
     num_lines = len(read_metrics(metrics))
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(bar, metrics, num_lines, status, ended), daemon=True)
+    watched = bar, metrics, num_lines, status, news, ended
+    watch = threading.Thread(target=_watch, args=watched, daemon=True)
     watch.start()
     try:
         yield bar
@@ -45,7 +55,9 @@ def progress_bar(metrics: Path, total_steps: int, terminal: TextIO, status: Stat
         bar.close()
 
 
-def _watch(bar: tqdm, metrics: Path, num_lines: int, status: Status, ended: threading.Event) -> None:
+def _watch(
+    bar: tqdm, metrics: Path, num_lines: int, status: Status, news: News, ended: threading.Event
+) -> None:
     """Move the bar whenever the file has a line more, and a last time when the run has ended."""
     size, is_last, has_moved = -1, False, False
     while not is_last:
@@ -61,6 +73,8 @@ def _watch(bar: tqdm, metrics: Path, num_lines: int, status: Status, ended: thre
             bar.n = lines[-1]["step"]
             bar.set_description_str("step", refresh=False)
             bar.set_postfix(status(lines), refresh=False)
+            for line in news():
+                bar.write(line, file=bar.fp)
             bar.refresh()
         elif bar.fp.isatty():  # a file or a pipe would keep every redraw
             bar.refresh()

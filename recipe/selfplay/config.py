@@ -125,6 +125,65 @@ class FailureConfig:
 
 
 @dataclass
+class AlarmConfig:
+    """Thresholds of the alarms, which docs/alarms.md explains; null turns one off."""
+
+    length: float | None = 5.0
+    """well-formed responses this many times as long as at the run's start"""
+
+    truncated: float | None = 0.5
+    """share of trained responses that use all of `data.max_response_length`"""
+
+    malformed: float | None = 0.8
+    """share of responses that do not fit the grammar"""
+
+    exhausted: float | None = 0.6
+    """share that is used up of the levels that proposals come from"""
+
+    duplicates: float | None = 0.7
+    """share of duplicates among well-formed proposals"""
+
+    acceptance: float | None = 0.1
+    """at most this share of valid tasks among new, well-formed proposals"""
+
+    unsolvable: float | None = 0.95
+    """share of accepted tasks that no attempt solves"""
+
+    trivial: float | None = 0.95
+    """share of accepted tasks that every attempt solves"""
+
+    structures: float | None = 0.8
+    """chance that two accepted tasks have one structure"""
+
+    levels: float | None = 0.95
+    """chance that two accepted tasks have one difficulty"""
+
+    near_duplicates: float | None = 0.98
+    """share of accepted tasks that the run had before with other numbers"""
+
+    answers: float | None = 0.8
+    """chance that attempts at two different tasks are the same"""
+
+    rollout_drift: float | None = 0.05
+    """difference between vLLM and trainer, in a token's probability (in bypass mode: nats a token)"""
+
+    failures: float | None = 0.05
+    """share of responses that never came or could not be checked"""
+
+    step_time: float | None = 3.0
+    """a step takes this many times as long as at the run's start"""
+
+    memory: float | None = 1.5
+    """the host's memory in use is this many times that of the run's start"""
+
+    held_out: float | None = 0.05
+    """held-out accuracy this far below its best, while the training reward has risen"""
+
+    stop: list[str] = field(default_factory=list)
+    """alarms that end the run when they begin; the others warn"""
+
+
+@dataclass
 class AzrConfig:
     """Self-play. What a step does by these keys, and how much of it: `recipe/selfplay/plan.py`."""
 
@@ -183,6 +242,12 @@ class AzrConfig:
 
     failures: FailureConfig = field(default_factory=FailureConfig)
     """requests that the inference engine does not answer"""
+
+    alarms: AlarmConfig = field(default_factory=AlarmConfig)
+    """when a run says that something goes wrong"""
+
+    keep_best: bool = False
+    """keep the weights of the checkpoint with the best held-out accuracy, beside the newest"""
 
     stop_strings: list[str] | None = None
     """strings that end a response, in the place of the pack's own; `[]`: none"""

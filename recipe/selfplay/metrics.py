@@ -5,8 +5,9 @@ Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<group or all>/<metric>` f
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -17,6 +18,9 @@ from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 HELD_OUT = "azr/held_out"
+FAILED_HELD_OUT = "azr/failed_held_out_items"
+ALARM, ALARM_ON = "azr/alarm", "azr/alarm_on"
+TRUNCATED = "truncated"
 INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
 
 GROUP_MARK = "+"
@@ -118,6 +122,46 @@ def failure_metrics(num_failed: int) -> dict[str, float]:
     return {"azr/failed_responses": float(num_failed)}
 
 
+def alarm_metrics(values: Mapping[str, float], on: Collection[str]) -> dict[str, float]:
+    """By alarm: its number, where it can be judged, and whether it is on, where it can be judged or is."""
+    names = dict.fromkeys((*values, *on))
+    return {f"{ALARM}/{name}": value for name, value in values.items()} | {
+        f"{ALARM_ON}/{name}": float(name in on) for name in names
+    }
+
+
+def alarms_on(line: Mapping[str, Any]) -> list[str]:
+    """The alarms that are on, in a line of metrics."""
+    prefix = f"{ALARM_ON}/"
+    return [name.removeprefix(prefix) for name, value in line.items() if name.startswith(prefix) and value]
+
+
+def structure_metrics(counts: Mapping[str, int]) -> dict[str, float]:
+    """Different structures of all tasks that the run has accepted so far, by kind."""
+    return {f"azr/propose/{kind}/structures": float(count) for kind, count in counts.items()}
+
+
+def exhausted_of(numbers: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """By kind and difficulty: the shares that `buffer_metrics` was given."""
+    found = {}
+    for name, value in numbers.items():
+        if (match := re.fullmatch("azr/propose/([^/]+)/exhausted/([^/]+)", name)) is not None:
+            found[match[1], "" if match[2] == ALL_KINDS else match[2]] = value
+    return found
+
+
+def truncated_of(numbers: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """By role and kind: the share of trained responses that used all of their tokens."""
+    matches = ((re.fullmatch(f"azr/([^/]+)/([^/]+)/{TRUNCATED}", name), numbers[name]) for name in numbers)
+    return {(match[1], match[2]): value for match, value in matches if match is not None}
+
+
+def failed_held_out_of(numbers: Mapping[str, float]) -> tuple[float, float]:
+    """Held-out items that got no response, and all that were asked; zeros where there was no evaluation."""
+    failed = numbers.get(FAILED_HELD_OUT, 0.0)
+    return failed, failed + numbers.get(f"{HELD_OUT}/{ALL_KINDS}/n", 0.0)
+
+
 def time_metrics(timing_s: Mapping[str, float], waited_s: float) -> dict[str, float]:
     """Where a step's time went.
 
@@ -156,7 +200,7 @@ def held_out_metrics(
         sampled: Share of right ones among the item's sampled attempts; empty where there were none.
         num_samples: Sampled attempts at each item, the k of mean@k.
     """
-    metrics: dict[str, float] = {"azr/failed_held_out_items": float(num_failed)}
+    metrics: dict[str, float] = {FAILED_HELD_OUT: float(num_failed)}
     groups_of = [{ALL_KINDS, *joined.split(GROUP_MARK)} for joined in groups]
     for name in (ALL_KINDS, *sorted(set().union(*groups_of) - {ALL_KINDS})):
         chosen = [i for i, found in enumerate(groups_of) if name in found]
@@ -197,11 +241,24 @@ def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**ordered.pop(ALL_KINDS), "by_kind": dict(sorted(ordered.items()))}
 
 
+def steady_accuracy(found: Mapping[str, Any]) -> float:
+    """Of a result of `held_out_of`: mean@k where there were samples, else the greedy accuracy."""
+    sampled = [value for name, value in found.items() if name.startswith("mean_at_")]
+    return float(sampled[0] if sampled else found["accuracy"])
+
+
+def accuracy_by_step(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Held-out accuracy after each step that was evaluated; 0 is before training."""
+    return {line["step"]: found["accuracy"] for line in lines if (found := held_out_of(line)) is not None}
+
+
 def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The numbers beside the bar: held-out accuracy, and the acceptance rate of the last step."""
+    """What stands beside the bar: held-out accuracy, and of the last step the acceptance rate and alarms."""
     shown: dict[str, str] = {}
     if held_out := [found for line in lines if (found := held_out_of(line)) is not None]:
         shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
     if (accepted := lines[-1].get(ACCEPTANCE_RATE)) is not None:
         shown["accepted"] = f"{accepted:.0%}"
+    if on := alarms_on(lines[-1]):
+        shown["alarms"] = ",".join(on)
     return shown

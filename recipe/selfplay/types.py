@@ -17,6 +17,9 @@ from tasks.contract import Message, Outcome, Rejected, Role, TaskRecord
 
 Value = TypeVar("Value")
 
+ALARM_ROLE = "alarm"
+"""In the place of a role in a line of the ledger that is no response but an alarm (`alarms.py`)."""
+
 PROPOSAL = None
 """Stands for the proposal itself where an attempt's number is asked."""
 

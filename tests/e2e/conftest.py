@@ -120,8 +120,8 @@ class Run:
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        """The lines of `ledger.jsonl`."""
-        return read_lines(self.folder / "ledger.jsonl")
+        """The lines of `ledger.jsonl` that are responses."""
+        return [line for line in read_lines(self.folder / "ledger.jsonl") if line["role"] != "alarm"]
 
     @cached_property
     def summary(self) -> dict[str, Any]:

@@ -85,12 +85,14 @@ def test_a_second_wave_solves_what_the_first_proposed(coder: Any) -> None:
 
 
 def test_verl_trains_on_the_rewards_of_the_ledger(coder: Any) -> None:
-    """verl's own dump of what it trained on: every response carries the reward that the ledger gives it."""
+    """verl's own dump of what it trained on: every response carries reward and facts of its ledger line."""
     for step in (1, 2):
         dump = (coder.folder.parent / "rollouts" / f"{step}.jsonl").read_text().split("\n")[:-1]
-        dumped = Counter((row["output"], row["score"]) for row in map(json.loads, dump))
+        facts = ("role", "kind", "outcome", "reason", "solve_rate", "index", "attempt")
+        rows = map(json.loads, dump)
+        dumped = Counter((row["output"], row["score"], *(row[name] for name in facts)) for row in rows)
         assert dumped == Counter(
-            (line["response"], line["reward"])
+            (line["response"], line["reward"], *(line[name] for name in facts))
             for line in coder.ledger
             if line["step"] == step and line["reward"] is not None
         )

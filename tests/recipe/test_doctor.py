@@ -312,6 +312,8 @@ def test_room_for_checkpoints_is_asked_for(
     # Those of steps 10, 20 and 21, at most two at a time.
     change(config, {"trainer.total_training_steps": 21})
     assert needed() == "69.0 GiB free for 2 checkpoints"
+    change(config, {"azr.keep_best": True})
+    assert needed() == "103.5 GiB free for 3 checkpoints"
     change(config, {"trainer.max_actor_ckpt_to_keep": None})
     assert needed() == "103.5 GiB free for 3 checkpoints"
     # Adapters of rank 32: 4 * (P + A) + 8 * A bytes, A = 59,867,136: 11.5 + 0.67 GiB each.

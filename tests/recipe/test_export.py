@@ -239,9 +239,33 @@ def test_card_has_the_evaluation_of_the_step_that_was_exported(run: Path, merger
     assert "| deduction | 25.0% [4.6, 69.9] n=4 | 50.0% [15.0, 85.0] n=4 |" in card
     assert f"| base model | `{MODEL}` |" in card
     assert "| steps | 10 |" in card
+    assert not [line for line in card if "was chosen" in line]
     assert "| commit | `9f1c` |" in card
     assert "| command | `python -m recipe.main_azr` |" in card
     assert "| versions | verl 0.9.1 |" in card
+
+
+def test_best_checkpoint_is_the_first_with_the_best_accuracy(run: Path, merger: Merger) -> None:
+    add_checkpoint(run, 30)
+    # That of step 15 has no checkpoint.
+    lines = [evaluated(0, 1), evaluated(10, 2), evaluated(15, 5), evaluated(20, 3), evaluated(30, 3)]
+    (run / outputs.METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = run / "export" / "step_20"
+    assert export.export(run, best=True) == out
+    assert "was chosen among the run's checkpoints for this accuracy" in (out / "README.md").read_text()
+
+
+def test_best_checkpoint_that_has_made_way_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, run, "--best") == (
+        "--best needs a checkpoint of a step that was evaluated (trainer.save_freq, trainer.test_freq); "
+        f"{run} has none"
+    )
+    lines = [evaluated(10, 3), evaluated(20, 2)]
+    (run / outputs.METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "checkpoints" / "global_step_10" / "actor").rename(run / "elsewhere")
+    message = refusal(capsys, run, "--best")
+    assert "global_step_10 has no weights any more" in message
+    assert "with azr.keep_best=true of the best" in message
 
 
 def test_card_of_what_was_not_evaluated_says_so(run: Path, merger: Merger) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.life import locked, make_summary, train
+from recipe.life import alarm_news, locked, make_summary, train
 from recipe.preflight import PreflightError
 from recipe.run import checkpoint
 from recipe.run import files as outputs
@@ -126,6 +126,15 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     assert str(refusal.value) == (
         f"run.dir must be writable; {tmp_path / 'file' / 'run'} is not: Not a directory"
     )
+
+
+def test_alarms_are_told_with_their_step(tmp_path: Path) -> None:
+    ledger = outputs.JsonLinesFile(tmp_path / outputs.LEDGER)
+    new = outputs.NewLines(ledger.path)
+    line = {"step": 12, "role": "alarm", "alarm": "duplicates", "value": 0.97, "threshold": 0.7}
+    ledger.append([{"step": 12, "role": "solve"}, {**line, "sentence": "97% are", "action": "warn"}])
+    assert alarm_news(new) == ["step 12, alarm duplicates: 97% are"]
+    assert alarm_news(new) == []
 
 
 # ------------------------------ the summary ------------------------------

@@ -94,7 +94,7 @@ def disk_for_checkpoints(setup: Setup) -> Iterator[str]:
     folder = Path(trainer.default_local_dir)
     # The last step is saved whatever its number; the oldest is removed before a new one is written.
     saved = math.ceil(trainer.total_training_steps / trainer.save_freq) if trainer.save_freq > 0 else 0
-    held = min(saved, trainer.max_actor_ckpt_to_keep or saved)
+    held = min(saved, (trainer.max_actor_ckpt_to_keep or saved) + setup.config.azr.keep_best)
     count = max(held - len(checkpoint.finished(folder)), 0)
     needed = count * memory.checkpoint_gib(setup.config, shape)
     free = machine.free_gib(folder)

@@ -20,6 +20,7 @@ from recipe.preflight import machine, memory, slots
 from recipe.preflight.memory import BUCKET
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
+from recipe.selfplay import alarms
 from recipe.selfplay.config import AzrConfig, KeepTasks, Sampling, SolveOn
 from recipe.selfplay.credit import Baseline, Cells, Scale, Statistics
 from rewards.bonus import Combine
@@ -249,6 +250,12 @@ SIZES = {
 }
 """Keys that other rules, and the doctor's estimate, read as they are."""
 
+SHARE_OR_NULL = Must("a share, above 0 and at most 1", lambda value: 0 < value <= 1, float, or_null=True)
+TIMES_OR_NULL = Must(
+    "above 1, as it is compared with the start", lambda value: value > 1, float, or_null=True
+)
+SHARES = sorted({*alarms.NAMES} - {"length", "step_time", "memory", "rollout_drift"})
+
 VALUES = {
     "azr.solve_on": one_of(SolveOn),
     "azr.keep_tasks": one_of(KeepTasks),
@@ -275,6 +282,9 @@ VALUES = {
     "azr.elicit.format_tries": at_least(1),
     "azr.failures.retries": at_least(0),
     "azr.failures.max_share": Must("in [0, 1)", lambda share: 0 <= share < 1, float),
+    **{f"azr.alarms.{name}": SHARE_OR_NULL for name in SHARES},
+    **{f"azr.alarms.{name}": TIMES_OR_NULL for name in ("length", "step_time", "memory")},
+    "azr.alarms.rollout_drift": Must("above 0", lambda value: value > 0, float, or_null=True),
     "azr.pack_deadline_s": Must("positive", lambda seconds: seconds > 0, float),
     "trainer.test_freq": FREQUENCY,
     f"{ACTOR}.ppo_epochs": at_least(1),
@@ -354,6 +364,9 @@ VALUES = {
     f"{ROLLOUT}.mode": exactly("async", "the agent loops ask vLLM's server"),
     f"{ROLLOUT}.checkpoint_engine.backend": exactly("naive", "trainer and vLLM share their devices"),
     f"{ROLLOUT}.pipeline_model_parallel_size": exactly(1, "verl 0.9.1 has no other with vLLM"),
+    f"{ROLLOUT}.trace.backend": exactly(
+        None, "verl 0.9.1's V1 trainer sends the agent loops' calls to no tracker; the ledger has them"
+    ),
     f"{ROLLOUT}.n": exactly(1, "attempts at a task are azr.attempts_per_record"),
     f"{ROLLOUT}.val_kwargs.n": exactly(
         1, "a held-out item counts once in the interval, and further attempts are azr.held_out_samples"

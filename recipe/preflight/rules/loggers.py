@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from omegaconf import ListConfig, OmegaConf
 
 from recipe.preflight import slots
-from recipe.preflight.rules.keys import ROLLOUT, show
+from recipe.preflight.rules.keys import show
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
 
@@ -57,20 +57,6 @@ def _installed(package: str) -> bool:
     found = importlib.util.find_spec(package)
     # wandb leaves a folder of its own name behind, which Python takes for a package without code.
     return found is not None and found.origin is not None
-
-
-TRACERS = ("weave", "mlflow", "trackio")
-"""Packages that verl 0.9.1 can send the agent loops' calls to (`verl/utils/rollout_trace.py`)."""
-
-
-@rule()
-def tracer(setup: Setup) -> Iterator[str]:
-    """What the agent loops' calls are sent to is known and installed."""
-    key, backend = f"{ROLLOUT}.trace.backend", OmegaConf.select(setup.config, f"{ROLLOUT}.trace.backend")
-    if backend is not None and backend not in TRACERS:
-        yield f"{key} must be null or one of {', '.join(TRACERS)}; got {show(backend)}"
-    elif setup.is_for_here and backend is not None and not _installed(backend):
-        yield f"{key}={backend} needs the package {backend}, which is not installed; install it, or give null"
 
 
 FORBIDDEN = "/\\#?%:"  # by wandb 0.31 (`wandb_settings.py`), as is a name of more than 128 characters

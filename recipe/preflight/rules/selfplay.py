@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -9,6 +10,7 @@ from recipe.config import samples_whole_distribution
 from recipe.preflight.rules.keys import GROUP_ESTIMATORS, ROLLOUT
 from recipe.preflight.rules.register import rule
 from recipe.preflight.setup import Setup
+from recipe.selfplay.alarms import NAMES
 from recipe.selfplay.config import ElicitConfig, SolveOn, TaskSource
 from recipe.selfplay.credit import Baseline, Cells, Scale
 from recipe.selfplay.plan import StepPlan
@@ -115,3 +117,29 @@ def bypass(setup: Setup) -> Iterator[str]:
     for name in (name for name in ("rollout_is", "rollout_rs") if correction[name] is not None):
         why = "verl 0.9.1 leaves it out with bypass_mode=true"
         yield f"algorithm.rollout_correction.{name} must be null: {why}; got {correction[name]!r}"
+
+
+@rule()
+def stopping_alarms(setup: Setup) -> Iterator[str]:
+    """What ends the run is an alarm, and one that can begin."""
+    found = setup.config.azr.alarms
+    for name in found.stop:
+        if name not in NAMES:
+            yield f"azr.alarms.stop must be some of {', '.join(NAMES)}; got {name!r}"
+        elif found[name] is None:
+            yield f"azr.alarms.stop names {name}, which azr.alarms.{name}=null turns off; give it a threshold"
+
+
+@rule(applies=lambda config: config.azr.keep_best)
+def best_checkpoint(setup: Setup) -> Iterator[str]:
+    """There are checkpoints to choose from, of steps that are evaluated."""
+    trainer = setup.config.trainer
+    if trainer.save_freq <= 0 or trainer.test_freq <= 0:
+        got = f"trainer.save_freq={trainer.save_freq} and trainer.test_freq={trainer.test_freq}"
+        yield f"azr.keep_best=true needs checkpoints and evaluations; got {got}"
+    elif math.lcm(trainer.save_freq, trainer.test_freq) >= trainer.total_training_steps:
+        yield (
+            "azr.keep_best=true needs a step before the last with both a checkpoint and an evaluation; with "
+            f"trainer.save_freq={trainer.save_freq}, trainer.test_freq={trainer.test_freq} and "
+            f"trainer.total_training_steps={trainer.total_training_steps} there is none"
+        )

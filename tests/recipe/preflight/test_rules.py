@@ -117,6 +117,22 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ),
     ({"data.azr_examples": 1}, "data.azr_examples must be left alone: it is what azr.elicit.examples is"),
     ({"azr.seeding.max_waves": -1}, "azr.seeding.max_waves must be at least 0; got -1"),
+    ({"azr.alarms.duplicates": 1.5}, "azr.alarms.duplicates must be null or a share, above 0 .*; got 1.5"),
+    ({"azr.alarms.length": 1.0}, "azr.alarms.length must be null or above 1, .* the start; got 1.0"),
+    ({"azr.alarms.rollout_drift": 0.0}, "azr.alarms.rollout_drift must be null or above 0; got 0.0"),
+    ({"azr.alarms.stop": ["lenght"]}, "azr.alarms.stop must be some of length, .*held_out; got 'lenght'"),
+    (
+        {"azr.alarms.stop": ["trivial"], "azr.alarms.trivial": None},
+        "azr.alarms.stop names trivial, which azr.alarms.trivial=null turns off",
+    ),
+    (
+        {"azr.keep_best": True, "trainer.test_freq": -1},
+        "azr.keep_best=true needs checkpoints and evaluations; got trainer.save_freq=10 and .*test_freq=-1",
+    ),
+    (
+        {"azr.keep_best": True, "trainer.test_freq": 4},
+        "azr.keep_best=true needs a step before the last with both .*total_training_steps=20 there is none",
+    ),
     ({"reward_profile": "nope"}, "reward_profile must be one of arithmetic, .*random; got 'nope'"),
     (
         {"reward_profile": "paper_accuracy"},

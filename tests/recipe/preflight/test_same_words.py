@@ -198,8 +198,7 @@ MISTAKES = {
         "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu must be 1 with actor_rollout_ref.ref.log_p",
     ),
     "quantization": (f"{ROLLOUT}.quantization=int4", f"{ROLLOUT}.quantization must be null, fp8, torchao "),
-    "unknown tracer": (f"{ROLLOUT}.trace.backend=otel", f"{ROLLOUT}.trace.backend must be null or one of "),
-    "tracer": (f"{ROLLOUT}.trace.backend=weave", f"{ROLLOUT}.trace.backend=weave needs the package weave, "),
+    "tracer": (f"{ROLLOUT}.trace.backend=weave", f"{ROLLOUT}.trace.backend must be null: verl 0.9.1's V1 "),
     "platform": (
         "VERL_PLATFORM=cpu trainer.device=cuda cpu=null",
         "VERL_PLATFORM must not be cpu with trainer.device=cuda; unset it, or give cluster=cpu_1",

@@ -156,6 +156,22 @@ def test_one_more_checkpoint_makes_as_many_as_are_kept(
     assert sorted(folder.name.removeprefix("global_step_") for folder in without) == removed
 
 
+def test_best_checkpoint_stays_beside_the_newest(tmp_path: Path) -> None:
+    accuracies = {0: 0.9, 2: 0.3, 4: 0.5, 6: 0.5, 7: 0.8, 8: 0.2}
+    kept = []
+    for step in (2, 4, 6, 8, 10):
+        checkpoint.make_room(tmp_path, 2, checkpoint.best_of(checkpoint.finished(tmp_path), accuracies))
+        finished(tmp_path, f"global_step_{step}")
+        kept.append(list(checkpoint.finished(tmp_path)))
+    # Of 4 and 6 the first; 0 and 7 have no checkpoint, and 10 is not evaluated.
+    assert kept == [[2], [2, 4], [4, 6], [4, 6, 8], [4, 8, 10]]
+
+
+def test_best_of_steps_that_were_not_evaluated_is_none() -> None:
+    assert checkpoint.best_of([2, 4], {}) is None
+    assert checkpoint.best_of([], {2: 0.5}) is None
+
+
 def test_nothing_makes_way_where_nothing_is_finished(tmp_path: Path) -> None:
     checkpoint.make_room(tmp_path / "missing", 2)
     (tmp_path / "global_step_2" / "actor").mkdir(parents=True)
@@ -198,7 +214,7 @@ def test_checkpoint_of_another_format_is_refused(tmp_path: Path, format: int) ->
     path = tmp_path / "azr" / "manifest.json"
     path.parent.mkdir()
     path.write_text(json.dumps({"format": format, "something": "else"}))
-    with pytest.raises(CheckpointError, match=rf"checkpoint format 4; got {format}\. Resume it with"):
+    with pytest.raises(CheckpointError, match=rf"checkpoint format 5; got {format}\. Resume it with"):
         checkpoint.read_manifest(tmp_path)
 
 

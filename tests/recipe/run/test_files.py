@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.run.files import JsonLinesFile, RunFiles
+from recipe.run.files import JsonLinesFile, NewLines, RunFiles
 
 SmallDisk = Callable[..., subprocess.CompletedProcess[str]]
 LINE = {"step": 1, "role": "solve", "response": "7"}
@@ -179,6 +180,39 @@ def test_line_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
         assert len(outputs.read_metrics(path)) == num_lines
 
 
+def test_new_lines_of_a_role_are_taken_once(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "ledger")
+    alarm = {"role": "alarm", "step": 1}
+    file.append([alarm])
+    new = NewLines(file.path)
+    assert new.take("alarm") == []  # those of a process before
+    file.append([{"role": "solve", "response": "alarm"}, alarm])
+    with file.path.open("ab") as torn:
+        torn.write(b'{"role": "al')
+    assert new.take("alarm") == [alarm]
+    assert new.take("alarm") == []
+    with file.path.open("ab") as torn:
+        torn.write(b'arm", "step": 2}\n')
+    assert new.take("alarm") == [{"role": "alarm", "step": 2}]
+
+
+def test_new_lines_of_a_file_that_was_cut_back_are_taken(tmp_path: Path) -> None:
+    file = JsonLinesFile(tmp_path / "ledger")
+    file.append([{"role": "propose", "response": "x" * 50}, {"role": "solve", "response": "x" * 50}])
+    length = file.num_bytes
+    new = NewLines(file.path)
+    file.truncate(0)
+    alarms = [{"role": "alarm", "step": step} for step in (1, 2)]
+    file.append(alarms)
+    assert file.num_bytes < length
+    assert new.take("alarm") == alarms
+    # Cut back and longer again before anybody looked: half a line is none.
+    file.truncate(0)
+    file.append([{"role": "alarm", "step": 3, "sentence": "x" * 200}, *alarms])
+    assert new.take("alarm") == alarms
+    assert NewLines(tmp_path / "missing").take("alarm") == []
+
+
 # ------------------------------ the run's files ------------------------------
 
 
@@ -186,14 +220,14 @@ def test_checkpoint_is_finished_by_the_metrics_of_its_step(tmp_path: Path) -> No
     files = RunFiles(tmp_path)
     folder = tmp_path / "checkpoints" / "global_step_2"
     files.ledger.append([LINE])
-    files.finish_checkpoint_with_metrics(folder, "arithmetic", 2, "digest")
+    files.finish_checkpoint_with_metrics(folder, "arithmetic", 2, dict)
     assert checkpoint.read_manifest(folder) is None
     files.log({"a": 1}, step=2)
     assert checkpoint.read_manifest(folder) == checkpoint.Manifest(
         format=checkpoint.FORMAT,
         pack="arithmetic",
         step=2,
-        state_sha256="digest",
+        state_sha256=hashlib.sha256(b"{}").hexdigest(),
         ledger_bytes=(tmp_path / outputs.LEDGER).stat().st_size,
         metrics_bytes=(tmp_path / outputs.METRICS).stat().st_size,
     )
@@ -201,7 +235,7 @@ def test_checkpoint_is_finished_by_the_metrics_of_its_step(tmp_path: Path) -> No
 
 def test_later_steps_leave_a_finished_checkpoint_alone(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
-    files.finish_checkpoint_with_metrics(tmp_path / "global_step_2", "arithmetic", 2, "digest")
+    files.finish_checkpoint_with_metrics(tmp_path / "global_step_2", "arithmetic", 2, dict)
     files.log({"a": 1}, step=2)
     before = checkpoint.read_manifest(tmp_path / "global_step_2")
     files.ledger.append([LINE])
@@ -212,7 +246,7 @@ def test_later_steps_leave_a_finished_checkpoint_alone(tmp_path: Path) -> None:
 def test_files_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     first = RunFiles(tmp_path)
     first.ledger.append([LINE])
-    first.finish_checkpoint_with_metrics(tmp_path / "global_step_1", "arithmetic", 1, "digest")
+    first.finish_checkpoint_with_metrics(tmp_path / "global_step_1", "arithmetic", 1, dict)
     first.log({"a": 1}, step=1)
     manifest = checkpoint.read_manifest(tmp_path / "global_step_1")
     assert manifest is not None
@@ -280,5 +314,12 @@ def test_missing_folder_is_told(tmp_path: Path) -> None:
 def test_every_logger_that_writes_files_writes_them_into_the_runs_directory(tmp_path: Path) -> None:
     # verl's defaults are folders of the working directory.
     folders = outputs.logger_folders(tmp_path)
-    assert folders.keys() == {"TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR", "VERL_FILE_LOGGER_ROOT"}
+    assert folders.keys() == {
+        "TENSORBOARD_DIR",
+        "WANDB_DIR",
+        "SWANLAB_LOG_DIR",
+        "TRACKIO_DIR",
+        "VERL_FILE_LOGGER_ROOT",
+    }
     assert all(Path(folder).is_relative_to(tmp_path) for folder in folders.values())
+    assert outputs.mlflow_store(tmp_path)["MLFLOW_TRACKING_URI"] == f"file://{tmp_path}/mlruns"

@@ -59,6 +59,18 @@ def test_bar_shows_step_total_and_status(tmp_path: Path) -> None:
     assert "right=37.5%, lines=3" in last_drawn(terminal)
 
 
+def test_news_stand_above_the_bar_once(tmp_path: Path) -> None:
+    path, terminal = tmp_path / "metrics.jsonl", io.StringIO()
+    told = iter([["alarm duplicates: 97%"], [], ["alarm length: 5.0", "alarm memory: 2.0"]])
+    with progress_bar(path, 60, terminal, status, lambda: next(told)):
+        for step in (1, 2, 3):
+            write(path, step)
+            wait_for(lambda step=step: f"step {step}/60" in terminal.getvalue())  # type: ignore[misc]
+    lines = [line.split("\r")[-1] for line in terminal.getvalue().split("\n")]
+    assert lines[:3] == ["alarm duplicates: 97%", "alarm length: 5.0", "alarm memory: 2.0"]
+    assert last_drawn(terminal).startswith("step 3/60 |")
+
+
 def test_bar_says_that_the_run_is_starting(tmp_path: Path) -> None:
     terminal = io.StringIO()
     with progress_bar(tmp_path / "metrics.jsonl", 60, terminal, status):

@@ -307,6 +307,35 @@ def test_names_are_spelled_in_one_place() -> None:
     assert spelled == set()
 
 
+def test_numbers_that_alarms_read_are_those_that_are_written() -> None:
+    shares = {("deduction", "easy"): 0.5, ("deduction", ""): 0.25}
+    numbers = metrics.buffer_metrics({"deduction": 7}, shares)
+    assert metrics.exhausted_of(numbers) == shares
+    uids = [make_uid("propose", "deduction"), make_uid("solve", "deduction"), make_uid("solve", "deduction")]
+    numbers |= metrics.row_means(metrics.TRUNCATED, uids, [1.0, 1.0, 0.0])
+    assert metrics.truncated_of(numbers) == {("propose", "deduction"): 1.0, ("solve", "deduction"): 0.5}
+    assert metrics.failed_held_out_of(numbers) == (0.0, 0.0)
+    numbers |= metrics.held_out_metrics(["a", "a"], [1.0, 0.0], [1.0, 1.0], num_failed=3)
+    assert metrics.failed_held_out_of(numbers) == (3.0, 5.0)
+
+
+def test_steady_accuracy_is_that_of_samples_where_there_are_some() -> None:
+    greedy = metrics.held_out_of(metrics.held_out_metrics(["a", "a"], [1.0, 0.0], [1.0, 1.0]))
+    both = metrics.held_out_metrics(["a", "a"], [1.0, 0.0], [1.0, 1.0], 0, [0.75, 0.25], 4)
+    sampled = metrics.held_out_of({**both, "azr/held_out/all/mean_at_4": 0.625})
+    assert greedy is not None
+    assert sampled is not None
+    assert (metrics.steady_accuracy(greedy), metrics.steady_accuracy(sampled)) == (0.5, 0.625)
+
+
+def test_alarm_that_is_on_is_so_where_it_cannot_be_judged() -> None:
+    assert metrics.alarm_metrics({"length": 1.5}, ["duplicates"]) == {
+        "azr/alarm/length": 1.5,
+        "azr/alarm_on/length": 0.0,
+        "azr/alarm_on/duplicates": 1.0,
+    }
+
+
 # ------------------------------ read again ------------------------------
 
 
@@ -325,6 +354,10 @@ def test_step_without_validation_has_no_held_out_result() -> None:
             {"held-out": "37.5%", "accepted": "100%"},
         ),
         ([{"step": 1, metrics.ACCEPTANCE_RATE: 0.5}, {"step": 2}], {}),
+        (
+            [{"step": 1, **metrics.alarm_metrics({"length": 1.0, "memory": 2.0}, ["memory", "duplicates"])}],
+            {"alarms": "memory,duplicates"},
+        ),
     ],
 )
 def test_status_is_the_newest_held_out_result_and_the_last_steps_acceptance(

@@ -54,6 +54,8 @@ def test_step_by_hand(tmp_path: Path) -> None:
         proposal(1, "abduction", "easy"),
         proposal(1, "deduction", None, reason="duplicate", reward=-0.5),
         *(attempt(1, reward) for reward in (1.0, -0.5, None)),
+        # No response
+        {"step": 1, "role": "alarm", "alarm": "duplicates", "value": 1.0, "sentence": "", "action": "warn"},
         attempt(2, 1.0),
     ]
     metrics = [{"step": 0}, {"step": 1, "timing_s/step": 4.5678}, {"step": 2, "timing_s/step": 5.0}]
