@@ -30,11 +30,8 @@ from yaml import YAMLError
 
 from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY
 from recipe.selfplay.metrics import ALL_KINDS, held_out_of
-from recipe.selfplay.types import Refusal
+from recipe.selfplay.types import ALARM_ROLE, Refusal
 from tasks.contract import Role
-
-ALARM = "alarm"
-"""Role of the ledger's lines that are none of a response."""
 
 TAIL_BYTES = 1 << 20
 """What is read of a long ledger's end at first: a few hundred responses."""
@@ -166,7 +163,7 @@ class Watched:
                 shown.clear()
         for line in lines:
             self.step = int(line.get("step", self.step))
-            if line.get("role") == ALARM:
+            if line.get("role") == ALARM_ROLE:
                 self.alarms.append(line)
             elif line.get("role") == Role.PROPOSE and line.get("record") is not None:
                 self.accepted.append(line)
