@@ -111,7 +111,12 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
             seconds = time.monotonic() - started
             versions = {name: found for name in VERSIONED if (found := machine.installed_version(name))}
             summary = make_summary(
-                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), versions
+                outputs.read_metrics(metrics),
+                seconds,
+                shlex.join(sys.orig_argv),
+                _commit(),
+                versions,
+                machine.hardware(),
             )
             checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
         except KeyboardInterrupt:
@@ -223,8 +228,12 @@ def make_summary(
     command: str,
     commit: str | None,
     versions: Mapping[str, str],
+    hardware: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time."""
+    """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time.
+
+    `versions` are of packages, `hardware` is the launcher's machine (`machine.hardware`).
+    """
     before = (held_out_of(line) for line in lines if line["step"] == 0)
     after = (held_out_of(line) for line in reversed(lines) if line["step"] > 0)
     return {
@@ -234,6 +243,7 @@ def make_summary(
         "command": command,
         "commit": commit,
         "versions": dict(versions),
+        "hardware": dict(hardware),
     }
 
 
