@@ -5,6 +5,7 @@ Names are `azr/<role>/<kind>/<metric>`; `azr/held_out/<group or all>/<metric>` f
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -172,6 +173,11 @@ def held_out_metrics(
 
 def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics.items()}
+
+
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Names of groups sorted, numbers in them by value: level-9 comes before level-10."""
+    return sorted(groups, key=lambda name: re.sub(r"\d+", lambda number: number[0].zfill(9), name))
 
 
 def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
