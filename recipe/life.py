@@ -27,6 +27,8 @@ from recipe.preflight import PreflightError, machine, slots
 from recipe.preflight.gguf_file import find_gguf
 from recipe.preflight.rules.folders import changes, finished_part, is_finished, other_result
 from recipe.preflight.setup import Node
+from recipe.report import REPORT
+from recipe.report.live import kept_page, write_last
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import check_writable
@@ -106,7 +108,10 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
-            with progress_bar(metrics, config.trainer.total_training_steps, terminal, status):
+            with (
+                progress_bar(metrics, config.trainer.total_training_steps, terminal, status),
+                kept_page(run_dir),
+            ):
                 _run(config)
             seconds = time.monotonic() - started
             versions = {name: found for name in VERSIONED if (found := machine.installed_version(name))}
@@ -119,6 +124,8 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 machine.hardware(),
             )
             checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
+            if fault := write_last(run_dir):
+                print(fault, file=terminal)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from its last checkpoint", file=terminal)
             sys.exit(130)
@@ -268,3 +275,5 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
                 row += f"  mean@{key.removeprefix('mean_at_')} {numbers[key]:.1%}"
             print(row, file=terminal)
     print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
+    if (run_dir / REPORT).exists():
+        print(f"charts and tasks, for a browser: {run_dir / REPORT}", file=terminal)

@@ -102,6 +102,11 @@ WALLS = [
         ),
     ),
     Wall(
+        "a run does not load what makes its page",
+        ("recipe.life", "recipe.report.live"),
+        loaded=("recipe.inspect", "recipe.report.page", "duckdb", "vl_convert"),
+    ),
+    Wall(
         "a study starts runs as anybody does, and only its page in a browser knows of it",
         ("recipe", "~recipe.study", "~recipe.report.of_study"),
         anywhere=("recipe.study",),
@@ -312,6 +317,10 @@ PLANTED = {
     "a page is made of what a run left, without what runs it": [
         ("recipe.report.planted", "from recipe.life import train"),
         ("recipe.report.planted", "def f():\n    import torch"),
+    ],
+    "a run does not load what makes its page": [
+        ("recipe.life", "from recipe.report.page import html_of"),
+        ("recipe.report.live", "from recipe.inspect.run import open_run"),
     ],
     "a study starts runs as anybody does, and only its page in a browser knows of it": [
         ("recipe.life", "from recipe.study.record import RunRecord"),

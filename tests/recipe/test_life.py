@@ -44,6 +44,9 @@ def test_finished_run_says_that_it_is(config: DictConfig, capsys: pytest.Capture
     finish(config, run_dir)
     train(config, ArithmeticPack(), run_dir)
     assert "has its 20 steps already; nothing to do" in capsys.readouterr().out
+    (run_dir / "report.html").touch()
+    train(config, ArithmeticPack(), run_dir)
+    assert capsys.readouterr().out.endswith(f"for a browser: {run_dir / 'report.html'}\n")
 
 
 def test_finished_run_is_the_same_on_another_cluster(
