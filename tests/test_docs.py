@@ -92,7 +92,7 @@ def first_sentence(path: Path) -> str:
     elif path.suffix == ".jsonl":
         return "a held-out set"
     else:
-        said = text.lstrip("# ").partition("\n")[0]
+        said = text.partition("\n")[0].strip("#/*<!-> ")
     sentence = re.split(r"(?<=\.)\s|\n\n", said)[0]
     return " ".join(sentence.replace("`", "").split()).rstrip(".")
 

@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # With their CUDA builds beside a CPU torch, `import transformers.models.qwen2` fails.
 BREAKS_CPU_TORCH = {"torchvision", "torchaudio", "torchcodec"}
 
+PAGE_PARTS = {".html", ".css", ".js"}
+"""What the page of a run is put together from (recipe/report)."""
+
 STACK = {"ray", "tensordict", "tokenizers", "torch", "transfer_queue", "transformers", "verl", "vllm"}
 
 
@@ -175,9 +178,14 @@ def test_every_package_folder_is_declared(declared):
 def test_data_files_are_declared(declared):
     data = {
         top: {path for pattern in declared["package_data"][top] for path in (ROOT / top).glob(pattern)}
-        for top in ("conf", "tasks")
+        for top in ("conf", "recipe", "tasks")
     }
     assert data["conf"] == set((ROOT / "conf").rglob("*.yaml")) != set()
+    assert (
+        data["recipe"]
+        == {path for path in (ROOT / "recipe").rglob("*.*") if path.suffix in PAGE_PARTS}
+        != set()
+    )
     template = {path for path in data["tasks"] if path.is_relative_to(ROOT / "tasks" / "new" / "template")}
     assert data["tasks"] - template == set((ROOT / "tasks").rglob("*.jsonl")) != set()
     assert {path.suffix for path in template if path.is_file()} >= {".md", ".py", ".yaml"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -68,7 +69,8 @@ class Advantages:
         self._unknown = unknown(index.run)
         self._scale = OmegaConf.select(index.run.config, "algorithm.trr.scale")
         self._share = OmegaConf.select(index.run.config, "algorithm.trr.proposer_share")
-        newest = index.row("SELECT max(step) AS step FROM lines")["step"]
+        newest = index.row("SELECT coalesce(max(step), 0) AS step FROM lines")["step"]
+        self._answers: dict[tuple[object, ...], dict[str, Any]] = {}
         self._last_whole = max(newest - 1, index.run.last_finished_step())
 
     def of(self, entry: Entry) -> Advantage:
@@ -79,7 +81,7 @@ class Advantages:
             why = "its step may not be in the ledger as a whole yet"
         if why:
             return Advantage(None, entry.cell, why=why)
-        found = self._index.row(CELL, {"step": entry.step, "cell": entry.cell})
+        found = self._ask(CELL, {"step": entry.step, "cell": entry.cell})
         rewards, weight = found["n"], self._weight(entry)
         if found["low"] == found["high"]:
             return Advantage(0.0, entry.cell, rewards, found["mean"], None, weight)
@@ -91,8 +93,15 @@ class Advantages:
 
     def _weight(self, entry: Entry) -> float:
         """What a response of its role counts in the loss (`recipe.engine.estimator.role_weights`)."""
-        counts = self._index.row(ROLES, {"step": entry.step})
+        counts = self._ask(ROLES, {"step": entry.step})
         if self._share is None or not all(counts.values()):
             return 1.0
         share = self._share if entry.role == Role.PROPOSE else 1 - self._share
         return float(share * sum(counts.values()) / counts[entry.role])
+
+    def _ask(self, query: str, values: dict[str, object]) -> dict[str, Any]:
+        """The row of a query, which is asked once: the responses of a step share their answers."""
+        key = (query, *values.values())
+        if key not in self._answers:
+            self._answers[key] = self._index.row(query, values)
+        return self._answers[key]

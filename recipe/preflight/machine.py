@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from packaging.requirements import Requirement
@@ -16,6 +18,7 @@ from recipe.preflight.memory import GIB
 
 DISTRIBUTION = "azr-verl"
 MEMINFO = Path("/proc/meminfo")
+CPU_INFO = Path("/proc/cpuinfo")
 SHARED_MEMORY = Path("/dev/shm")
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # of this process, where it is in a container
 
@@ -118,3 +121,15 @@ def folders(config: DictConfig) -> dict[str, Path]:
     if config.actor_rollout_ref.model.path == TINY_MODEL:
         found["run.tiny_model_dir"] = config.run.tiny_model_dir
     return {key: Path(folder) for key, folder in found.items()}
+
+
+def hardware() -> dict[str, Any]:
+    """This machine: cores, the CPU's name, memory in GiB, names of GPUs."""
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cores": len(names) or 1,
+        "cpu": names[0] if names else platform.machine(),
+        "memory_gib": round(available_gib()[1], 1),
+        "gpus": [gpu.name for gpu in find_gpus()],
+    }

@@ -218,6 +218,11 @@ def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for name, value in metrics.items()}
 
 
+def in_order(groups: Iterable[str]) -> list[str]:
+    """Names of groups sorted, numbers in them by value: level-9 comes before level-10."""
+    return sorted(groups, key=lambda name: re.sub(r"\d+", lambda number: number[0].zfill(9), name))
+
+
 def held_out_of(line: Mapping[str, Any]) -> dict[str, Any] | None:
     """The held-out result in a line of metrics; None if the step was not validated.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +26,6 @@ from recipe.study import StudyError
 from recipe.study.arms import Flat, Plan, Run, differing, without_places
 from tasks.contract import Role, TaskPack, TaskRecord
 
-CPU_INFO = Path("/proc/cpuinfo")
 EARLIER = "earlier_seconds.txt"
 """In a run's directory: the seconds of commands of the study that did not finish it, one a line."""
 
@@ -103,7 +101,7 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
             ["python", "-m", "recipe.main_azr", *without_places(run.words), f"run.dir=runs/{run.name}"]
         ),
         commit=summary["commit"],
-        hardware=hardware(),
+        hardware=machine.hardware(),
         versions=summary["versions"],
         seconds=round(summary["seconds"] + sum(lost), 1),
         asked=run.asked,
@@ -111,18 +109,6 @@ def make_record(plan: Plan, run: Run, pack: TaskPack) -> RunRecord:
         evaluations=evaluations,
         steps=tuple(read_steps(folder, pack)),
     )
-
-
-def hardware() -> dict[str, Any]:
-    """This machine: cores, the CPU's name, memory in GiB, names of GPUs."""
-    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cores": len(names) or 1,
-        "cpu": names[0] if names else platform.machine(),
-        "memory_gib": round(machine.available_gib()[1], 1),
-        "gpus": [gpu.name for gpu in machine.find_gpus()],
-    }
 
 
 def read_steps(folder: Path, pack: TaskPack) -> list[StepNumbers]:

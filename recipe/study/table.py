@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 from recipe.run.evaluations import MISSING, RIGHT, Evaluation
 from recipe.selfplay.intervals import Interval, over_runs, paired_over_tasks
-from recipe.selfplay.metrics import ALL_KINDS, GROUP_MARK
+from recipe.selfplay.metrics import ALL_KINDS, GROUP_MARK, in_order
 from recipe.study import SELF_PLAY
 from recipe.study.record import RunRecord, StepNumbers
 
@@ -39,9 +38,9 @@ METRICS: Mapping[str, Callable[[Evaluation], Scores]] = {
 
 
 def groups_of(evaluation: Evaluation) -> list[str]:
-    """The groups of the held-out set, all of it first; level-9 comes before level-10."""
+    """The groups of the held-out set, all of it first."""
     found = {name for joined in evaluation.groups for name in joined.split(GROUP_MARK)} - {ALL_KINDS}
-    return [ALL_KINDS, *sorted(found, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(9), name))]
+    return [ALL_KINDS, *in_order(found)]
 
 
 def mark_frontier(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -35,7 +35,7 @@ def finish(config: DictConfig, run_dir: Path) -> None:
     manifest = checkpoint.Manifest(checkpoint.FORMAT, "arithmetic", steps, "", 0, 0)
     checkpoint.write_manifest(folder, manifest)
     OmegaConf.save(config, run_dir / outputs.CONFIG, resolve=True)
-    summary = make_summary([], seconds=1.0, command="", commit=None, versions={})
+    summary = make_summary([], seconds=1.0, command="", commit=None, versions={}, hardware={})
     (run_dir / outputs.SUMMARY).write_text(json.dumps(summary))
 
 
@@ -44,6 +44,9 @@ def test_finished_run_says_that_it_is(config: DictConfig, capsys: pytest.Capture
     finish(config, run_dir)
     train(config, ArithmeticPack(), run_dir)
     assert "has its 20 steps already; nothing to do" in capsys.readouterr().out
+    (run_dir / "report.html").touch()
+    train(config, ArithmeticPack(), run_dir)
+    assert capsys.readouterr().out.endswith(f"for a browser: {run_dir / 'report.html'}\n")
 
 
 def test_finished_run_is_the_same_on_another_cluster(
@@ -148,8 +151,8 @@ def validated(step: int, num_right: int) -> dict[str, Any]:
 
 
 def test_summary_has_these_keys() -> None:
-    summary = make_summary([validated(0, 0), validated(6, 2)], 12.34, "python -m x", None, {})
-    assert list(summary) == ["held_out", "seconds", "steps", "command", "commit", "versions"]
+    summary = make_summary([validated(0, 0), validated(6, 2)], 12.34, "python -m x", None, {}, {})
+    assert list(summary) == ["held_out", "seconds", "steps", "command", "commit", "versions", "hardware"]
     assert list(summary["held_out"]) == ["before", "after"]
     numbers = ["accuracy", "low", "high", "n", "format_rate"]
     for name in ("before", "after"):
@@ -162,7 +165,7 @@ def test_summary_has_these_keys() -> None:
 
 def test_summary_says_what_was_measured() -> None:
     lines = [validated(0, 0), {"step": 1}, validated(2, 1), {"step": 3}, validated(4, 2), {"step": 5}]
-    summary = make_summary(lines, 12.345, "python -m x", "9f1c", {"verl": "1"})
+    summary = make_summary(lines, 12.345, "python -m x", "9f1c", {"verl": "1"}, {"cores": 2})
     before, after = summary["held_out"]["before"], summary["held_out"]["after"]
     assert before["accuracy"] == 0.0
     assert after["accuracy"] == pytest.approx(2 / 3)
@@ -175,6 +178,7 @@ def test_summary_says_what_was_measured() -> None:
     assert (summary["seconds"], summary["steps"]) == (12.3, 5)
     assert (summary["command"], summary["commit"]) == ("python -m x", "9f1c")
     assert summary["versions"] == {"verl": "1"}
+    assert summary["hardware"] == {"cores": 2}
 
 
 def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> None:
@@ -182,17 +186,17 @@ def test_summary_has_the_mean_of_sampled_attempts_where_there_were_some() -> Non
         "step": 0,
         **metrics.held_out_metrics(["deduction"] * 2, [1.0, 0.0], [1.0, 1.0], 0, [0.5, 0.0], 8),
     }
-    before = make_summary([line], 1.0, "python -m x", None, {})["held_out"]["before"]
+    before = make_summary([line], 1.0, "python -m x", None, {}, {})["held_out"]["before"]
     assert before["mean_at_8"] == before["by_kind"]["deduction"]["mean_at_8"] == 0.25
     assert before["accuracy"] == 0.5
 
 
 def test_one_validation_is_before_and_none_is_neither() -> None:
-    once = make_summary([validated(0, 1), {"step": 1}], 0.0, "", None, {})["held_out"]
+    once = make_summary([validated(0, 1), {"step": 1}], 0.0, "", None, {}, {})["held_out"]
     assert once["before"]["accuracy"] == pytest.approx(1 / 3)
     assert once["after"] is None
-    assert make_summary([], 0.0, "", None, {})["held_out"] == {"before": None, "after": None}
-    assert make_summary([], 0.0, "", None, {})["steps"] == 0
+    assert make_summary([], 0.0, "", None, {}, {})["held_out"] == {"before": None, "after": None}
+    assert make_summary([], 0.0, "", None, {}, {})["steps"] == 0
 
 
 # ------------------------------ a disk that fills ------------------------------
