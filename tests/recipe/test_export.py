@@ -230,7 +230,7 @@ def evaluated(step: int, num_correct: int) -> dict[str, Any]:
 def test_card_has_the_evaluation_of_the_step_that_was_exported(run: Path, merger: Merger) -> None:
     lines = [evaluated(0, 1), {"step": 5}, evaluated(10, 2), evaluated(20, 4)]
     (run / outputs.METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    summary = make_summary(lines, 1.0, "python -m recipe.main_azr", "9f1c", {"verl": "0.9.1"})
+    summary = make_summary(lines, 1.0, "python -m recipe.main_azr", "9f1c", {"verl": "0.9.1"}, {})
     (run / outputs.SUMMARY).write_text(json.dumps(summary))
     card = (export.export(run, step=10) / "README.md").read_text().splitlines()
     # 2 of 8 is 25 %, where the run as a whole ended with 4 of 8. Wilson:

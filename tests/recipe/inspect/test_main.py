@@ -21,6 +21,7 @@ from rich.text import Text
 
 from recipe.inspect.__main__ import VIEWS
 from recipe.inspect.printing import Column, make_console, show, table, title, visible
+from recipe.run.checkpoint import FORMAT
 
 ROOT = Path(__file__).parents[3]
 MakeRun = Callable[..., Path]
@@ -246,7 +247,7 @@ def break_run(run: Path, how: str) -> None:
         case "other format":
             manifest = run / "checkpoints" / "global_step_3" / "azr" / "manifest.json"
             manifest.parent.mkdir(parents=True)
-            manifest.write_text('{"format": 3}')
+            manifest.write_text(json.dumps({"format": FORMAT - 1}))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,10 @@ def break_run(run: Path, how: str) -> None:
             "other keys",
             r"\S+ must have the keys of this version under azr: .*Look at the run with the version .*",
         ),
-        ("other format", r"\S+ must be a run of checkpoint format 4; got 3\. Look at it with the version .*"),
+        (
+            "other format",
+            rf"\S+ must be a run of checkpoint format {FORMAT}; got {FORMAT - 1}\. Look at it with the version .*",
+        ),
     ],
 )
 def test_what_is_no_run_is_refused_in_a_line(
