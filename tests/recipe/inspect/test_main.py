@@ -270,7 +270,8 @@ def break_run(run: Path, how: str) -> None:
         ),
         (
             "other format",
-            rf"\S+ must be a run of checkpoint format {FORMAT}; got {FORMAT - 1}\. Look at it with the version .*",
+            rf"\S+ must be a run of checkpoint format {FORMAT}; got {FORMAT - 1}\. "
+            "Look at it with the version .*",
         ),
     ],
 )
