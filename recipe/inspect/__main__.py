@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from recipe.inspect import InspectError
 from recipe.inspect.by_level import ByLevel, tasks_by_level
@@ -46,10 +46,19 @@ MOST_SHOWN, MOST_LISTED = 5, 1000
 """Damaged lines that are named for a person, and with `--json`."""
 
 
+class Parser(argparse.ArgumentParser):
+    """What is wrong with a command line is one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command."""
+        print(f"error: {message}; --help says more", file=sys.stderr)
+        sys.exit(2)
+
+
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     """The command line; what is wrong with it ends the command with status 2."""
     views = "\n".join(f"  {name:<11} {says}" for name, says in VIEWS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m recipe.inspect",
         description=f"Look into a run, finished or going on.\n\nviews:\n{views}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,9 +67,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("view", nargs="?", choices=VIEWS, default="summary", metavar="VIEW", help="see above")
     parser.add_argument("of", nargs="*", metavar="...", help="what task and diff are about")
     only = parser.add_argument_group("which responses; conditions combine")
-    only.add_argument("--role", choices=[*Role], help="who responded")
+    only.add_argument("--role", choices=[role.value for role in Role], help="who responded")
     only.add_argument("--kind", help="of task")
-    only.add_argument("--outcome", choices=[*Outcome])
+    only.add_argument("--outcome", choices=[outcome.value for outcome in Outcome])
     only.add_argument("--reason", help="why it was refused or not right, as rejections lists them")
     only.add_argument("--step", type=_typed(read_steps), metavar="A or A:B", help="steps; 0 is the seeding")
     only.add_argument(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import RenderableType
 
+from recipe.inspect import InspectError
 from recipe.inspect.filters import Filters, Steps, Where
 from recipe.inspect.index import Index
 from recipe.inspect.numbers import MOST_STRETCHES, place_of_step, read_numbers, stretches
@@ -79,12 +80,21 @@ def _cell(found: AtLevel | None) -> str:
 
 
 def tasks_by_level(index: Index, filters: Filters, most: int = MOST_STRETCHES) -> ByLevel:
-    """The tasks that filters select, over at most so many stretches of steps."""
+    """The tasks that filters select, over at most so many stretches of steps.
+
+    Raises:
+        InspectError: They leave no task.
+    """
     where = filters.where()
     of = role_with_tasks(index, where)
     steps = stretches(index, where, most)
     levels = levels_of(index, steps, where, of)
     there_are = {one.level for found in levels for one in found}
+    if filters.are_given and not there_are:
+        raise InspectError(
+            "level counts tasks, and these conditions leave none: a refused proposal has no task, and an "
+            "attempt counts with the proposal that it is at"
+        )
     return ByLevel(
         of.value,
         [level for level in ordered_levels(index, there_are) if level in there_are],

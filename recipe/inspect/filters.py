@@ -113,7 +113,9 @@ class Filters:
             found = index.rows(f"SELECT DISTINCT {name} AS name FROM lines WHERE {name} <> '' ORDER BY 1")
             known = [row["name"] for row in found]
             if value not in known:
-                raise InspectError(f"--{name} must be one of {', '.join(known) or 'none'}; got {value!r}")
+                raise InspectError(
+                    f"--{name} must be one that this run has: {', '.join(known) or 'none'}; got {value!r}"
+                )
         if self.steps is not None:
             check_steps(index, self.steps, "--step")
 

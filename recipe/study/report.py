@@ -118,7 +118,8 @@ def verdict(comparisons: Sequence[Comparison], group: str = ALL_KINDS) -> str:
     said = f"**{NAMES[group]}: self-play {'; '.join(parts)}** ({metric})."
     said += " It ties where a 95 % interval of the difference has 0."
     if alone := [one.arm for one in decided if one.seeds is None]:
-        said += f" Of {', '.join(alone)} there is one seed: nothing is said of how runs vary."
+        which = "Every arm has" if len(alone) == len(decided) else f"Of {', '.join(alone)} there is"
+        said += f" {which} one seed: nothing is said of how runs vary."
     return said
 
 

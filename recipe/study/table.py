@@ -153,7 +153,10 @@ EDGE_STEPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What an arm proposed in the first and in the last `EDGE_STEPS` steps: means over steps and runs."""
+    """What an arm proposed in the first and in the last `EDGE_STEPS` steps of its runs.
+
+    Means over their tasks, or proposals: a step that accepted few counts little.
+    """
 
     arm: str
     num_seeds: int
@@ -174,16 +177,21 @@ def proposals_of(records: Sequence[RunRecord]) -> list[Proposals]:
         ]
         if all(edges):
             level, learnable, reward = (
-                (_mean_of(edges[0], name), _mean_of(edges[1], name))
-                for name in ("level", "learnable", "proposer_reward")
+                (_mean_of(edges[0], name, counted), _mean_of(edges[1], name, counted))
+                for name, counted in MEANS
             )
             found.append(Proposals(arm, len(runs), level, learnable, reward))
     return found
 
 
-def _mean_of(steps: Sequence[StepNumbers], name: str) -> float | None:
-    values = [value for step in steps if (value := getattr(step, name)) is not None]
-    return fmean(values) if values else None
+MEANS = (("level", "accepted"), ("learnable", "accepted"), ("proposer_reward", "proposals"))
+"""Fields of a step that are means, and those that say over how many."""
+
+
+def _mean_of(steps: Sequence[StepNumbers], name: str, counted: str) -> float | None:
+    found = [(value, getattr(step, counted)) for step in steps if (value := getattr(step, name)) is not None]
+    total = sum(number for _, number in found)
+    return sum(value * number for value, number in found) / total if total else None
 
 
 def proposals_csv(found: Sequence[Proposals]) -> str:

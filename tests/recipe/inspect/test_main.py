@@ -176,8 +176,8 @@ def two_steps(write: MakeRun, line: Line) -> Path:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["proposals", "--kind", "nope"], "--kind must be one of deduction; got 'nope'"),
-        (["proposals", "--reason", "nope"], "--reason must be one of duplicate; got 'nope'"),
+        (["proposals", "--kind", "nope"], "--kind must be one that this run has: deduction; got 'nope'"),
+        (["proposals", "--reason", "nope"], "--reason must be one that this run has: duplicate; got 'nope'"),
         (["proposals", "--step", "9"], "--step must be of the ledger's steps, 1 to 2; got 9"),
         (["proposals", "--role", "solve"], "proposals are of --role propose; got solve"),
         (["diff", "1"], "diff takes two steps, or two stretches A:B; got 1"),

@@ -114,17 +114,21 @@ def test_accuracy_of_an_arm_by_hand(make) -> None:
 
 
 def test_proposals_by_hand(make) -> None:
-    """Of seven steps the first and the last five; what nothing was measured of is left out of a mean."""
+    """Of seven steps the first and the last five; what nothing was measured of is left out of a mean.
+
+    The last step accepts 1 task of level 7, the others 6: (6 * (4 + 5 + 6) + 7) / 19 = 5.11 in the end.
+    """
     run = make("self_play", 1, {9: "1111"}, attempts=[1] * 7)
-    levels = [1.0, 2.0, None, 4.0, 5.0, 6.0, 7.0]  # first 12 / 4 = 3, last 22 / 4 = 5.5
+    levels = [1.0, 2.0, None, 4.0, 5.0, 6.0, 7.0]  # at first 12 / 4 = 3
     steps = [replace(step, level=level) for step, level in zip(run.steps, levels, strict=True)]
+    steps[-1] = replace(steps[-1], accepted=1)
     without = replace(
         make("seeds_only", 1, {9: "1111"}, attempts=[1]), steps=(replace(steps[0], proposals=0),)
     )
     rows = proposals_csv(proposals_of([replace(run, steps=tuple(steps)), without])).splitlines()
     assert rows == [
         "arm,num_seeds,level_first,level_last,learnable_first,learnable_last,reward_first,reward_last",
-        "self_play,1,3.00,5.50,50.0,50.0,0.25,0.25",
+        "self_play,1,3.00,5.11,50.0,50.0,0.25,0.25",
     ]
 
 
@@ -166,7 +170,9 @@ def test_without_a_base_model_there_is_no_frontier(make) -> None:
 
 
 def test_one_seed_is_said() -> None:
-    assert "Of a there is one seed" in verdict([compared("a", (0.1, 0.3), None)])
+    one = compared("a", (0.1, 0.3), None)
+    assert "Every arm has one seed: nothing" in verdict([one])
+    assert "Of a there is one seed: nothing" in verdict([one, compared("b", (0.1, 0.3), (0.1, 0.3))])
 
 
 def test_page_by_hand(make) -> None:
