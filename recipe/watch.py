@@ -232,7 +232,7 @@ def _duration(seconds: float) -> str:
 def _accuracies(metrics: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
     """Held-out accuracy: the first evaluation and the last ones, with their intervals."""
     found = [(line["step"], held) for line in metrics if (held := held_out_of(line)) is not None]
-    header = ["step", "held out", "95 %", "sampled", "well-formed"]
+    header = ["step", "greedy", "95 %", "sampled", "well-formed"]
     table = _table("Held-out accuracy", header[: None if width >= NARROW else 4])
     for step, held in [*found[:1], *found[1:][-3:]]:
         sampled = next((f"{held[name]:.1%}" for name in held if name.startswith("mean_at_")), "-")

@@ -109,7 +109,10 @@ class Alarms:
             head.truncate(width, overflow="ellipsis")
             yield head
             yield Text(f"  {visible(one.sentence)}")
-        yield note(f"{count(len(self.alarms))} of {count(self.total)} alarms, the newest first")
+        if self.total:
+            yield note(f"{count(len(self.alarms))} of {count(self.total)} alarms, the newest first")
+        else:
+            yield note("no alarms in this ledger")
 
 
 def list_alarms(index: Index, filters: Filters, limit: int) -> Alarms:

@@ -176,6 +176,11 @@ def two_steps(write: MakeRun, line: Line) -> Path:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["level", "--reason", "duplicate"],
+            "level counts tasks, and these conditions leave none: a refused proposal has no task, and an "
+            "attempt counts with the proposal that it is at",
+        ),
         (["proposals", "--kind", "nope"], "--kind must be one that this run has: deduction; got 'nope'"),
         (["proposals", "--reason", "nope"], "--reason must be one that this run has: duplicate; got 'nope'"),
         (["proposals", "--step", "9"], "--step must be of the ledger's steps, 1 to 2; got 9"),
@@ -222,6 +227,7 @@ def test_an_option_that_cannot_be_read_is_named(
 ) -> None:
     status, _, err = inspect(tmp_path, *words)
     assert status == 2
+    assert err.count("\n") == 1
     assert said in err
 
 

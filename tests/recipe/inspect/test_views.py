@@ -248,6 +248,11 @@ def test_task_of_seeding_asks_for_the_wave_where_there_are_several(
     assert err == "error: 0/0 is in several waves of seeding; say which: 0.1/0, 0.2/0\n"
 
 
+def test_a_run_without_alarms_says_so(make_run: MakeRun, line: Line, inspect: Inspect) -> None:
+    _, out, _ = inspect(make_run([line(1, 0)]), "alarms")
+    assert out == "no alarms in this ledger\n"
+
+
 def test_alarms_are_listed_and_told_of(
     make_run: MakeRun, line: Line, inspect: Inspect, inspect_json: Document
 ) -> None:
