@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
 
+from recipe.inspect.printing import in_one_line
 from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY
 from recipe.selfplay.metrics import ALL_KINDS, held_out_of
 from recipe.selfplay.types import ALARM_ROLE, Refusal
@@ -221,7 +222,7 @@ def _header(run: Watched) -> RenderableType:
     if run.num_damaged:
         text.append(f"  {run.num_damaged} damaged lines skipped", style="yellow")
     bar = Bar(max(run.total_steps, 1), 0, done)
-    return Panel(Group(text, bar), title=escape(printable(run.folder, 200)), title_align="left")
+    return Panel(Group(text, bar), title=escape(in_one_line(str(run.folder), 200)), title_align="left")
 
 
 def _duration(seconds: float) -> str:
@@ -281,7 +282,9 @@ def _proposals(title: str, lines: Sequence[Mapping[str, Any]], width: int) -> Re
     table = _table(title, header[: None if width >= NARROW else 3])
     for line in reversed(lines):
         beside = line.get("reason") or _number(line.get("solve_rate"), "{:.0%}")
-        response = printable(line.get("response"), max(10, width - 26 if width < NARROW else width - 40))
+        response = in_one_line(
+            str(line.get("response")), max(10, width - 26 if width < NARROW else width - 40)
+        )
         words = (str(line.get("step")), beside, response, str(line.get("kind")))
         table.add_row(*map(Text, words[: len(table.columns)]))
     return table
@@ -293,16 +296,9 @@ def _alarms(run: Watched) -> RenderableType:
     table = _table("Alarms", ["step", "alarm", ""])
     table.columns[2].no_wrap = False
     for line in reversed(run.alarms):
-        said = printable(line.get("sentence"), 400)
+        said = in_one_line(str(line.get("sentence")), 400)
         table.add_row(Text(str(line.get("step"))), Text(str(line.get("alarm")), style="bold red"), Text(said))
     return table
-
-
-def printable(text: Any, most: int) -> str:
-    """A response as one line of at most `most` characters that moves no cursor and rings no bell."""
-    shown = str(text)[: most + 1].replace("\n", "⏎")
-    shown = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in shown)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

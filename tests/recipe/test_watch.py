@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from recipe.run.files import CONFIG, LEDGER, METRICS, SUMMARY
-from recipe.watch import GrowingFile, Watched, dashboard, main, printable, time_left_s, watch
+from recipe.watch import GrowingFile, Watched, dashboard, main, time_left_s, watch
 
 HOSTILE = "\x1b[2J\x07<script>alert(1)</script>[bold]\n" + "x" * 1_000_000
 
@@ -149,12 +149,6 @@ def test_a_live_terminal_ends_with_the_run(folder: Path) -> None:
     watch(folder, console, once=False, interval_s=0.01)
     assert isinstance(console.file, io.StringIO)
     assert "step 40/40" in console.file.getvalue()
-
-
-def test_printable_cuts_and_moves_nothing() -> None:
-    assert printable("a\nb\x1b[31m\u202e", 80) == r"a⏎b\x1b[31m\x202e"
-    assert printable("abcdef", 4) == "abc…"
-    assert len(printable(HOSTILE, 80)) == 80
 
 
 @pytest.mark.parametrize(
