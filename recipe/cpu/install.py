@@ -12,6 +12,7 @@ from typing import NoReturn
 from torch.distributed.fsdp import OffloadPolicy
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
+from recipe.cpu.log_probs import log_probs_at_once
 from recipe.cpu.micro_batches import group_alike
 from recipe.cpu.patching import Function, PatchError, replace_function
 from recipe.cpu.platform import CpuPlatform
@@ -20,6 +21,7 @@ VERL = "verl 0.9.1"
 PROCESS_GROUP_MODULE = "verl.utils.distributed"
 BALANCING_MODULE = "verl.utils.seqlen_balancing"
 ENGINE_MODULE = "verl.workers.engine.fsdp.transformer_impl"
+FUNCTIONAL_MODULE = "verl.utils.torch_functional"
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def install() -> None:
         )
         replace_function(ENGINE_MODULE, "CPUOffloadPolicy", _offload_nothing, written_for=VERL)
         replace_function(BALANCING_MODULE, "get_seqlen_balanced_partitions", group_alike, written_for=VERL)
+        replace_function(FUNCTIONAL_MODULE, "logprobs_from_logits_v2", log_probs_at_once, written_for=VERL)
     except PatchError:
         logger.critical("The CPU platform cannot be installed; verl will not know 'cpu'.", exc_info=True)
         raise

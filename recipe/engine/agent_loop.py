@@ -46,6 +46,9 @@ ITEM = "item"
 # How the sampled attempts of an evaluation are drawn, whatever the run trains with.
 SAMPLED = {"temperature": 1.0, "top_p": 1.0, "top_k": -1}
 
+# An evaluation trains nothing, and vLLM takes long to hand over a probability a token.
+UNTRAINED = {"logprobs": False}
+
 CLOCK = CheckClock()
 """One a process: it is about all sessions together."""
 
@@ -178,8 +181,8 @@ class HeldOutLoop(SelfPlayLoop):
         request = Request.from_json(kwargs["request"])
         azr = self.config.azr
         generate = functools.partial(self.generate, beginning=azr.elicit.beginning)
-        greedy = functools.partial(generate, sampling_params)
-        sample = functools.partial(generate, sampling_params | SAMPLED)
+        greedy = functools.partial(generate, sampling_params | UNTRAINED)
+        sample = functools.partial(generate, sampling_params | UNTRAINED | SAMPLED)
         ask = functools.partial(solve_well_formed, self.pack, request, num_tries=azr.elicit.format_tries)
         (attempt,) = await ask(greedy, sample)
         sampled = {}

@@ -29,10 +29,13 @@ def extend_server(servers: ModuleType) -> None:
 async def _generate_many(
     server: Any, prompt_ids: list[int], sampling_params: dict[str, Any], num_responses: int
 ) -> list[TokenOutput]:
-    # `generate` takes entries out of the parameters
+    from vllm.sampling_params import RequestOutputKind
+
+    # By default vLLM hands over all that a response has so far, with each of its tokens. And `generate` takes
+    # entries out of the parameters, so each has its own.
+    params = sampling_params | {"output_kind": RequestOutputKind.FINAL_ONLY}
     requests = (
-        server.generate(prompt_ids, dict(sampling_params), request_id=uuid4().hex)
-        for _ in range(num_responses)
+        server.generate(prompt_ids, dict(params), request_id=uuid4().hex) for _ in range(num_responses)
     )
     return await asyncio.gather(*requests)
 

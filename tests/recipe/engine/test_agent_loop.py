@@ -39,6 +39,7 @@ class Server:
         self._ids = tokenizer.encode(text)
         self._answered = iter(answered)
         self.asked: list[tuple[list[int], float]] = []
+        self.log_probs_asked: set[bool] = set()
         self.generate_many = SimpleNamespace(remote=self._generate_many)
         self.num_busy = 0
 
@@ -53,6 +54,7 @@ class Server:
         self, prompt_ids: list[int], sampling_params: dict[str, Any], num_responses: int
     ) -> list[TokenOutput]:
         self.asked += num_responses * [(prompt_ids, sampling_params["temperature"])]
+        self.log_probs_asked.add(sampling_params["logprobs"])
         answered = next(self._answered, num_responses)
         if answered is None:
             raise ActorDiedError
@@ -86,7 +88,7 @@ def held_out_loop(config: DictConfig, text: str, longest_prompt: int = 224) -> A
 
 def run(loop: Any) -> Any:
     request = Request.solve(0, RECORD, loop.pack.solve_prompt(RECORD))
-    return asyncio.run(loop.run({"temperature": 0.0}, request=request.to_json()))
+    return asyncio.run(loop.run({"temperature": 0.0, "logprobs": True}, request=request.to_json()))
 
 
 def measured(output: Any) -> dict[str, float]:
@@ -126,6 +128,13 @@ def test_greedy_answer_out_of_form_is_followed_by_sampled_tries(config: DictConf
     assert [temperature for _, temperature in loop.server_manager.asked] == [0.0, 1.0, 1.0]
 
 
+def test_an_evaluation_asks_for_no_probabilities(config: DictConfig) -> None:
+    config.azr.held_out_samples = 2
+    loop = held_out_loop(config, "):5")
+    run(loop)
+    assert loop.server_manager.log_probs_asked == {False}
+
+
 @pytest.mark.parametrize(
     ("answered", "retries", "received", "asked"),
     [
@@ -143,7 +152,8 @@ def test_what_did_not_come_back_is_asked_again(
     loop.retries = retries
     loop.server_manager = server = Server(loop.tokenizer, ":5", answered)
     prompt = loop.pack.solve_prompt(RECORD)
-    responses = asyncio.run(loop.generate({"temperature": 1.0}, prompt, num_responses=4))
+    params = {"temperature": 1.0, "logprobs": True}
+    responses = asyncio.run(loop.generate(params, prompt, num_responses=4))
     assert [response.text for response in responses] == received * [":5"]
     assert len(server.asked) == asked
     assert server.num_busy == 0
