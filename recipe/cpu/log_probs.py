@@ -1,7 +1,7 @@
 """Log-probabilities of all tokens of a micro-batch in one call.
 
-verl 0.9.1 without flash-attn takes a call for every packed token, which saves memory on a GPU. For a small model on
-a CPU the calls cost more than the model: docs/performance.md.
+verl 0.9.1 without flash-attn takes a call for every packed token, which saves memory on a GPU. For a small
+model on a CPU the calls cost more than the model: docs/performance.md.
 """
 
 from __future__ import annotations

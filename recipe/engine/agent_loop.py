@@ -1,10 +1,11 @@
-"""Self-play's agent loops: what verl's agent-loop workers run for each request of a wave.
+"""Self-play's agent loops, which verl's agent-loop workers run for each request of a wave, and those workers.
 
 Each loop is a thin adapter: it puts vLLM behind `Generate`, runs `recipe/selfplay/rollout.py`, and hands verl
 the tokens together with the facts. It prices nothing: a step is priced by the trainer, when all its facts are
 in.
 
-verl finds these classes through `conf/agent_loops.yaml`, in every worker process.
+verl finds these classes through `conf/agent_loops.yaml`, in every worker process. Its worker builds a loop
+for each session, by Hydra; ours builds it once, for a loop keeps nothing of a session.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import hydra
 import ray
+import torch
 from omegaconf import OmegaConf
 from ray.exceptions import RayError
-from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
+from verl.experimental.agent_loop.agent_loop import (
+    AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
+    DictConfigWrap,
+    ToolListWrap,
+    _agent_loop_registry,
+)
+from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorkerTQ
 from verl.workers.rollout.replica import TokenOutput
 
 from recipe.engine.claims import actor_name
 from recipe.engine.ending import end_at_stop, end_with
 from recipe.engine.replay_buffer import report_pack_error
+from recipe.engine.rows import Row, Together, store
 from recipe.engine.server import generate_many
 from recipe.selfplay.elicit import solve_well_formed
 from recipe.selfplay.plan import StepPlan
@@ -65,7 +77,7 @@ class SelfPlayLoop(AgentLoopBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # verl builds a loop for every session; a pack is built once a process.
+        # Each of the loops asks for it; it is built once a process.
         pack_config = json.dumps(OmegaConf.to_container(self.config.pack))
         self.pack = _build_pack(pack_config, self.config.azr.pack_deadline_s)
         stop = self.config.azr.stop_strings
@@ -215,3 +227,74 @@ def _to_output(
         "reward_extra_info": {},
     }
     return output
+
+
+class SelfPlayWorker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):
+    """verl's worker, for loops of this recipe: of one turn each, with scores of their own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._together = Together(store)
+
+    @functools.cache  # noqa: B019  (one worker a process, for as long as that lives)
+    def _loop(self, agent_name: str) -> AgentLoopBase:
+        return hydra.utils.instantiate(
+            config=_agent_loop_registry[agent_name],
+            trainer_config=DictConfigWrap(config=self.config),
+            server_manager=self.llm_client,
+            tokenizer=self.tokenizer,
+            processor=self.processor,
+            hf_model_type=self.hf_model_type,
+            dataset_cls=self.dataset_cls,
+            data_config=DictConfigWrap(self.config.data),
+            tools=ToolListWrap(self.tools),
+        )
+
+    async def _run_agent_loop(
+        self,
+        sampling_params: dict[str, Any],
+        trajectory: dict[str, Any],
+        *,
+        agent_name: str,
+        trace: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Run a session and store its outputs."""
+        found = await self._loop(agent_name).run(sampling_params, **kwargs)
+        outputs = found if isinstance(found, list) else [found]
+        for output in outputs[:-1]:  # as verl has it: the score and the facts are those of the whole session
+            output.reward_score = outputs[-1].reward_score
+            output.extra_fields["reward_extra_info"] = outputs[-1].extra_fields["reward_extra_info"]
+        rows = [self._row(output, place, kwargs) for place, output in enumerate(outputs)]
+        await self._together.put("val" if trajectory["validate"] else "train", rows)
+
+    def _row(self, output: AgentLoopOutput, place: int, session: dict[str, Any]) -> Row:
+        """A session's output, the `place`-th, under the key and with the fields that verl gives it."""
+        fields = output.as_dict() | session
+        tokens = torch.cat([fields["prompts"], fields["responses"]])
+        inputs = self._compute_multi_modal_inputs(output, tokens)  # of a model that sees, asked by text alone
+        positions = self._compute_position_ids(tokens[None], torch.ones_like(tokens)[None], inputs)
+        fields |= {
+            "loss_mask": fields["response_mask"],
+            "input_ids": tokens,
+            "position_ids": positions.squeeze(0),
+            "multi_modal_inputs": inputs,
+        }
+        tag = {
+            "status": "success",
+            "prompt_len": len(output.prompt_ids),
+            "response_len": len(output.response_ids),
+            "seq_len": len(tokens),
+            "global_steps": session["global_steps"],
+            "min_global_steps": output.extra_fields.get("min_global_steps"),
+            "max_global_steps": output.extra_fields.get("max_global_steps"),
+        }
+        return Row(f"{session['uid']}_{session['session_id']}_{place}", fields, tag)
+
+
+class SelfPlayLoops(AgentLoopManagerTQ):
+    """verl's manager, of such workers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.agent_loop_workers_class = ray.remote(SelfPlayWorker)

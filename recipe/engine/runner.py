@@ -23,9 +23,9 @@ class AzrTaskRunner:
         if "MLFLOW_TRACKING_URI" not in os.environ:  # a server, or a database of somebody's
             os.environ.update(mlflow_store(Path(config.run.dir)))
         import transfer_queue as tq
-        from verl.trainer.ppo.v1 import AgentLoopManagerTQ
         from verl.utils.logging_utils import configure_verl_logging
 
+        from recipe.engine.agent_loop import SelfPlayLoops
         from recipe.engine.trainer import AzrTrainer
 
         configure_verl_logging()
@@ -35,7 +35,7 @@ class AzrTaskRunner:
         try:
             trainer = AzrTrainer(config)
             trainer.init()
-            agent_loops = AgentLoopManagerTQ.create(
+            agent_loops = SelfPlayLoops.create(
                 config=config,
                 llm_client=trainer.get_llm_client(),
                 teacher_client=trainer.get_teacher_client(),
