@@ -10,20 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vllm.sampling_params import RequestOutputKind
-
 
 def end_with(stop: Sequence[str]) -> dict[str, Any]:
     """Sampling parameters of vLLM for a response that ends with one of these strings, or with an end token.
 
-    vLLM streams every token of every request to its caller unless told not to; the agent loops want the
-    finished response. vLLM makes text of it only where there are stop strings to look for; we do not read it.
+    vLLM makes text of it only where there are stop strings to look for; we do not read it.
     """
-    return {
-        "output_kind": RequestOutputKind.FINAL_ONLY,
-        "stop": list(stop),
-        "detokenize": bool(stop),
-    }
+    return {"stop": list(stop), "detokenize": bool(stop)}
 
 
 def end_at_stop(

@@ -31,8 +31,8 @@ async def _generate_many(
 ) -> list[TokenOutput]:
     from vllm.sampling_params import RequestOutputKind
 
-    # By default vLLM hands over all that a response has so far, with each of its tokens. And `generate` takes
-    # entries out of the parameters, so each has its own.
+    # vLLM streams every token of every request to its caller unless told not to; the agent loops want the
+    # finished response. And `generate` takes entries out of the parameters, so each has its own.
     params = sampling_params | {"output_kind": RequestOutputKind.FINAL_ONLY}
     requests = (
         server.generate(prompt_ids, dict(params), request_id=uuid4().hex) for _ in range(num_responses)

@@ -129,6 +129,28 @@ def test_what_is_trained_on_ends_where_vllm_does_or_inside_a_character_before(pi
         assert found == trained or "\N{REPLACEMENT CHARACTER}" in decode(trained)[-3:]
 
 
+def test_vllm_hands_a_response_over_when_it_is_finished() -> None:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    from recipe.engine.server import _generate_many
+
+    asked: list[dict[str, Any]] = []
+
+    class Server:
+        async def generate(self, prompt_ids: list[int], params: dict[str, Any], request_id: str) -> str:
+            asked.append(
+                params | {"temperature": params.pop("temperature")}
+            )  # as verl's server takes them out
+            return request_id
+
+    found = asyncio.run(_generate_many(Server(), [1], {"temperature": 0.5, **end_with(STOP)}, 2))
+    assert len(set(found)) == 2
+    for params in asked:
+        assert SamplingParams(**params).output_kind is RequestOutputKind.FINAL_ONLY
+        assert params["temperature"] == 0.5
+
+
 def test_without_stop_strings_vllm_makes_no_text() -> None:
     assert end_with(())["detokenize"] is False
 
