@@ -6,7 +6,6 @@ It reads the run's files as they grow and writes nothing. Ctrl-C ends it; the ru
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from rich.text import Text
 from yaml import YAMLError
 
 from recipe.inspect.printing import in_one_line
-from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY
+from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY, GrowingFile
 from recipe.selfplay.metrics import ALL_KINDS, held_out_of
 from recipe.selfplay.types import ALARM_ROLE, Refusal
 from tasks.contract import Role
@@ -68,49 +67,6 @@ PROPOSALS = {"Accepted last": "solved", "Refused last": "reason"}
 
 class WatchError(ValueError):
     """There is no run to look at; the message is one line that names the folder."""
-
-
-class GrowingFile:
-    """JSON lines of a file that a run appends to, and cuts back when it is resumed."""
-
-    def __init__(self, path: Path, tail_bytes: int | None = None) -> None:
-        """Read from the beginning, or at most the last `tail_bytes` of what is there at first."""
-        self._path = path
-        self._tail_bytes = tail_bytes
-        self._offset = 0
-        self.num_damaged = 0
-
-    def new_lines(self) -> tuple[list[dict[str, Any]], bool]:
-        """The objects that came since the last call, and whether the file was cut back before them.
-
-        A last line without its end is still being written, and left for the next call. Lines that are no
-        objects are counted in `num_damaged`.
-        """
-        if not self._path.exists():
-            return [], False
-        with self._path.open("rb") as file:
-            size = file.seek(0, 2)
-            was_cut = size < self._offset
-            if was_cut:
-                self._offset = 0
-            begins_inside = self._offset == 0 and self._tail_bytes is not None and size > self._tail_bytes
-            if begins_inside:
-                assert self._tail_bytes is not None
-                self._offset = size - self._tail_bytes
-            file.seek(self._offset)
-            *whole, _ = file.read().split(b"\n")
-        self._offset += sum(len(line) + 1 for line in whole)
-        found = []
-        for line in whole[1:] if begins_inside else whole:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                found.append(value)
-            else:
-                self.num_damaged += 1
-        return found, was_cut
 
 
 @dataclass
@@ -157,7 +113,7 @@ class Watched:
     def read(self) -> None:
         """Take in what the run has written since the last time."""
         lines, was_cut = self._metrics_file.new_lines()
-        self.metrics = lines if was_cut else [*self.metrics, *lines]
+        self.metrics = [*(() if was_cut else self.metrics), *lines]
         lines, was_cut = self._ledger_file.new_lines()
         if was_cut:
             for shown in (self.accepted, self.refused, self.alarms):

@@ -133,7 +133,8 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 def test_alarms_are_told_with_their_step(tmp_path: Path) -> None:
     ledger = outputs.JsonLinesFile(tmp_path / outputs.LEDGER)
-    new = outputs.NewLines(ledger.path)
+    ledger.append([{"step": 3, "role": "alarm", "alarm": "length", "sentence": "told by a process before"}])
+    new = outputs.GrowingFile(ledger.path, tail_bytes=0)
     line = {"step": 12, "role": "alarm", "alarm": "duplicates", "value": 0.97, "threshold": 0.7}
     ledger.append([{"step": 12, "role": "solve"}, {**line, "sentence": "97% are", "action": "warn"}])
     assert alarm_news(new) == ["step 12, alarm duplicates: 97% are"]

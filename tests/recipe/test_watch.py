@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from recipe.run.files import CONFIG, LEDGER, METRICS, SUMMARY
-from recipe.watch import GrowingFile, Watched, dashboard, main, time_left_s, watch
+from recipe.watch import Watched, dashboard, main, time_left_s, watch
 
 HOSTILE = "\x1b[2J\x07<script>alert(1)</script>[bold]\n" + "x" * 1_000_000
 
@@ -54,27 +54,6 @@ def shown(folder: Path, width: int = 80) -> str:
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     return text
-
-
-def test_lines_come_once_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    file = GrowingFile(path)
-    assert file.new_lines() == ([], False)  # not there yet
-    path.write_text('{"a": 1}\n{"a": ')
-    assert file.new_lines() == ([{"a": 1}], False)
-    with path.open("a") as more:
-        more.write('2}\nnot json\n["a"]\n{"a": 3}\n')
-    assert file.new_lines() == ([{"a": 2}, {"a": 3}], False)
-    assert file.num_damaged == 2
-    path.write_text('{"a": 9}\n')  # cut back, as by a resume
-    assert file.new_lines() == ([{"a": 9}], True)
-
-
-def test_of_a_long_file_the_end_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    write(path, *({"number": number} for number in range(1000)))
-    lines, _ = GrowingFile(path, tail_bytes=100).new_lines()
-    assert lines[-1] == {"number": 999} and 1 <= len(lines) <= 6
 
 
 def test_time_left_by_hand() -> None:
