@@ -11,6 +11,7 @@ from rich.text import Text
 from recipe.inspect.entries import Entry, read_lines
 from recipe.inspect.filters import Filters
 from recipe.inspect.index import Index
+from recipe.inspect.mending import Alarm
 from recipe.inspect.printing import (
     BAD,
     GOOD,
@@ -80,24 +81,11 @@ def entry_lines(entry: Entry, width: int) -> Iterator[Text]:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmEntry:
-    """An alarm, and the line of the ledger that it stands on."""
-
-    line: int
-    step: int
-    alarm: str
-    value: float | None
-    threshold: float | None
-    sentence: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
 class Alarms:
     """The alarms of a run."""
 
     total: int
-    alarms: list[AlarmEntry]  # the newest first
+    alarms: list[Alarm]  # the newest first
 
     def parts(self, width: int) -> Iterator[RenderableType]:
         """As it is printed."""
@@ -122,4 +110,4 @@ def list_alarms(index: Index, filters: Filters, limit: int) -> Alarms:
     found = index.rows(
         f"SELECT * FROM alarms WHERE {where.condition} ORDER BY line DESC LIMIT {limit}", where.values
     )
-    return Alarms(total, [AlarmEntry(**row) for row in found])
+    return Alarms(total, [Alarm(**row) for row in found])

@@ -13,7 +13,8 @@ from recipe.inspect.diff import Change, changes_of, changes_table
 from recipe.inspect.entries import Entry, read_lines
 from recipe.inspect.filters import Filters, Steps, Where
 from recipe.inspect.index import Index
-from recipe.inspect.listing import AlarmEntry, list_alarms
+from recipe.inspect.listing import list_alarms
+from recipe.inspect.mending import Alarm
 from recipe.inspect.numbers import Numbers, read_numbers, stretches
 from recipe.inspect.printing import (
     BAD,
@@ -61,7 +62,7 @@ class Summary:
     total_steps: int | None  # that the run is to have
     responses: int
     num_alarms: int
-    last_alarm: AlarmEntry | None
+    last_alarm: Alarm | None
     stretches: list[Numbers]  # of steps, the seeding one of its own
     changes: list[Change]  # from the first stretch of training to the newest; none before there are two
     reasons: list[Reason]  # why proposals of the newest stretch were refused, surplus ones aside
