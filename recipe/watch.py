@@ -201,7 +201,7 @@ def _accuracies(metrics: Sequence[Mapping[str, Any]], width: int) -> RenderableT
 
 def _cells(line: Mapping[str, Any], width: int) -> RenderableType:
     """The last step by role and kind."""
-    header = ["", "right", "reward", "responses", "well-formed", "tokens"]
+    header = ["", "right", "reward", "responses", "well-formed", "tokens", "surplus"]
     table = _table(f"Step {line['step']}", header[: None if width >= NARROW else 3])
     for name in sorted(name for name in line if name.endswith("/num_responses")):
         prefix, role, kind, _ = name.split("/")
@@ -216,6 +216,7 @@ def _cells(line: Mapping[str, Any], width: int) -> RenderableType:
             f"{line[name]:.0f}",
             _number(line.get(f"{of_cell}/format_rate"), "{:.0%}"),
             _number(line.get(f"{of_cell}/response_tokens"), "{:.0f}"),
+            _number(line.get(f"{of_cell}/reason/{Refusal.SURPLUS}"), "{:.0%}"),
         )
         table.add_row(*row[: len(table.columns)])
     return table

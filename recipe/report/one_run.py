@@ -218,7 +218,8 @@ def ledger_tiles(index: Index, num_alarms: int) -> list[Tile]:
         (numbers,) = read_numbers(index, [steps], Where("true", {}))
         when = f"steps {steps}"
         shares = {
-            f"valid and new, of proposals of {when}": numbers.share(numbers.accepted),
+            f"accepted, of proposals of {when}": numbers.share(numbers.accepted),
+            f"surplus, of proposals of {when}": numbers.share(numbers.surplus) if numbers.surplus else None,
             f"learnable, of attempted tasks of {when}": numbers.learnable_share,
             f"right, of attempts of {when}": numbers.accuracy,
         }

@@ -68,6 +68,7 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
     now = time.time()
     held_out = {f"azr/held_out/all/{name}": 0.5 for name in ("accuracy", "low", "high", "format_rate")}
     cell = {"num_responses": 96.0, "acceptance_rate": 0.75, "format_rate": 1.0, "reward": 0.25}
+    cell["reason/surplus"] = 0.125
     of_cell = {f"azr/propose/deduction/{name}": value for name, value in cell.items()}
     times = {"timing_s/step": 10.0, "timing_s/gen": 6.0, "timing_s/update_actor": 3.0}
     write(folder / METRICS, metrics(0, now - 60, **held_out, **{"azr/held_out/all/n": 100.0}))
@@ -95,6 +96,7 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
     assert re.search(r"the rest +1\.0", text)
     assert "duplicates" in text and "Most proposals repeat." in text
     assert "\x1b" not in text and "\x07" not in text and r"\x1b[2J\x07<s" in text
+    assert ("surplus" in text and "12%" in text) == (width == 80)
     assert "7+7+7=" not in text  # valid, and one more than the step wanted: nothing is wrong with it
 
 
