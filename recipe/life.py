@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -135,8 +136,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         except Exception as error:  # the one boundary: whatever ends the run is reported in one place
             with suppress(OSError):  # the log may be on a full disk
                 traceback.print_exc()
-            # An error that came through Ray may have a traceback in its text
-            cause = _disk_fault(config) or (str(error).strip().splitlines() or [repr(error)])[-1]
+            cause = _disk_fault(config) or in_a_line(error)
             print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
             sys.exit(1)
         _report(run_dir, terminal)
@@ -230,6 +230,15 @@ def _disk_fault(config: DictConfig) -> str | None:
                 f"command again: it goes on from {start}."
             )
     return None
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, as its last line; errors of ours are sentences, and stand without their class.
+
+    One that came through Ray has a traceback as its text.
+    """
+    last = (str(error).strip().splitlines() or [repr(error)])[-1]
+    return re.sub(r"^(recipe|rewards|tasks)(\.\w+)+: ", "", last)
 
 
 def alarm_news(ledger: GrowingFile) -> list[str]:
