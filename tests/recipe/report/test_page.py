@@ -195,6 +195,12 @@ def test_page_is_written_into_the_run(make_run: MakeRun, capsys: pytest.CaptureF
     assert (run / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
 
 
+def test_missing_folders_are_made_as_those_of_an_export_are(make_run: MakeRun, tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "new" / "page.html"
+    assert main([str(make_run()), "--out", str(page)]) == 0
+    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+
+
 def test_mistake_is_one_line(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, other = make_run(), make_run("other", held_out="e")
     damaged = make_run("damaged")
@@ -210,6 +216,7 @@ def test_mistake_is_one_line(make_run: MakeRun, tmp_path: Path, capsys: pytest.C
         ([study], "must be the file of a run"),
         ([run, study], "a study's folder must be given alone"),
         ([run, "--out", run / "config.yaml" / "page.html"], "cannot be written"),
+        ([run, "--out", tmp_path], "--out must name a file"),
     ]:
         assert main([str(word) for word in words]) == 2, words
         printed = capsys.readouterr()
