@@ -27,6 +27,7 @@ from recipe.inspect.printing import (
     percent,
     visible,
 )
+from recipe.selfplay.alarms import Raised
 from tasks.contract import Outcome, Role
 
 WORDS = {Role.PROPOSE: "proposals", Role.SOLVE: "attempts"}
@@ -90,17 +91,20 @@ class Alarms:
     def parts(self, width: int) -> Iterator[RenderableType]:
         """As it is printed."""
         for one in self.alarms:
-            facts = f"{one.alarm}  value {number(one.value, 3)}  threshold {number(one.threshold, 3)}"
-            head = Text.assemble(
-                (f"step {one.step}", NAME), "  ", (visible(facts), BAD), f"  {visible(one.action)}"
-            )
-            head.truncate(width, overflow="ellipsis")
-            yield head
-            yield Text(f"  {visible(one.sentence)}")
+            yield from alarm_lines(one, width)
         if self.total:
             yield note(f"{count(len(self.alarms))} of {count(self.total)} alarms, the newest first")
         else:
             yield note("no alarms in this ledger")
+
+
+def alarm_lines(one: Alarm | Raised, width: int) -> Iterator[Text]:
+    """An alarm: when and by how much it began, and what it says."""
+    facts = f"{one.alarm}  value {number(one.value, 3)}  threshold {number(one.threshold, 3)}"
+    head = Text.assemble((f"step {one.step}", NAME), "  ", (visible(facts), BAD), f"  {visible(one.action)}")
+    head.truncate(width, overflow="ellipsis")
+    yield head
+    yield Text(f"  {visible(one.sentence)}")
 
 
 def list_alarms(index: Index, filters: Filters, limit: int) -> Alarms:

@@ -18,7 +18,7 @@ from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 HELD_OUT = "azr/held_out"
-FAILED_HELD_OUT = "azr/failed_held_out_items"
+FAILED, FAILED_HELD_OUT = "azr/failed_responses", "azr/failed_held_out_items"
 ALARM, ALARM_ON = "azr/alarm", "azr/alarm_on"
 TRUNCATED = "truncated"
 INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
@@ -118,7 +118,12 @@ def prompt_metrics(num_dropped: Counter[str], kinds: Sequence[str]) -> dict[str,
 
 def failure_metrics(num_failed: int) -> dict[str, float]:
     """Responses that never came from the inference engine."""
-    return {"azr/failed_responses": float(num_failed)}
+    return {FAILED: float(num_failed)}
+
+
+def num_failed_of(numbers: Mapping[str, float]) -> int:
+    """The number that `failure_metrics` was given."""
+    return int(numbers.get(FAILED, 0))
 
 
 def alarm_metrics(values: Mapping[str, float], on: Collection[str]) -> dict[str, float]:
@@ -127,6 +132,12 @@ def alarm_metrics(values: Mapping[str, float], on: Collection[str]) -> dict[str,
     return {f"{ALARM}/{name}": value for name, value in values.items()} | {
         f"{ALARM_ON}/{name}": float(name in on) for name in names
     }
+
+
+def alarm_values(numbers: Mapping[str, float]) -> dict[str, float]:
+    """By alarm: the number that `alarm_metrics` was given."""
+    prefix = f"{ALARM}/"
+    return {name.removeprefix(prefix): numbers[name] for name in numbers if name.startswith(prefix)}
 
 
 def alarms_on(line: Mapping[str, Any]) -> list[str]:

@@ -56,7 +56,9 @@ def evil_run(write: MakeRun, line: Line) -> Path:
         for index, text in enumerate(EVIL)
     ]
     lines.append({"step": 2, "role": "alarm", "alarm": "\x1b[1m", "sentence": EVIL[0], "action": EVIL[1]})
-    return write(lines)
+    run = write(lines)
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    return run
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -200,6 +202,12 @@ def two_steps(write: MakeRun, line: Line) -> Path:
         (["task", "1/0:5"], "1/0 has no attempt 5 in the ledger"),
         (["task", "1/0", "--kind", "deduction"], "task shows one task, and takes none of the conditions"),
         (["summary", "1/0"], "summary takes nothing behind its name; got 1/0"),
+        (["replay", "trivial=1"],
+         "replay takes thresholds, such as azr.alarms.trivial=0.9 or =null; got trivial=1"),
+        (["replay", "azr.alarms.trivial=x"],
+         "replay takes thresholds; got azr.alarms.trivial=x: Value 'x' of type 'str' could not be converted "
+         "to Float"),
+        (["replay", "--step", "1"], "replay judges all steps, and takes none of the conditions"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(
