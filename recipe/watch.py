@@ -50,6 +50,7 @@ RECENT_STEPS = 10
 
 PHASES = {
     "gen": "sampling",
+    "gen_propose": "sampling of proposals",
     "old_log_prob": "log-probs",
     "ref": "reference log-probs",
     "values": "values",
@@ -59,10 +60,6 @@ PHASES = {
     "save_checkpoint": "checkpoint",
 }
 """verl's timers that do not overlap, and what they are called here."""
-
-
-PROPOSALS = {"Accepted last": "solved", "Refused last": "reason"}
-"""Titles of the tables of proposals, and what stands beside each."""
 
 
 class WatchError(ValueError):
@@ -105,10 +102,6 @@ class Watched:
             said = " ".join(str(error).split())
             raise WatchError(f"{path} must be the configuration of a run; {said}") from error
         return Watched(folder, total_steps)
-
-    def proposals(self) -> dict[str, Sequence[dict[str, Any]]]:
-        """The last proposals, by title."""
-        return dict(zip(PROPOSALS, (self.accepted, self.refused), strict=True))
 
     def read(self) -> None:
         """Take in what the run has written since the last time."""
@@ -159,7 +152,10 @@ def dashboard(run: Watched, width: int) -> RenderableType:
         if run.metrics[-1]["step"] > 0:
             parts.append(_cells(run.metrics[-1], width))
         parts.append(_phases(run.metrics[-1], width))
-    parts += [_proposals(title, lines, width) for title, lines in run.proposals().items() if lines]
+    if run.accepted:
+        parts.append(_proposals("Accepted last", "solved", run.accepted, width))
+    if run.refused:
+        parts.append(_proposals("Refused last", "reason", run.refused, width))
     return Group(*parts)
 
 
@@ -234,15 +230,15 @@ def _phases(line: Mapping[str, Any], width: int) -> RenderableType:
     return table
 
 
-def _proposals(title: str, lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
-    header = ["step", PROPOSALS[title], "proposal", "kind"]
+def _proposals(title: str, beside: str, lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
+    header = ["step", beside, "proposal", "kind"]
     table = _table(title, header[: None if width >= NARROW else 3])
     for line in reversed(lines):
-        beside = line.get("reason") or _number(line.get("solve_rate"), "{:.0%}")
+        why = line.get("reason") or _number(line.get("solve_rate"), "{:.0%}")
         response = in_one_line(
             str(line.get("response")), max(10, width - 26 if width < NARROW else width - 40)
         )
-        words = (str(line.get("step")), beside, response, str(line.get("kind")))
+        words = (str(line.get("step")), why, response, str(line.get("kind")))
         table.add_row(*map(Text, words[: len(table.columns)]))
     return table
 
