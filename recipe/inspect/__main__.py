@@ -19,7 +19,7 @@ from recipe.inspect.by_level import ByLevel, tasks_by_level
 from recipe.inspect.diff import Diff, compare_steps
 from recipe.inspect.entries import read_name
 from recipe.inspect.filters import Filters, Steps, read_rates, read_steps
-from recipe.inspect.index import Index, open_index
+from recipe.inspect.index import Index, damaged_lines, ledger_notes, open_index
 from recipe.inspect.listing import Alarms, Listing, list_alarms, list_responses
 from recipe.inspect.numbers import MOST_STRETCHES
 from recipe.inspect.printing import Progress, make_console, note, show, visible
@@ -44,8 +44,8 @@ VIEWS = {
 
 View = Summary | Listing | Rejections | Task | ByLevel | Diff | Alarms | Replay
 
-MOST_SHOWN, MOST_LISTED = 5, 1000
-"""Damaged lines that are named for a person, and with `--json`."""
+MOST_LISTED = 1000
+"""Damaged lines that are named with `--json`."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -172,26 +172,6 @@ def _read_side(text: str) -> Steps:
 def _num_stretches(asked: argparse.Namespace, width: int) -> int:
     """As many columns of steps as fit beside the levels' names."""
     return MOST_STRETCHES if asked.json else min(max((width - 14) // 12, 1), MOST_STRETCHES)
-
-
-def ledger_notes(index: Index) -> list[str]:
-    """What a person should know of the ledger: what was skipped, and what is not known."""
-    notes = []
-    num_damaged = index.row("SELECT count(*) AS n FROM damaged")["n"]
-    if num_damaged:
-        shown = ", ".join(f"{row['line']} ({row['why']})" for row in damaged_lines(index, MOST_SHOWN))
-        more = f" and {num_damaged - MOST_SHOWN:,} more" if num_damaged > MOST_SHOWN else ""
-        notes.append(f"damaged lines of the ledger, which were skipped: {shown}{more}")
-    if index.partial_bytes:
-        notes.append(f"the last {index.partial_bytes:,} bytes of the ledger have no line's end yet: skipped")
-    if index.state.pack_fault:
-        notes.append(f"levels and structures are missing: {index.state.pack_fault}")
-    return notes
-
-
-def damaged_lines(index: Index, most: int) -> list[dict[str, Any]]:
-    """The first damaged lines of the ledger: `line` and `why`."""
-    return index.rows(f"SELECT line, why FROM damaged ORDER BY line LIMIT {most}")
 
 
 def require_responses(index: Index, view: str) -> None:

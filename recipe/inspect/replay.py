@@ -18,7 +18,7 @@ from recipe.inspect.index import Index
 from recipe.inspect.listing import alarm_lines
 from recipe.inspect.printing import UNKNOWN, Column, note, number, table
 from recipe.inspect.run import Run
-from recipe.run.files import METRICS, read_metrics
+from recipe.run.files import METRICS
 from recipe.selfplay import alarms
 from recipe.selfplay.alarm_table import ALARMS
 from recipe.selfplay.config import AlarmConfig, AzrConfig
@@ -78,7 +78,7 @@ def replay(index: Index, words: Sequence[str]) -> Replay:
     """
     config = read_thresholds(index.run, words)
     judge = alarms.Alarms(config, index.run.pack())
-    numbers_of = {line["step"]: line for line in read_metrics(index.run.folder / METRICS)}
+    numbers_of = {line["step"]: line for line in index.run.metrics()}
     if not any(step > 0 for step in numbers_of):
         raise InspectError(
             f"{index.run.folder / METRICS} must have a finished step to judge; it has none yet"

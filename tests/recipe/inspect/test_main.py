@@ -258,6 +258,8 @@ def break_run(run: Path, how: str) -> None:
             config.write_text("- 1\n")
         case "other keys":
             config.write_text("azr: {propose: false}\n")
+        case "damaged metrics":
+            (run / "metrics.jsonl").write_text("{}\n")
         case "other format":
             manifest = run / "checkpoints" / "global_step_3" / "azr" / "manifest.json"
             manifest.parent.mkdir(parents=True)
@@ -282,6 +284,8 @@ def break_run(run: Path, how: str) -> None:
             "other keys",
             r"\S+ must have the keys of this version under azr: .*Look at the run with the version .*",
         ),
+        ("damaged metrics", r"\S+metrics\.jsonl must be what a run wrote; a line of it has no step"),
+        ("no metrics", r"\S+metrics\.jsonl must have a finished step to judge; it has none yet"),
         (
             "other format",
             rf"\S+ must be a run of checkpoint format {FORMAT}; got {FORMAT - 1}\. "
@@ -294,7 +298,7 @@ def test_what_is_no_run_is_refused_in_a_line(
 ) -> None:
     run = make_run([line(1, 0)])
     break_run(run, how)
-    status, out, err = inspect(run)
+    status, out, err = inspect(run, "replay" if "metrics" in how else "summary")
     assert (status, out) == (2, "")
     assert re.fullmatch(f"error: {said}\n", err), err
 
