@@ -48,6 +48,9 @@ NARROW = 70
 RECENT_STEPS = 10
 """Steps whose median time says how long the others will take."""
 
+LEAST_S = 0.05
+"""Seconds below which a phase is not shown."""
+
 PHASES = {
     "gen": "sampling",
     "gen_propose": "sampling of proposals",
@@ -226,7 +229,8 @@ def _phases(line: Mapping[str, Any], width: int) -> RenderableType:
     table = _table(f"Time of step {line['step']}: {whole:.1f} s", ["", "s", ""])
     known = {name: line[f"timing_s/{phase}"] for phase, name in PHASES.items() if f"timing_s/{phase}" in line}
     for name, seconds in {**known, "the rest": max(0.0, whole - sum(known.values()))}.items():
-        table.add_row(name, f"{seconds:.1f}", Bar(whole, 0, seconds, width=max(5, min(40, width - 35))))
+        if seconds >= LEAST_S:
+            table.add_row(name, f"{seconds:.1f}", Bar(whole, 0, seconds, width=max(5, min(40, width - 35))))
     return table
 
 

@@ -71,6 +71,7 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
     cell["reason/surplus"] = 0.125
     of_cell = {f"azr/propose/deduction/{name}": value for name, value in cell.items()}
     times = {"timing_s/step": 10.0, "timing_s/gen": 6.0, "timing_s/update_actor": 3.0}
+    times |= {"timing_s/gen_propose": 0.75, "timing_s/ref": 0.0}
     write(folder / METRICS, metrics(0, now - 60, **held_out, **{"azr/held_out/all/n": 100.0}))
     write(folder / METRICS, metrics(1, now - 50), metrics(2, now - 40, **of_cell, **times))
     write(
@@ -93,7 +94,8 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
         "no-task",
     ):
         assert words in text.replace("\n│ ", " "), words
-    assert re.search(r"the rest +1\.0", text)
+    assert re.search(r"sampling of proposals +0\.8", text) and re.search(r"the rest +0\.2", text)
+    assert "reference log-probs" not in text
     assert "duplicates" in text and "Most proposals repeat." in text
     assert "\x1b" not in text and "\x07" not in text and r"\x1b[2J\x07<s" in text
     assert ("surplus" in text and "12%" in text) == (width == 80)
