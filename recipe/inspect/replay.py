@@ -29,11 +29,15 @@ from tasks.contract import Outcome, Role
 PREFIX = "azr.alarms."
 PAGE_LINES = 10_000
 
-LINES = """
-SELECT step, role, kind, cell, "index", attempt, response, outcome, reason, solve_rate, reward, record
-FROM lines ORDER BY line
-"""
+FIELDS = (
+    *("step", "role", "kind", "cell", "index", "attempt"),
+    *("response", "outcome", "reason", "solve_rate", "reward", "record"),
+)
 """What alarms read of a response."""
+
+_COLUMNS = ", ".join(f'"{name}"' for name in FIELDS)
+
+LINES = f"SELECT {_COLUMNS} FROM lines ORDER BY line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Replay:
         yield table(columns, width)
         for one in self.alarms:
             yield from alarm_lines(one, width)
-        yield note(f"{len(self.alarms)} alarms begin in {self.steps} steps")
+        yield note(f"alarms that begin in {self.steps} steps: {len(self.alarms)}")
 
 
 def replay(index: Index, words: Sequence[str]) -> Replay:
@@ -123,10 +127,11 @@ def read_lines(index: Index) -> Iterator[LedgerLine]:
     """The responses in the ledger's order, without prompts, measures and features."""
     cursor = index.connection.execute(LINES)
     while page := cursor.fetchmany(PAGE_LINES):
-        for step, role, kind, cell, place, attempt, response, outcome, *rest, record in page:
-            task = None if record is None else json.loads(record)
-            facts = (step, Role(role), kind, cell, place, attempt, [], response, Outcome(outcome))
-            yield LedgerLine(*facts, *rest, task)
+        for row in page:
+            values: dict[str, Any] = dict(zip(FIELDS, row, strict=True))
+            record = None if values["record"] is None else json.loads(values["record"])
+            words = {"role": Role(values["role"]), "outcome": Outcome(values["outcome"])}
+            yield LedgerLine(prompt=[], **values | words | {"record": record})
 
 
 def _measured(line: dict[str, Any]) -> dict[str, float]:
