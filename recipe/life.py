@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ from recipe.report import REPORT
 from recipe.report.live import kept_page, write_last
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.run.files import NewLines, check_writable
+from recipe.run.files import GrowingFile, check_writable
 from recipe.run.progress import progress_bar
 from recipe.selfplay.metrics import held_out_of, status
 from recipe.selfplay.types import ALARM_ROLE
@@ -110,7 +111,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
                 print(f"changed since this run was last started: {change}", file=terminal)
             checkpoint.write_atomically(run_dir / outputs.CONFIG, asked)
             print(f"run directory {run_dir}; the engines' own output is in its {outputs.LOG}", file=terminal)
-            news = partial(alarm_news, NewLines(run_dir / outputs.LEDGER))
+            news = partial(alarm_news, GrowingFile(run_dir / outputs.LEDGER, tail_bytes=0))
             with (
                 progress_bar(metrics, config.trainer.total_training_steps, terminal, status, news),
                 kept_page(run_dir),
@@ -135,8 +136,7 @@ def train(config: DictConfig, pack: TaskPack, run_dir: Path) -> None:
         except Exception as error:  # the one boundary: whatever ends the run is reported in one place
             with suppress(OSError):  # the log may be on a full disk
                 traceback.print_exc()
-            # An error that came through Ray may have a traceback in its text
-            cause = _disk_fault(config) or (str(error).strip().splitlines() or [repr(error)])[-1]
+            cause = _disk_fault(config) or in_a_line(error)
             print(f"error: {cause}\nmore in {run_dir / outputs.LOG}", file=terminal)
             sys.exit(1)
         _report(run_dir, terminal)
@@ -232,10 +232,23 @@ def _disk_fault(config: DictConfig) -> str | None:
     return None
 
 
-def alarm_news(ledger: NewLines) -> list[str]:
+def in_a_line(error: Exception) -> str:
+    """What an error says, as its last line; errors of ours are sentences, and stand without their class.
+
+    One that came through Ray has a traceback as its text.
+    """
+    last = (str(error).strip().splitlines() or [repr(error)])[-1]
+    return re.sub(r"^(recipe|rewards|tasks)(\.\w+)+: ", "", last)
+
+
+def alarm_news(ledger: GrowingFile) -> list[str]:
     """The alarms that began, a line each."""
-    lines = ledger.take(ALARM_ROLE)
-    return [f"step {line['step']}, alarm {line['alarm']}: {line['sentence']}" for line in lines]
+    lines, _ = ledger.new_lines()
+    return [
+        f"step {line['step']}, alarm {line['alarm']}: {line['sentence']}"
+        for line in lines
+        if line.get("role") == ALARM_ROLE
+    ]
 
 
 def make_summary(

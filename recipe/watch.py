@@ -6,7 +6,6 @@ It reads the run's files as they grow and writes nothing. Ctrl-C ends it; the ru
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import deque
@@ -29,7 +28,7 @@ from rich.text import Text
 from yaml import YAMLError
 
 from recipe.inspect.printing import in_one_line
-from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY
+from recipe.run.files import CONFIG, LEDGER, LOG, METRICS, SUMMARY, GrowingFile
 from recipe.selfplay.metrics import ALL_KINDS, held_out_of
 from recipe.selfplay.types import ALARM_ROLE, Refusal
 from tasks.contract import Role
@@ -49,8 +48,12 @@ NARROW = 70
 RECENT_STEPS = 10
 """Steps whose median time says how long the others will take."""
 
+LEAST_S = 0.05
+"""Seconds below which a phase is not shown."""
+
 PHASES = {
     "gen": "sampling",
+    "gen_propose": "sampling of proposals",
     "old_log_prob": "log-probs",
     "ref": "reference log-probs",
     "values": "values",
@@ -62,55 +65,8 @@ PHASES = {
 """verl's timers that do not overlap, and what they are called here."""
 
 
-PROPOSALS = {"Accepted last": "solved", "Refused last": "reason"}
-"""Titles of the tables of proposals, and what stands beside each."""
-
-
 class WatchError(ValueError):
     """There is no run to look at; the message is one line that names the folder."""
-
-
-class GrowingFile:
-    """JSON lines of a file that a run appends to, and cuts back when it is resumed."""
-
-    def __init__(self, path: Path, tail_bytes: int | None = None) -> None:
-        """Read from the beginning, or at most the last `tail_bytes` of what is there at first."""
-        self._path = path
-        self._tail_bytes = tail_bytes
-        self._offset = 0
-        self.num_damaged = 0
-
-    def new_lines(self) -> tuple[list[dict[str, Any]], bool]:
-        """The objects that came since the last call, and whether the file was cut back before them.
-
-        A last line without its end is still being written, and left for the next call. Lines that are no
-        objects are counted in `num_damaged`.
-        """
-        if not self._path.exists():
-            return [], False
-        with self._path.open("rb") as file:
-            size = file.seek(0, 2)
-            was_cut = size < self._offset
-            if was_cut:
-                self._offset = 0
-            begins_inside = self._offset == 0 and self._tail_bytes is not None and size > self._tail_bytes
-            if begins_inside:
-                assert self._tail_bytes is not None
-                self._offset = size - self._tail_bytes
-            file.seek(self._offset)
-            *whole, _ = file.read().split(b"\n")
-        self._offset += sum(len(line) + 1 for line in whole)
-        found = []
-        for line in whole[1:] if begins_inside else whole:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                found.append(value)
-            else:
-                self.num_damaged += 1
-        return found, was_cut
 
 
 @dataclass
@@ -150,14 +106,10 @@ class Watched:
             raise WatchError(f"{path} must be the configuration of a run; {said}") from error
         return Watched(folder, total_steps)
 
-    def proposals(self) -> dict[str, Sequence[dict[str, Any]]]:
-        """The last proposals, by title."""
-        return dict(zip(PROPOSALS, (self.accepted, self.refused), strict=True))
-
     def read(self) -> None:
         """Take in what the run has written since the last time."""
         lines, was_cut = self._metrics_file.new_lines()
-        self.metrics = lines if was_cut else [*self.metrics, *lines]
+        self.metrics = [*(() if was_cut else self.metrics), *lines]
         lines, was_cut = self._ledger_file.new_lines()
         if was_cut:
             for shown in (self.accepted, self.refused, self.alarms):
@@ -203,7 +155,10 @@ def dashboard(run: Watched, width: int) -> RenderableType:
         if run.metrics[-1]["step"] > 0:
             parts.append(_cells(run.metrics[-1], width))
         parts.append(_phases(run.metrics[-1], width))
-    parts += [_proposals(title, lines, width) for title, lines in run.proposals().items() if lines]
+    if run.accepted:
+        parts.append(_proposals("Accepted last", "solved", run.accepted, width))
+    if run.refused:
+        parts.append(_proposals("Refused last", "reason", run.refused, width))
     return Group(*parts)
 
 
@@ -245,7 +200,7 @@ def _accuracies(metrics: Sequence[Mapping[str, Any]], width: int) -> RenderableT
 
 def _cells(line: Mapping[str, Any], width: int) -> RenderableType:
     """The last step by role and kind."""
-    header = ["", "right", "reward", "responses", "well-formed", "tokens"]
+    header = ["", "right", "reward", "responses", "well-formed", "tokens", "surplus"]
     table = _table(f"Step {line['step']}", header[: None if width >= NARROW else 3])
     for name in sorted(name for name in line if name.endswith("/num_responses")):
         prefix, role, kind, _ = name.split("/")
@@ -260,6 +215,7 @@ def _cells(line: Mapping[str, Any], width: int) -> RenderableType:
             f"{line[name]:.0f}",
             _number(line.get(f"{of_cell}/format_rate"), "{:.0%}"),
             _number(line.get(f"{of_cell}/response_tokens"), "{:.0f}"),
+            _number(line.get(f"{of_cell}/reason/{Refusal.SURPLUS}"), "{:.0%}"),
         )
         table.add_row(*row[: len(table.columns)])
     return table
@@ -273,19 +229,20 @@ def _phases(line: Mapping[str, Any], width: int) -> RenderableType:
     table = _table(f"Time of step {line['step']}: {whole:.1f} s", ["", "s", ""])
     known = {name: line[f"timing_s/{phase}"] for phase, name in PHASES.items() if f"timing_s/{phase}" in line}
     for name, seconds in {**known, "the rest": max(0.0, whole - sum(known.values()))}.items():
-        table.add_row(name, f"{seconds:.1f}", Bar(whole, 0, seconds, width=max(5, min(40, width - 35))))
+        if seconds >= LEAST_S:
+            table.add_row(name, f"{seconds:.1f}", Bar(whole, 0, seconds, width=max(5, min(40, width - 35))))
     return table
 
 
-def _proposals(title: str, lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
-    header = ["step", PROPOSALS[title], "proposal", "kind"]
+def _proposals(title: str, beside: str, lines: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
+    header = ["step", beside, "proposal", "kind"]
     table = _table(title, header[: None if width >= NARROW else 3])
     for line in reversed(lines):
-        beside = line.get("reason") or _number(line.get("solve_rate"), "{:.0%}")
+        why = line.get("reason") or _number(line.get("solve_rate"), "{:.0%}")
         response = in_one_line(
             str(line.get("response")), max(10, width - 26 if width < NARROW else width - 40)
         )
-        words = (str(line.get("step")), beside, response, str(line.get("kind")))
+        words = (str(line.get("step")), why, response, str(line.get("kind")))
         table.add_row(*map(Text, words[: len(table.columns)]))
     return table
 

@@ -19,11 +19,12 @@ from recipe.inspect.by_level import ByLevel, tasks_by_level
 from recipe.inspect.diff import Diff, compare_steps
 from recipe.inspect.entries import read_name
 from recipe.inspect.filters import Filters, Steps, read_rates, read_steps
-from recipe.inspect.index import Index, open_index
+from recipe.inspect.index import Index, damaged_lines, ledger_notes, open_index
 from recipe.inspect.listing import Alarms, Listing, list_alarms, list_responses
 from recipe.inspect.numbers import MOST_STRETCHES
 from recipe.inspect.printing import Progress, make_console, note, show, visible
 from recipe.inspect.rejections import Rejections, count_reasons
+from recipe.inspect.replay import Replay, replay
 from recipe.inspect.run import open_run
 from recipe.inspect.summary import Summary, summarize
 from recipe.inspect.task import Task, read_task
@@ -38,12 +39,13 @@ VIEWS = {
     "level": "tasks by step and level: proposed, accepted, solved",
     "diff": "STEP STEP: what changed between two steps, or two stretches A:B",
     "alarms": "the alarms of the run, the newest first",
+    "replay": "azr.alarms.NAME=VALUE ...: the alarms it would have with these thresholds",
 }
 
-View = Summary | Listing | Rejections | Task | ByLevel | Diff | Alarms
+View = Summary | Listing | Rejections | Task | ByLevel | Diff | Alarms | Replay
 
-MOST_SHOWN, MOST_LISTED = 5, 1000
-"""Damaged lines that are named for a person, and with `--json`."""
+MOST_LISTED = 1000
+"""Damaged lines that are named with `--json`."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +67,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of the run")
     parser.add_argument("view", nargs="?", choices=VIEWS, default="summary", metavar="VIEW", help="see above")
-    parser.add_argument("of", nargs="*", metavar="...", help="what task and diff are about")
+    parser.add_argument("of", nargs="*", metavar="...", help="what task, diff and replay are about")
     only = parser.add_argument_group("which responses; conditions combine")
     only.add_argument("--role", choices=[role.value for role in Role], help="who responded")
     only.add_argument("--kind", help="of task")
@@ -125,7 +127,7 @@ def read_view(index: Index, asked: argparse.Namespace, width: int) -> View:
         asked.prompt,
     )
     filters.check(index)
-    num_wanted = {"task": 1, "diff": 2}.get(asked.view, 0)
+    num_wanted = {"task": 1, "diff": 2, "replay": len(asked.of)}.get(asked.view, 0)
     if len(asked.of) != num_wanted:
         raise InspectError(f"{asked.view} takes {_WANTED[num_wanted]}; got {' '.join(asked.of) or 'nothing'}")
     match asked.view:
@@ -149,6 +151,10 @@ def read_view(index: Index, asked: argparse.Namespace, width: int) -> View:
             return compare_steps(index, before, after, filters, asked.limit)
         case "alarms":
             return list_alarms(index, filters, asked.limit)
+        case "replay":
+            if filters.are_given:
+                raise InspectError("replay judges all steps, and takes none of the conditions")
+            return replay(index, asked.of)
         case _:
             return summarize(index, filters)
 
@@ -166,26 +172,6 @@ def _read_side(text: str) -> Steps:
 def _num_stretches(asked: argparse.Namespace, width: int) -> int:
     """As many columns of steps as fit beside the levels' names."""
     return MOST_STRETCHES if asked.json else min(max((width - 14) // 12, 1), MOST_STRETCHES)
-
-
-def ledger_notes(index: Index) -> list[str]:
-    """What a person should know of the ledger: what was skipped, and what is not known."""
-    notes = []
-    num_damaged = index.row("SELECT count(*) AS n FROM damaged")["n"]
-    if num_damaged:
-        shown = ", ".join(f"{row['line']} ({row['why']})" for row in damaged_lines(index, MOST_SHOWN))
-        more = f" and {num_damaged - MOST_SHOWN:,} more" if num_damaged > MOST_SHOWN else ""
-        notes.append(f"damaged lines of the ledger, which were skipped: {shown}{more}")
-    if index.partial_bytes:
-        notes.append(f"the last {index.partial_bytes:,} bytes of the ledger have no line's end yet: skipped")
-    if index.state.pack_fault:
-        notes.append(f"levels and structures are missing: {index.state.pack_fault}")
-    return notes
-
-
-def damaged_lines(index: Index, most: int) -> list[dict[str, Any]]:
-    """The first damaged lines of the ledger: `line` and `why`."""
-    return index.rows(f"SELECT line, why FROM damaged ORDER BY line LIMIT {most}")
 
 
 def require_responses(index: Index, view: str) -> None:

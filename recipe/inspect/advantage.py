@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from recipe.inspect.entries import Entry
 from recipe.inspect.index import Index
+from recipe.inspect.printing import number
 from recipe.inspect.run import Run
 from recipe.selfplay.credit import Baseline, Scale, Statistics
 from tasks.contract import Role
@@ -43,6 +44,15 @@ class Advantage:
     deviation: float | None = None  # what the difference is divided by; None where it is divided by nothing
     weight: float = 1.0  # of its role in the loss (`algorithm.trr.proposer_share`)
     why: str = ""  # there is none
+
+    def in_words(self, reward: str) -> str:
+        """How it is made of a reward, which is called so, or why it is not known."""
+        if self.value is None:
+            return self.why
+        made = f"{reward} - {number(self.mean, 4)}, the mean of {self.rewards:,} in {self.cell}"
+        if self.deviation is not None:
+            made = f"({made}) / {self.deviation:.4f}"
+        return made if self.weight == 1 else f"{made}, times {self.weight:.4g} for the role"
 
 
 def unknown(run: Run) -> str:

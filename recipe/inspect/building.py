@@ -219,13 +219,9 @@ def _look_again(connection: duckdb.DuckDBPyConnection, ledger: BinaryIO, before:
     """
     while places := connection.execute(next_page, [before]).fetchall():
         within = f"line BETWEEN {places[0][0]} AND {places[-1][0]} AND NOT {IS_RESPONSE}"
-        found = [(place, _read_again(ledger, *place[1:])) for place in places]
+        found = [(place, _read_again(ledger, *place)) for place in places]
         connection.execute(f"DELETE FROM lines WHERE {within}")
-        _insert(
-            connection,
-            "alarms",
-            [(place[0], *astuple(one)) for place, one in found if isinstance(one, Alarm)],
-        )
+        _insert(connection, "alarms", [astuple(one) for _, one in found if isinstance(one, Alarm)])
         _insert(connection, "damaged", [(*place, one.why) for place, one in found if isinstance(one, Damage)])
         mended = [(*place, one.text) for place, one in found if isinstance(one, Mended)]
         if mended:
@@ -256,11 +252,11 @@ def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _read_again(ledger: BinaryIO, start: int, num_bytes: int) -> Alarm | Damage | Mended:
+def _read_again(ledger: BinaryIO, line: int, start: int, num_bytes: int) -> Alarm | Damage | Mended:
     if num_bytes > MAX_LINE_BYTES:
         return Damage(f"it is longer than {MAX_LINE_BYTES >> 20} MiB")
     ledger.seek(start)
-    return look_again(ledger.read(num_bytes))
+    return look_again(line, ledger.read(num_bytes))
 
 
 def _label(connection: duckdb.DuckDBPyConnection, run: Run, report: Report) -> None:

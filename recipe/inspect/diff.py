@@ -196,6 +196,7 @@ def changes_of(before: Numbers, after: Numbers) -> list[Change]:
     found = [
         both("proposals", Unit.COUNT, "proposals"),
         of_proposals("accepted", "accepted"),
+        of_proposals("surplus", "surplus"),
         of_proposals("duplicates", "duplicates"),
         of_proposals("malformed", "malformed"),
         of_proposals("distinct texts", "distinct_responses"),

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from recipe.inspect import InspectError
@@ -62,20 +62,11 @@ class Filters:
     rates: Rates | None = None  # of the proposal, and of the proposal that an attempt is at
     text: str | None = None  # in the response
     prompt: str | None = None  # in a message of the prompt
-    are_given: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        given = (
-            self.role,
-            self.kind,
-            self.outcome,
-            self.reason,
-            self.steps,
-            self.rates,
-            self.text,
-            self.prompt,
-        )
-        object.__setattr__(self, "are_given", any(value is not None for value in given))
+    @property
+    def are_given(self) -> bool:
+        """Whether there is any."""
+        return self != Filters()
 
     def where(self) -> Where:
         """All of them as one condition."""

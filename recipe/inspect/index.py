@@ -41,6 +41,9 @@ MEMORY_LIMIT = "1GB"
 MAX_THREADS = 4
 """More of them would have too little memory each."""
 
+MOST_SHOWN = 5
+"""Damaged lines that are named for a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -65,6 +68,26 @@ class Index:
     def partial_bytes(self) -> int:
         """Bytes of a last line that has no end yet."""
         return self.state.file_end - self.state.start
+
+
+def ledger_notes(index: Index) -> list[str]:
+    """What a person should know of the ledger: what was skipped, and what is not known."""
+    notes = []
+    num_damaged = index.row("SELECT count(*) AS n FROM damaged")["n"]
+    if num_damaged:
+        shown = ", ".join(f"{row['line']} ({row['why']})" for row in damaged_lines(index, MOST_SHOWN))
+        more = f" and {num_damaged - MOST_SHOWN:,} more" if num_damaged > MOST_SHOWN else ""
+        notes.append(f"damaged lines of the ledger, which were skipped: {shown}{more}")
+    if index.partial_bytes:
+        notes.append(f"the last {index.partial_bytes:,} bytes of the ledger have no line's end yet: skipped")
+    if index.state.pack_fault:
+        notes.append(f"levels and structures are missing: {index.state.pack_fault}")
+    return notes
+
+
+def damaged_lines(index: Index, most: int) -> list[dict[str, Any]]:
+    """The first damaged lines of the ledger: `line` and `why`."""
+    return index.rows(f"SELECT line, why FROM damaged ORDER BY line LIMIT {most}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.text import Text
 from recipe.inspect.entries import Entry, read_lines
 from recipe.inspect.filters import Filters
 from recipe.inspect.index import Index
+from recipe.inspect.mending import Alarm
 from recipe.inspect.printing import (
     BAD,
     GOOD,
@@ -26,6 +27,7 @@ from recipe.inspect.printing import (
     percent,
     visible,
 )
+from recipe.selfplay.alarms import Raised
 from tasks.contract import Outcome, Role
 
 WORDS = {Role.PROPOSE: "proposals", Role.SOLVE: "attempts"}
@@ -80,39 +82,29 @@ def entry_lines(entry: Entry, width: int) -> Iterator[Text]:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmEntry:
-    """An alarm, and the line of the ledger that it stands on."""
-
-    line: int
-    step: int
-    alarm: str
-    value: float | None
-    threshold: float | None
-    sentence: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
 class Alarms:
     """The alarms of a run."""
 
     total: int
-    alarms: list[AlarmEntry]  # the newest first
+    alarms: list[Alarm]  # the newest first
 
     def parts(self, width: int) -> Iterator[RenderableType]:
         """As it is printed."""
         for one in self.alarms:
-            facts = f"{one.alarm}  value {number(one.value, 3)}  threshold {number(one.threshold, 3)}"
-            head = Text.assemble(
-                (f"step {one.step}", NAME), "  ", (visible(facts), BAD), f"  {visible(one.action)}"
-            )
-            head.truncate(width, overflow="ellipsis")
-            yield head
-            yield Text(f"  {visible(one.sentence)}")
+            yield from alarm_lines(one, width)
         if self.total:
             yield note(f"{count(len(self.alarms))} of {count(self.total)} alarms, the newest first")
         else:
             yield note("no alarms in this ledger")
+
+
+def alarm_lines(one: Alarm | Raised, width: int) -> Iterator[Text]:
+    """An alarm: when and by how much it began, and what it says."""
+    facts = f"{one.alarm}  value {number(one.value, 3)}  threshold {number(one.threshold, 3)}"
+    head = Text.assemble((f"step {one.step}", NAME), "  ", (visible(facts), BAD), f"  {visible(one.action)}")
+    head.truncate(width, overflow="ellipsis")
+    yield head
+    yield Text(f"  {visible(one.sentence)}")
 
 
 def list_alarms(index: Index, filters: Filters, limit: int) -> Alarms:
@@ -122,4 +114,4 @@ def list_alarms(index: Index, filters: Filters, limit: int) -> Alarms:
     found = index.rows(
         f"SELECT * FROM alarms WHERE {where.condition} ORDER BY line DESC LIMIT {limit}", where.values
     )
-    return Alarms(total, [AlarmEntry(**row) for row in found])
+    return Alarms(total, [Alarm(**row) for row in found])

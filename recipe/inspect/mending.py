@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recipe.selfplay.types import ALARM_ROLE
 from tasks.contract import Outcome, Role
-
-ALARM = "alarm"
-"""The role of a line that no response made (`recipe/selfplay/alarms.py`)."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _TEXTS = ("kind", "cell", "response", "reason")
@@ -24,8 +22,9 @@ _NUMBERS = ("step", "index")
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A line of the role `alarm`."""
+    """An alarm, and the line of the ledger that it stands on."""
 
+    line: int
     step: int
     alarm: str
     value: float | None
@@ -48,16 +47,16 @@ class Damage:
     why: str
 
 
-def look_again(raw: bytes) -> Alarm | Mended | Damage:
-    """What a line of the ledger is, if it is no response that could be read at once."""
+def look_again(line: int, raw: bytes) -> Alarm | Mended | Damage:
+    """What the ledger has on a line, if it is no response that could be read at once."""
     try:
         value = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return Damage("it is no JSON")
     if not isinstance(value, dict):
         return Damage("it is no JSON object")
-    if value.get("role") == ALARM:
-        return _read_alarm(value)
+    if value.get("role") == ALARM_ROLE:
+        return _read_alarm(line, value)
     if missing := _missing(value):
         return Damage(f"it has no proper {', '.join(missing)}")
     return Mended(_HALF.sub(_spell, json.dumps(value, ensure_ascii=False)))
@@ -74,7 +73,7 @@ def _missing(value: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _read_alarm(value: Mapping[str, Any]) -> Alarm | Damage:
+def _read_alarm(line: int, value: Mapping[str, Any]) -> Alarm | Damage:
     step, name = value.get("step"), value.get("alarm")
     if not _is_count(step) or not isinstance(name, str):
         return Damage("it is an alarm without a proper step or alarm")
@@ -82,7 +81,7 @@ def _read_alarm(value: Mapping[str, Any]) -> Alarm | Damage:
     found, threshold = (float(n) if isinstance(n, int | float) else None for n in numbers)
     words = [_HALF.sub(_spell, str(value.get(key, ""))) for key in ("sentence", "action")]
     assert isinstance(step, int)
-    return Alarm(step, _HALF.sub(_spell, name), found, threshold, *words)
+    return Alarm(line, step, _HALF.sub(_spell, name), found, threshold, *words)
 
 
 def _is_count(value: object) -> bool:

@@ -10,13 +10,11 @@ from recipe.inspect.index import Index
 
 MOST_STRETCHES = 10
 
-IS_ACCEPTED = "outcome = 'correct' AND reason <> 'held-out'"
-"""As `azr/propose/<kind>/acceptance_rate` counts: surplus tasks are valid, held-out ones are not wanted."""
-
 NUMBERS = """
 SELECT {place} AS place,
     count(*) FILTER (role = 'propose') AS proposals,
-    count(*) FILTER (role = 'propose' AND {accepted}) AS accepted,
+    count(*) FILTER (role = 'propose' AND reason = '') AS accepted,
+    count(*) FILTER (role = 'propose' AND reason = 'surplus') AS surplus,
     count(*) FILTER (role = 'propose' AND reason = 'duplicate') AS duplicates,
     count(*) FILTER (role = 'propose' AND outcome = 'malformed') AS malformed,
     avg(solve_rate) FILTER (role = 'propose') AS solve_rate,
@@ -48,7 +46,8 @@ class Numbers:
     first_step: int
     last_step: int
     proposals: int = 0
-    accepted: int = 0  # valid and new, surplus ones among them
+    accepted: int = 0  # valid, new and wanted
+    surplus: int = 0  # valid and new, when their step had all that it wanted
     duplicates: int = 0
     malformed: int = 0
     solve_rate: float | None = None  # mean of the proposals that were attempted
@@ -105,7 +104,7 @@ def read_numbers(index: Index, steps: Sequence[Steps], where: Where) -> list[Num
         return []
     place = place_of_step(steps)
     ends = {"from_step": min(one.first for one in steps), "to_step": max(one.last for one in steps)}
-    asked = {"place": place, "condition": f"({where.condition})", "accepted": IS_ACCEPTED}
+    asked = {"place": place, "condition": f"({where.condition})"}
     found = {row.pop("place"): row for row in index.rows(NUMBERS.format(**asked), where.values | ends)}
     for row in index.rows(STRUCTURES.format(**asked), where.values | ends):
         if row["known"] and row["place"] in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -77,11 +78,27 @@ class Run:
             words = str(error) if isinstance(error, PackError | ValueError) else short_error(error)
             raise InspectError(f"the run's pack cannot be built here: {' '.join(words.split())}") from error
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of its metrics.
+
+        Raises:
+            InspectError: The file is none of metrics.
+        """
+        path = self.folder / METRICS
+        try:
+            lines = read_metrics(path)
+        except (ValueError, OSError) as error:  # no JSON, no text, or not readable
+            words = " ".join(str(error).split())
+            raise InspectError(f"{path} must be what a run wrote, and cannot be read: {words}") from error
+        if not all(isinstance(line, dict) and isinstance(line.get("step"), int) for line in lines):
+            raise InspectError(f"{path} must be what a run wrote; a line of it has no step")
+        return lines
+
     def last_finished_step(self) -> int:
         """The last step that is known to stand in the ledger as a whole; 0 before the first."""
-        with suppress(ValueError, KeyError, TypeError):  # a damaged file of metrics does not say
+        with suppress(InspectError):  # a damaged file of metrics does not say
             # A step's metrics are written behind all of its lines.
-            return max((int(line["step"]) for line in read_metrics(self.folder / METRICS)), default=0)
+            return max((line["step"] for line in self.metrics()), default=0)
         return 0
 
 

@@ -13,7 +13,8 @@ from recipe.inspect.diff import Change, changes_of, changes_table
 from recipe.inspect.entries import Entry, read_lines
 from recipe.inspect.filters import Filters, Steps, Where
 from recipe.inspect.index import Index
-from recipe.inspect.listing import AlarmEntry, list_alarms
+from recipe.inspect.listing import list_alarms
+from recipe.inspect.mending import Alarm
 from recipe.inspect.numbers import Numbers, read_numbers, stretches
 from recipe.inspect.printing import (
     BAD,
@@ -61,7 +62,7 @@ class Summary:
     total_steps: int | None  # that the run is to have
     responses: int
     num_alarms: int
-    last_alarm: AlarmEntry | None
+    last_alarm: Alarm | None
     stretches: list[Numbers]  # of steps, the seeding one of its own
     changes: list[Change]  # from the first stretch of training to the newest; none before there are two
     reasons: list[Reason]  # why proposals of the newest stretch were refused, surplus ones aside
@@ -145,6 +146,7 @@ def _columns(found: list[Numbers]) -> list[Column]:
         Column("steps", [str(one.steps) for one in found], is_text=True),
         Column("asked", [count(one.proposals) for one in found], rank=5),
         Column("accept", of_proposals("accepted"), rank=1),
+        *([Column("surpl", of_proposals("surplus"), rank=3)] if any(one.surplus for one in found) else []),
         Column("dupl", of_proposals("duplicates"), rank=3),
         Column("malf", of_proposals("malformed"), rank=6),
         Column("unique", of_proposals("distinct_responses"), rank=8),
@@ -168,8 +170,9 @@ def _columns_of_solver(found: list[Numbers]) -> list[Column]:
 
 
 LEGEND = (
-    "of proposals: accept, valid and new; dupl, duplicates; malf, malformed; unique, distinct texts; solved, "
-    "mean solve rate; learn, solved at times and not always; reward, mean. right: of attempts"
+    "of proposals: accept, valid, new and wanted; surpl, valid, and one too many; dupl, duplicates; malf, "
+    "malformed; unique, distinct texts; solved, mean solve rate; learn, solved at times and not always; "
+    "reward, mean. right: of attempts"
 )
 
 
@@ -204,7 +207,7 @@ def _reasons(index: Index, filters: Filters, steps: Steps) -> list[Reason]:
         return []
     of_newest = replace(filters, role=Role.PROPOSE.value, steps=steps)
     found = count_reasons(index, of_newest, MOST_REASONS + 1).reasons
-    # A surplus task is as good as any: its step had all that it wanted.
+    # A surplus task is as good as any, and has a column of its own.
     return [reason for reason in found if reason.reason != Refusal.SURPLUS][:MOST_REASONS]
 
 

@@ -16,7 +16,7 @@ from recipe.inspect.derivation import JOINED, Derivation, derive
 from recipe.inspect.entries import Entry, Name, read_entries
 from recipe.inspect.index import Index
 from recipe.inspect.listing import entry_lines
-from recipe.inspect.printing import BAD, QUIET, block, note, number, title, visible
+from recipe.inspect.printing import BAD, QUIET, block, note, title, visible
 from rewards.bonus import Combine
 from tasks.contract import Message, Role
 
@@ -137,13 +137,8 @@ def _cells(responses: list[Response]) -> Iterator[Text]:
 
 
 def _made_of(advantage: Advantage) -> str:
-    if advantage.value is None:
-        return f"advantages unknown: {advantage.why}"
-    less_mean = f"reward - {number(advantage.mean, 4)}, the mean of {advantage.rewards:,} in {advantage.cell}"
-    made = less_mean if advantage.deviation is None else f"({less_mean}) / {advantage.deviation:.4f}"
-    if advantage.weight != 1:
-        made += f", times {advantage.weight:.4g} for the role"
-    return f"advantage: {made}"
+    known = "advantages unknown" if advantage.value is None else "advantage"
+    return f"{known}: {advantage.in_words('reward')}"
 
 
 def read_task(index: Index, name: Name) -> Task:

@@ -31,19 +31,21 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE",
-        help=f"the page (default: {REPORT} in RUN, or here if there are several)",
+        help=f"the page (default: {REPORT} in RUN, or here if there are several); missing folders are made",
     )
     return parser.parse_args(words)
 
 
 def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Write the page of these runs.
+    """Write the page of these runs; folders of `out` that are missing are made.
 
     Raises:
-        ReportError: One is no run, or they cannot be compared.
+        ReportError: One is no run, they cannot be compared, or `out` is a folder.
         InspectError: The same, by the ledger's index.
         OSError: The page cannot be written.
     """
+    if out.is_dir():
+        raise ReportError(f"--out must name a file; {out} is a folder")
     write_atomically(out, html_of(read_contents(folders)))
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipe.inspect.index import Index
-from recipe.inspect.numbers import IS_ACCEPTED
 from recipe.report.tables import Row, Table, series_rows, stack_rows
 from tasks.contract import Role
 
@@ -89,8 +88,8 @@ WITH made AS (
 SELECT step, count(*) AS n, count(*) FILTER (is_new) AS fresh FROM seen GROUP BY step ORDER BY step
 """
 
-DUPLICATES = f"""
-SELECT step, avg((reason = 'duplicate')::INT) AS share, count(*) FILTER ({IS_ACCEPTED}) AS accepted
+DUPLICATES = """
+SELECT step, avg((reason = 'duplicate')::INT) AS share
 FROM lines WHERE role = 'propose' AND step > 0 GROUP BY step ORDER BY step
 """
 

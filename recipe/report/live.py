@@ -63,12 +63,18 @@ def _keep(run: Path, words: Sequence[str], seen: int, ended: threading.Event) ->
             continue
         if (size := _size(run / EVALUATIONS)) != seen:
             seen = size
-            # In a session of its own, which `yield_processor` sets behind all others
-            writing = subprocess.Popen(words, env=environment(), start_new_session=True)
-            yield_processor(writing.pid)
+            writing = start_behind(words)
     if writing is not None:
         writing.kill()  # of a page that the last one takes the place of
         writing.wait()
+
+
+def start_behind(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a process that has what nobody else wants of the processor; it finds the modules of this one."""
+    # In a session of its own, which `yield_processor` sets behind all others
+    process = subprocess.Popen(words, env=environment(), start_new_session=True)
+    yield_processor(process.pid)
+    return process
 
 
 def yield_processor(pid: int) -> None:

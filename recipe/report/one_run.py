@@ -14,14 +14,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from recipe.inspect.filters import Steps, Where
-from recipe.inspect.index import Index, open_index
+from recipe.inspect.index import Index, ledger_notes, open_index
 from recipe.inspect.numbers import read_numbers
 from recipe.inspect.run import Run, open_run
 from recipe.report import ReportError, ledger, tables
 from recipe.report.page import RunPart, Tile
 from recipe.report.responses import read_responses
 from recipe.report.tables import Table
-from recipe.run.files import METRICS, SUMMARY, read_metrics
+from recipe.run.files import SUMMARY
 from recipe.selfplay.metrics import ALL_KINDS, held_out_of
 from tasks.contract import Role
 
@@ -76,7 +76,7 @@ class RunRead:
 
     part: RunPart
     seed: int
-    notes: list[str]  # sentences about what could not be read
+    notes: list[str]  # what of the ledger is not in the page
 
 
 def read_run(folder: Path, name: str, share_of_page: float = 1.0) -> RunRead:
@@ -87,8 +87,8 @@ def read_run(folder: Path, name: str, share_of_page: float = 1.0) -> RunRead:
         ReportError: A file of its results is damaged.
     """
     run = open_run(folder)
-    metrics = _read(folder / METRICS, read_metrics)
-    summary = _read(folder / SUMMARY, _read_object)
+    metrics = run.metrics()
+    summary = read_summary(folder / SUMMARY)
     found = tables_of_metrics(metrics)
     with open_index(run) as index:
         found |= {chart: rows_of(index) for chart, rows_of in OF_LEDGER.items()}
@@ -107,23 +107,20 @@ def read_run(folder: Path, name: str, share_of_page: float = 1.0) -> RunRead:
             alarms=alarms,
             responses=responses if responses["step"] else None,
         )
-        return RunRead(part, run.azr.seed, notes(index, name))
+        return RunRead(part, run.azr.seed, [f"{name}: {note}." for note in ledger_notes(index)])
 
 
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+def read_summary(path: Path) -> dict[str, Any]:
+    """The run's result, empty while there is none; ReportError for a file that is none."""
+    if not path.exists():
+        return {}
     try:
-        return read(path)
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:  # no JSON, no text, or not readable
         words = " ".join(str(error).split())
         raise ReportError(f"{path} must be what a run wrote, and cannot be read: {words}") from error
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
-        raise ValueError("it holds no object")
+        raise ReportError(f"{path} must be what a run wrote, and cannot be read: it holds no object")
     return values
 
 
@@ -218,25 +215,10 @@ def ledger_tiles(index: Index, num_alarms: int) -> list[Tile]:
         (numbers,) = read_numbers(index, [steps], Where("true", {}))
         when = f"steps {steps}"
         shares = {
-            f"valid and new, of proposals of {when}": numbers.share(numbers.accepted),
+            f"accepted, of proposals of {when}": numbers.share(numbers.accepted),
+            f"surplus, of proposals of {when}": numbers.share(numbers.surplus) if numbers.surplus else None,
             f"learnable, of attempted tasks of {when}": numbers.learnable_share,
             f"right, of attempts of {when}": numbers.accuracy,
         }
         tiles += [Tile(f"{share:.0%}", name) for name, share in shares.items() if share is not None]
     return [*tiles, Tile(str(num_alarms), "alarms")]
-
-
-def notes(index: Index, name: str) -> list[str]:
-    """What of the ledger is not in the page."""
-    said = []
-    damaged = index.row("SELECT count(*) AS n, min(line) AS first FROM damaged")
-    if damaged["n"]:
-        said.append(
-            f"{name}: {damaged['n']} lines of the ledger are damaged and were skipped, the first of them "
-            f"line {damaged['first']}."
-        )
-    if index.partial_bytes:
-        said.append(f"{name}: the ledger's last line has no end yet, and was skipped.")
-    if index.state.pack_fault:
-        said.append(f"{name}: {index.state.pack_fault}.")
-    return said

@@ -142,17 +142,17 @@ class _Explained:
     def number(self, entry: Entry) -> int:
         """The number of a response's derivation."""
         key = (
-            *(
-                entry.role,
-                entry.outcome,
-                entry.reason,
-                entry.solve_rate,
-                entry.reward,
-                entry.cell,
-                entry.step,
-            ),
-            *(entry.proposal_line is None, entry.record is None),
-            *(tuple(entry.measures.items()), tuple(entry.features.items())),
+            entry.role,
+            entry.outcome,
+            entry.reason,
+            entry.solve_rate,
+            entry.reward,
+            entry.cell,
+            entry.step,
+            entry.proposal_line is None,
+            entry.record is None,
+            tuple(entry.measures.items()),
+            tuple(entry.features.items()),
         )
         if key not in self._known:
             advantage = None if entry.reward is None else self._advantages.of(entry)
@@ -171,12 +171,5 @@ def _terms(derivation: Derivation, advantage: Advantage | None) -> tuple[tuple[s
         rows.append((f"azr.bonus.combine={derivation.combine}", None, JOINED[Combine(derivation.combine)]))
     rows.append(("reward", derivation.reward, derivation.why or "as in the ledger"))
     if advantage is not None:
-        rows.append(("advantage", advantage.value, advantage.why or _made_of(derivation.reward, advantage)))
+        rows.append(("advantage", advantage.value, advantage.in_words(f"{derivation.reward:g}")))
     return tuple(rows)
-
-
-def _made_of(reward: float, found: Advantage) -> str:
-    words = f"{reward:g} - {found.mean:.4f}, the mean of {found.rewards} rewards in {found.cell}"
-    if found.deviation is not None:
-        words = f"({words}) / {found.deviation:.4f}, their deviation"
-    return words if found.weight == 1 else f"{words}; times {found.weight:.4g} for the role"

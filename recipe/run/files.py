@@ -17,8 +17,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,29 +200,55 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-class NewLines:
-    """What another process appends to a file of JSON lines."""
+class GrowingFile:
+    """JSON lines of a file that another process appends to, and cuts back when it is resumed.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        num_damaged: Lines so far that are no JSON objects, and were skipped.
+    """
+
+    def __init__(self, path: Path, tail_bytes: int | None = None) -> None:
+        """Of what is there by now read all, or at most the last `tail_bytes`."""
+        self.num_damaged = 0
         self._path = path
-        self._read = path.stat().st_size if path.exists() else 0
+        size = path.stat().st_size if path.exists() else 0
+        num_left_out = 0 if tail_bytes is None else max(size - tail_bytes, 0)
+        # From the last byte of these on: it ends a line, or is inside of one that is left out too
+        self._begins_inside = num_left_out > 0
+        self._offset = max(num_left_out - 1, 0)
 
-    def take(self, role: str) -> list[dict[str, Any]]:
-        """The lines since the last call that have this `role`; those of a file that was cut since, from its
-        beginning on."""
+    def new_lines(self) -> tuple[Iterator[dict[str, Any]], bool]:
+        """The objects that came since those that were read last, and whether the file was cut back before
+        them: then they are all that it has.
+
+        They are read as they are asked for. A last line without its end is still being written, and left for
+        the next call.
+        """
         if not self._path.exists():
-            return []
+            return iter(()), False
+        was_cut = self._path.stat().st_size < self._offset
+        if was_cut:
+            self._offset, self._begins_inside = 0, False
+        return self._read(), was_cut
+
+    def _read(self) -> Iterator[dict[str, Any]]:
         with self._path.open("rb") as file:
-            self._read = self._read if self._read <= self._path.stat().st_size else 0
-            file.seek(self._read)
-            *lines, rest = file.read().split(b"\n")
-            self._read = file.tell() - len(rest)
-        found = []
-        for line in lines:
-            if role.encode() in line:
-                with suppress(ValueError):  # half a line, where a file was cut and is longer again
-                    found.append(json.loads(line))
-        return [line for line in found if line["role"] == role]
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                if self._begins_inside:
+                    self._begins_inside = False
+                    continue
+                try:
+                    value = json.loads(line)
+                except ValueError:
+                    value = None
+                if isinstance(value, dict):
+                    yield value
+                else:
+                    self.num_damaged += 1
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -101,6 +101,10 @@ class Alarm:
     is_low: bool = False
     is_compared: bool = False
 
+    def worst(self, values: Iterable[float]) -> float:
+        """The number that is nearest to the threshold, or furthest beyond."""
+        return min(values) if self.is_low else max(values)
+
 
 # ------------------------------ what a step says ------------------------------
 

@@ -306,11 +306,10 @@ class Alarms:
             if (threshold := getattr(self._config, alarm.name)) is None:
                 continue
             found, begins = self._look_at(alarm, threshold, facts, over)
-            worst = min if alarm.is_low else max
             if found:
-                values[alarm.name] = worst(found.values())
+                values[alarm.name] = alarm.worst(found.values())
             if begins:
-                value = worst(found[group] for group in begins)
+                value = alarm.worst(found[group] for group in begins)
                 sentence = alarm.sentence.format(of=_in_words(begins), value=alarm.form(value))
                 raised.append(self._raise(step, alarm.name, value, threshold, sentence))
         if (threshold := self._config.held_out) is not None:

@@ -18,7 +18,7 @@ from tasks.contract import Outcome, Role
 
 ALL_KINDS = "all"
 HELD_OUT = "azr/held_out"
-FAILED_HELD_OUT = "azr/failed_held_out_items"
+FAILED, FAILED_HELD_OUT = "azr/failed_responses", "azr/failed_held_out_items"
 ALARM, ALARM_ON = "azr/alarm", "azr/alarm_on"
 TRUNCATED = "truncated"
 INTERVAL_FIELDS = ("accuracy", "low", "high", "n", "format_rate")
@@ -27,6 +27,7 @@ GROUP_MARK = "+"
 """Stands between the groups of a held-out item, which verl knows by one string, its data source."""
 
 ACCEPTANCE_RATE = f"azr/propose/{ALL_KINDS}/acceptance_rate"
+SURPLUS_RATE = f"azr/propose/{ALL_KINDS}/reason/{Refusal.SURPLUS}"
 
 # The phases that do a step's work. What is left of a step is what self-play and verl cost on top.
 WORK_PHASES = (
@@ -62,10 +63,8 @@ def _common_metrics(lines: Sequence[LedgerLine], correct_name: str) -> dict[str,
         return {}
     metrics = {
         "num_responses": float(len(lines)),
-        # A held-out task is valid, and not accepted.
-        correct_name: fmean(
-            line.outcome is Outcome.CORRECT and line.reason != Refusal.HELD_OUT for line in lines
-        ),
+        # Held-out and surplus tasks are valid, and not accepted.
+        correct_name: fmean(line.outcome is Outcome.CORRECT and not line.reason for line in lines),
         "format_rate": fmean(line.outcome is not Outcome.MALFORMED for line in lines),
     }
     for reason, count in sorted(Counter(line.reason for line in lines if line.reason).items()):
@@ -119,7 +118,12 @@ def prompt_metrics(num_dropped: Counter[str], kinds: Sequence[str]) -> dict[str,
 
 def failure_metrics(num_failed: int) -> dict[str, float]:
     """Responses that never came from the inference engine."""
-    return {"azr/failed_responses": float(num_failed)}
+    return {FAILED: float(num_failed)}
+
+
+def num_failed_of(numbers: Mapping[str, float]) -> int:
+    """The number that `failure_metrics` was given."""
+    return int(numbers.get(FAILED, 0))
 
 
 def alarm_metrics(values: Mapping[str, float], on: Collection[str]) -> dict[str, float]:
@@ -128,6 +132,12 @@ def alarm_metrics(values: Mapping[str, float], on: Collection[str]) -> dict[str,
     return {f"{ALARM}/{name}": value for name, value in values.items()} | {
         f"{ALARM_ON}/{name}": float(name in on) for name in names
     }
+
+
+def alarm_values(numbers: Mapping[str, float]) -> dict[str, float]:
+    """By alarm: the number that `alarm_metrics` was given."""
+    prefix = f"{ALARM}/"
+    return {name.removeprefix(prefix): numbers[name] for name in numbers if name.startswith(prefix)}
 
 
 def alarms_on(line: Mapping[str, Any]) -> list[str]:
@@ -258,12 +268,14 @@ def accuracy_by_step(lines: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def status(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What stands beside the bar: held-out accuracy, and of the last step the acceptance rate and alarms."""
+    """What stands beside the bar: held-out accuracy, and of the last step what it accepted, and alarms."""
     shown: dict[str, str] = {}
     if held_out := [found for line in lines if (found := held_out_of(line)) is not None]:
         shown["held-out"] = f"{held_out[-1]['accuracy']:.1%}"
     if (accepted := lines[-1].get(ACCEPTANCE_RATE)) is not None:
         shown["accepted"] = f"{accepted:.0%}"
+    if surplus := lines[-1].get(SURPLUS_RATE):
+        shown["surplus"] = f"{surplus:.0%}"
     if on := alarms_on(lines[-1]):
         shown["alarms"] = ",".join(on)
     return shown

@@ -36,7 +36,7 @@ class StepNumbers:
 
     step: int
     proposals: int
-    accepted: int
+    accepted: int  # without surplus ones
     duplicates: int
     attempts: int  # trained on
     learnable: float | None  # share of the accepted ones that were solved sometimes; None if none was

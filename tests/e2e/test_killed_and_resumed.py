@@ -106,6 +106,15 @@ def test_it_resumes_from_its_last_checkpoint(killed: Killed, resumed: Any) -> No
     assert resumed.summary["steps"] == 4
 
 
+def test_its_page_is_written_when_it_has_ended(resumed: Any) -> None:
+    page = resumed.folder / "report.html"
+    assert page.is_file(), resumed.printed
+    html = page.read_text(encoding="utf-8")
+    assert html.endswith("</html>\n")
+    assert "no result yet" not in html
+    assert f"for a browser: {page}\n" in resumed.printed
+
+
 def test_a_pack_from_elsewhere_trains(resumed: Any) -> None:
     steps = [line for line in resumed.ledger if line["step"] > 0]
     assert {line["kind"] for line in steps} == {"deduction", "abduction"}

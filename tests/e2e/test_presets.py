@@ -59,6 +59,7 @@ def test_two_steps(experiment: str, tmp_path: Path, make_run: Any, model_of: Cal
     overrides = (f"experiment={experiment}", *SMALL, f"actor_rollout_ref.model.path={model}")
     run = make_run(tmp_path, overrides).finish()
     assert run.summary["steps"] == 2
+    assert (run.folder / "report.html").is_file(), run.printed
     assert run.summary["held_out"]["after"]["n"] == 12
     run.assert_rollout_matches_actor()
 

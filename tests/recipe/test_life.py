@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recipe.life import alarm_news, locked, make_summary, train
+from recipe import life
+from recipe.life import alarm_news, in_a_line, locked, make_summary, train
 from recipe.preflight import PreflightError
 from recipe.run import checkpoint
 from recipe.run import files as outputs
 from recipe.selfplay import metrics
+from recipe.selfplay.alarms import AlarmError
 from tasks.arithmetic import ArithmeticPack
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +72,45 @@ def test_finished_run_does_not_stand_for_one_of_other_settings(config: DictConfi
         f"{run_dir} has its 20 steps already, of another configuration "
         "(reward_profile: paper -> random). Give another run.dir."
     )
+
+
+# ------------------------------ a run that ends early ------------------------------
+
+
+def through_ray(error: Exception) -> Exception:
+    """The error as whoever waits for a Ray actor has it, which raised it."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        raise error
+    except type(error):
+        text = traceback.format_exc()
+    raised: Exception = RayTaskError("run", text, error, "ray::run()", 1, "10.0.0.1").as_instanceof_cause()
+    return raised
+
+
+def test_run_that_an_alarm_ends_says_so_in_a_sentence(
+    config: DictConfig, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "step 12, alarm duplicates: 97% of them are. Stopped by azr.alarms.stop"
+
+    def run(config: DictConfig) -> None:
+        raise through_ray(AlarmError(sentence))
+
+    monkeypatch.setattr(life, "_run", run)
+    config.cpu, config.actor_rollout_ref.model.path = None, "somebody/a-model"
+    run_dir = Path(config.run.dir)
+    run_dir.mkdir()
+    Path(config.trainer.default_local_dir).mkdir()
+    with pytest.raises(SystemExit) as ended:
+        train(config, ArithmeticPack(), run_dir)
+    assert ended.value.code == 1
+    assert f"\nerror: {sentence}\nmore in {run_dir / 'log.txt'}\n" in capfd.readouterr().err
+
+
+def test_error_of_others_keeps_its_class() -> None:
+    assert in_a_line(through_ray(KeyError("number"))) == "KeyError: 'number'"
+    assert in_a_line(RuntimeError()) == "RuntimeError()"
 
 
 # ------------------------------ the folders of a run ------------------------------
@@ -133,7 +175,8 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 def test_alarms_are_told_with_their_step(tmp_path: Path) -> None:
     ledger = outputs.JsonLinesFile(tmp_path / outputs.LEDGER)
-    new = outputs.NewLines(ledger.path)
+    ledger.append([{"step": 3, "role": "alarm", "alarm": "length", "sentence": "told by a process before"}])
+    new = outputs.GrowingFile(ledger.path, tail_bytes=0)
     line = {"step": 12, "role": "alarm", "alarm": "duplicates", "value": 0.97, "threshold": 0.7}
     ledger.append([{"step": 12, "role": "solve"}, {**line, "sentence": "97% are", "action": "warn"}])
     assert alarm_news(new) == ["step 12, alarm duplicates: 97% are"]

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from recipe.run.files import CONFIG, LEDGER, METRICS, SUMMARY
-from recipe.watch import GrowingFile, Watched, dashboard, main, time_left_s, watch
+from recipe.watch import Watched, dashboard, main, time_left_s, watch
 
 HOSTILE = "\x1b[2J\x07<script>alert(1)</script>[bold]\n" + "x" * 1_000_000
 
@@ -56,27 +56,6 @@ def shown(folder: Path, width: int = 80) -> str:
     return text
 
 
-def test_lines_come_once_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    file = GrowingFile(path)
-    assert file.new_lines() == ([], False)  # not there yet
-    path.write_text('{"a": 1}\n{"a": ')
-    assert file.new_lines() == ([{"a": 1}], False)
-    with path.open("a") as more:
-        more.write('2}\nnot json\n["a"]\n{"a": 3}\n')
-    assert file.new_lines() == ([{"a": 2}, {"a": 3}], False)
-    assert file.num_damaged == 2
-    path.write_text('{"a": 9}\n')  # cut back, as by a resume
-    assert file.new_lines() == ([{"a": 9}], True)
-
-
-def test_of_a_long_file_the_end_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    write(path, *({"number": number} for number in range(1000)))
-    lines, _ = GrowingFile(path, tail_bytes=100).new_lines()
-    assert lines[-1] == {"number": 999} and 1 <= len(lines) <= 6
-
-
 def test_time_left_by_hand() -> None:
     """Steps 1 to 4 come after 10, 30 and 10 s: the median 10, and 6 steps are left of 10."""
     lines = [metrics(0, 0), metrics(1, 100), metrics(2, 110), metrics(3, 140), metrics(4, 150)]
@@ -89,8 +68,10 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
     now = time.time()
     held_out = {f"azr/held_out/all/{name}": 0.5 for name in ("accuracy", "low", "high", "format_rate")}
     cell = {"num_responses": 96.0, "acceptance_rate": 0.75, "format_rate": 1.0, "reward": 0.25}
+    cell["reason/surplus"] = 0.125
     of_cell = {f"azr/propose/deduction/{name}": value for name, value in cell.items()}
     times = {"timing_s/step": 10.0, "timing_s/gen": 6.0, "timing_s/update_actor": 3.0}
+    times |= {"timing_s/gen_propose": 0.75, "timing_s/ref": 0.0}
     write(folder / METRICS, metrics(0, now - 60, **held_out, **{"azr/held_out/all/n": 100.0}))
     write(folder / METRICS, metrics(1, now - 50), metrics(2, now - 40, **of_cell, **times))
     write(
@@ -113,9 +94,11 @@ def test_dashboard_shows_a_run_in_its_middle(folder: Path, width: int) -> None:
         "no-task",
     ):
         assert words in text.replace("\n│ ", " "), words
-    assert re.search(r"the rest +1\.0", text)
+    assert re.search(r"sampling of proposals +0\.8", text) and re.search(r"the rest +0\.2", text)
+    assert "reference log-probs" not in text
     assert "duplicates" in text and "Most proposals repeat." in text
     assert "\x1b" not in text and "\x07" not in text and r"\x1b[2J\x07<s" in text
+    assert ("surplus" in text and "12%" in text) == (width == 80)
     assert "7+7+7=" not in text  # valid, and one more than the step wanted: nothing is wrong with it
 
 

@@ -56,7 +56,9 @@ def evil_run(write: MakeRun, line: Line) -> Path:
         for index, text in enumerate(EVIL)
     ]
     lines.append({"step": 2, "role": "alarm", "alarm": "\x1b[1m", "sentence": EVIL[0], "action": EVIL[1]})
-    return write(lines)
+    run = write(lines)
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    return run
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -200,6 +202,12 @@ def two_steps(write: MakeRun, line: Line) -> Path:
         (["task", "1/0:5"], "1/0 has no attempt 5 in the ledger"),
         (["task", "1/0", "--kind", "deduction"], "task shows one task, and takes none of the conditions"),
         (["summary", "1/0"], "summary takes nothing behind its name; got 1/0"),
+        (["replay", "trivial=1"],
+         "replay takes thresholds, such as azr.alarms.trivial=0.9 or =null; got trivial=1"),
+        (["replay", "azr.alarms.trivial=x"],
+         "replay takes thresholds; got azr.alarms.trivial=x: Value 'x' of type 'str' could not be converted "
+         "to Float"),
+        (["replay", "--step", "1"], "replay judges all steps, and takes none of the conditions"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(
@@ -250,6 +258,8 @@ def break_run(run: Path, how: str) -> None:
             config.write_text("- 1\n")
         case "other keys":
             config.write_text("azr: {propose: false}\n")
+        case "damaged metrics":
+            (run / "metrics.jsonl").write_text("{}\n")
         case "other format":
             manifest = run / "checkpoints" / "global_step_3" / "azr" / "manifest.json"
             manifest.parent.mkdir(parents=True)
@@ -274,6 +284,8 @@ def break_run(run: Path, how: str) -> None:
             "other keys",
             r"\S+ must have the keys of this version under azr: .*Look at the run with the version .*",
         ),
+        ("damaged metrics", r"\S+metrics\.jsonl must be what a run wrote; a line of it has no step"),
+        ("no metrics", r"\S+metrics\.jsonl must have a finished step to judge; it has none yet"),
         (
             "other format",
             rf"\S+ must be a run of checkpoint format {FORMAT}; got {FORMAT - 1}\. "
@@ -286,7 +298,7 @@ def test_what_is_no_run_is_refused_in_a_line(
 ) -> None:
     run = make_run([line(1, 0)])
     break_run(run, how)
-    status, out, err = inspect(run)
+    status, out, err = inspect(run, "replay" if "metrics" in how else "summary")
     assert (status, out) == (2, "")
     assert re.fullmatch(f"error: {said}\n", err), err
 

@@ -62,8 +62,9 @@ def test_summary_has_the_numbers_of_each_stretch(run: Path, inspect_json: Docume
     assert first["accuracy"] == 0.75
     assert first["solver_reward"] == 0.625  # (1 + 1 + 1 - 0.5) / 4
     assert first["distinct_structures"] == 2
-    # A surplus task is valid, a duplicate is not; neither left a task.
-    assert (second["accepted"], second["duplicates"], second["distinct_structures"]) == (1, 1, None)
+    # Neither a surplus task nor a duplicate is accepted.
+    assert (second["accepted"], second["surplus"], second["duplicates"]) == (0, 1, 1)
+    assert second["distinct_structures"] is None
     # A held-out task is valid and not wanted.
     assert (third["proposals"], third["accepted"], third["distinct_responses"]) == (2, 1, 1)
     assert [(one["count"], one["example"]["id"]) for one in found["repeated"]] == [(2, "3/1")]
@@ -71,6 +72,14 @@ def test_summary_has_the_numbers_of_each_stretch(run: Path, inspect_json: Docume
     changes = {one["name"]: (one["before"], one["after"]) for one in found["changes"]}
     assert changes["solve rate"] == (0.75, 0.0)
     assert changes["malformed"] == (pytest.approx(1 / 3), 0.0)
+
+
+def test_summary_has_a_column_of_surplus_tasks_where_there_are_some(run: Path, inspect: Inspect) -> None:
+    _, out, _ = inspect(run)
+    head, *rows = (line.split() for line in out.splitlines()[1:6])
+    assert [row[head.index("surpl")] for row in rows] == ["0%", "0%", "50%", "0%"]
+    _, out, _ = inspect(run, "--step", "3")
+    assert "surpl" not in out.splitlines()[1]
 
 
 def test_summary_of_a_run_without_proposals_is_of_its_attempts(

@@ -123,8 +123,8 @@ def test_damaged_lines_are_named(make_run: MakeRun, read_page: ReadPage) -> None
     with (run / "ledger.jsonl").open("ab") as ledger:
         ledger.write(b'no json\n{"step": 7, "role": "prop')
     page = read_page(html_of(read_contents([run])))
-    assert "1 lines of the ledger are damaged and were skipped, the first of them line 50." in page.text
-    assert "the ledger's last line has no end yet, and was skipped." in page.text
+    assert "run: damaged lines of the ledger, which were skipped: 50 (it is no JSON)." in page.text
+    assert "run: the last 25 bytes of the ledger have no line's end yet: skipped." in page.text
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,7 @@ def test_responses_have_their_rewards_explained(html: str, read_page: ReadPage) 
     # Of the step's attempts: 1, -0.5, 1, 1, so the mean is 0.625 and the deviation 0.75
     assert [name for name, *_ in terms] == ["wrong", "reward", "advantage"]
     assert [value for _, value, _ in terms] == pytest.approx([-0.5, -0.5, -1.5])
-    assert (
-        terms[-1][2] == "(-0.5 - 0.6250, the mean of 4 rewards in solve/deduction) / 0.7500, their deviation"
-    )
+    assert terms[-1][2] == "(-0.5 - 0.6250, the mean of 4 in solve/deduction) / 0.7500"
     assert sum(found["line_after"][: place + 1]) == 12
 
 
@@ -195,6 +193,12 @@ def test_page_is_written_into_the_run(make_run: MakeRun, capsys: pytest.CaptureF
     assert (run / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
 
 
+def test_missing_folders_are_made_as_those_of_an_export_are(make_run: MakeRun, tmp_path: Path) -> None:
+    page = tmp_path / "pages" / "new" / "page.html"
+    assert main([str(make_run()), "--out", str(page)]) == 0
+    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+
+
 def test_mistake_is_one_line(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, other = make_run(), make_run("other", held_out="e")
     damaged = make_run("damaged")
@@ -210,6 +214,7 @@ def test_mistake_is_one_line(make_run: MakeRun, tmp_path: Path, capsys: pytest.C
         ([study], "must be the file of a run"),
         ([run, study], "a study's folder must be given alone"),
         ([run, "--out", run / "config.yaml" / "page.html"], "cannot be written"),
+        ([run, "--out", tmp_path], "--out must name a file"),
     ]:
         assert main([str(word) for word in words]) == 2, words
         printed = capsys.readouterr()

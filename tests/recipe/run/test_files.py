@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from recipe.run import checkpoint
 from recipe.run import files as outputs
-from recipe.run.files import JsonLinesFile, NewLines, RunFiles
+from recipe.run.files import GrowingFile, JsonLinesFile, RunFiles
 
 SmallDisk = Callable[..., subprocess.CompletedProcess[str]]
 LINE = {"step": 1, "role": "solve", "response": "7"}
@@ -180,37 +180,54 @@ def test_line_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
         assert len(outputs.read_metrics(path)) == num_lines
 
 
-def test_new_lines_of_a_role_are_taken_once(tmp_path: Path) -> None:
-    file = JsonLinesFile(tmp_path / "ledger")
-    alarm = {"role": "alarm", "step": 1}
-    file.append([alarm])
-    new = NewLines(file.path)
-    assert new.take("alarm") == []  # those of a process before
-    file.append([{"role": "solve", "response": "alarm"}, alarm])
-    with file.path.open("ab") as torn:
-        torn.write(b'{"role": "al')
-    assert new.take("alarm") == [alarm]
-    assert new.take("alarm") == []
-    with file.path.open("ab") as torn:
-        torn.write(b'arm", "step": 2}\n')
-    assert new.take("alarm") == [{"role": "alarm", "step": 2}]
+# ------------------------------ a file that grows ------------------------------
 
 
-def test_new_lines_of_a_file_that_was_cut_back_are_taken(tmp_path: Path) -> None:
+def seen(file: GrowingFile) -> tuple[list[Any], bool]:
+    """The new lines, all of them, and whether the file was cut back."""
+    lines, was_cut = file.new_lines()
+    return list(lines), was_cut
+
+
+def test_lines_come_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    file = GrowingFile(path)
+    assert seen(file) == ([], False)  # not there yet
+    path.write_text('{"a": 1}\n{"a": ')
+    assert seen(file) == ([{"a": 1}], False)
+    with path.open("a") as more:
+        more.write('2}\nnot json\n["a"]\n{"a": 3}\n')
+    assert seen(file) == ([{"a": 2}, {"a": 3}], False)
+    assert file.num_damaged == 2
+    path.write_text('{"a": 9}\n')  # cut back, as by a resume
+    assert seen(file) == ([{"a": 9}], True)
+
+
+@pytest.mark.parametrize("tail_bytes", [0, 1, 8, 9, 10, 26, 27, 28])
+def test_of_what_is_there_the_end_is_read(tmp_path: Path, tail_bytes: int) -> None:
+    """Three lines of 9 bytes: a line of which less than all is in the tail is left out, and is no damage."""
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(f'{{"a": {number}}}\n' for number in (1, 2, 3)))
+    file = GrowingFile(path, tail_bytes)
+    with path.open("a") as more:
+        more.write('{"a": 4}\n')
+    first = 4 - min(tail_bytes // 9, 3)
+    assert seen(file) == ([{"a": number} for number in range(first, 5)], False)
+    assert file.num_damaged == 0
+
+
+def test_file_that_was_cut_back_is_read_from_its_beginning(tmp_path: Path) -> None:
     file = JsonLinesFile(tmp_path / "ledger")
-    file.append([{"role": "propose", "response": "x" * 50}, {"role": "solve", "response": "x" * 50}])
-    length = file.num_bytes
-    new = NewLines(file.path)
+    file.append([{"step": 1, "response": "x" * 50}, {"step": 2, "response": "x" * 50}])
+    growing = GrowingFile(file.path, tail_bytes=0)
     file.truncate(0)
-    alarms = [{"role": "alarm", "step": step} for step in (1, 2)]
-    file.append(alarms)
-    assert file.num_bytes < length
-    assert new.take("alarm") == alarms
+    file.append([{"step": 1}, {"step": 2}])
+    assert seen(growing) == ([{"step": 1}, {"step": 2}], True)
     # Cut back and longer again before anybody looked: half a line is none.
     file.truncate(0)
-    file.append([{"role": "alarm", "step": 3, "sentence": "x" * 200}, *alarms])
-    assert new.take("alarm") == alarms
-    assert NewLines(tmp_path / "missing").take("alarm") == []
+    file.append([{"step": 1, "response": "x" * 200}, {"step": 2}])
+    assert seen(growing) == ([{"step": 2}], False)
+    assert growing.num_damaged == 1
 
 
 # ------------------------------ the run's files ------------------------------

@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from omegaconf import OmegaConf
 
 from recipe.engine.claims import Claims
 from recipe.engine.driver import Driver
-from recipe.run.files import RunFiles, read_metrics
+from recipe.inspect.index import open_index
+from recipe.inspect.replay import replay
+from recipe.inspect.run import open_run
+from recipe.run.files import CONFIG, METRICS, RunFiles, read_metrics
 from recipe.selfplay.alarm_table import ALARMS, WINDOW, likeness
 from recipe.selfplay.alarms import NAMES, START, WELL, Alarms, last_words, usable_shares
 from recipe.selfplay.config import AlarmConfig, AzrConfig, FailureConfig, SeedingConfig
@@ -585,6 +589,39 @@ def test_resumed_run_has_the_alarms_of_one_that_was_not_stopped(tmp_path: Path, 
         for name in (f"azr/{part}/{script.alarm}" for part in ("alarm", "alarm_on")):
             assert resumed.series(name) == whole.series(name)
         assert resumed.driver.alarms.state_dict() == whole.driver.alarms.state_dict()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script("duplicates", write=the_same),
+        Script("held_out", numbers=overfitted),
+        Script("failures", write=failing),
+        Script("answers", write=with_one_answer, answer=seven),
+    ],
+    ids=lambda script: script.alarm,
+)
+def test_replay_has_the_alarms_of_a_run_with_these_thresholds(tmp_path: Path, script: Script) -> None:
+    run_of(script, tmp_path / "a").train()
+    pack = {"kinds": ["deduction"], "terse": True, "deduction_max": 9999, "difficulty": "sizes"}
+    target = {"pack": {"_target_": "tasks.arithmetic.ArithmeticPack", **pack}}
+    OmegaConf.save(OmegaConf.create(target), tmp_path / "a" / CONFIG)
+    metrics = tmp_path / "a" / METRICS
+    metrics.write_text(json.dumps({"step": 0, **evaluation(0.5)}) + "\n" + metrics.read_text())
+    for place, thresholds in enumerate(({}, {script.alarm: None}, {"malformed": 0.05, "length": 1.01})):
+        run = run_of(script, tmp_path / f"b{place}", alarms=AlarmConfig(**thresholds)).train()
+        words = [f"azr.alarms.{name}={json.dumps(value)}" for name, value in thresholds.items()]
+        with open_index(open_run(tmp_path / "a")) as index:
+            found = replay(index, words)
+        assert [one.to_json() for one in found.alarms] == [
+            line for line in run.lines if line["role"] == ALARM_ROLE
+        ]
+        assert bool(found.alarms) == (script.alarm not in thresholds)
+        for one in found.judged:
+            values = [value for value in run.series(f"azr/alarm/{one.alarm}") if value is not None]
+            worst = min if one.alarm == "acceptance" else max
+            assert one.furthest == (worst(values) if values else None)
+            assert one.begins == [step for name, step in run.alarms if name == one.alarm]
 
 
 def test_what_alarms_remember_is_small(tmp_path: Path) -> None:

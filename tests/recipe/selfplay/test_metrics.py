@@ -136,8 +136,8 @@ def test_refused_proposals_have_no_solve_rate() -> None:
     assert not [name for name in found if "solve_rate" in name]
 
 
-def test_held_out_tasks_count_by_their_own_name_and_for_nothing_else() -> None:
-    # 1 accepted, 1 surplus, which is valid, 2 held out, 1 malformed; of the rewards two, 0.5 and -1.
+def test_valid_tasks_that_are_not_wanted_count_by_their_own_name_and_for_nothing_else() -> None:
+    # 1 accepted, 1 surplus, 2 held out, 1 malformed; of the rewards two, 0.5 and -1.
     lines = [
         line(Role.PROPOSE, "deduction", RIGHT, solve_rate=0.5, reward=0.5),
         line(Role.PROPOSE, "deduction", RIGHT, Refusal.SURPLUS),
@@ -148,7 +148,8 @@ def test_held_out_tasks_count_by_their_own_name_and_for_nothing_else() -> None:
     found = metrics.step_metrics(lines, KINDS, num_attempts=2)
     for of in ("deduction", "all"):
         assert found[f"azr/propose/{of}/reason/held-out"] == pytest.approx(2 / 5)
-        assert found[f"azr/propose/{of}/acceptance_rate"] == pytest.approx(2 / 5)
+        assert found[f"azr/propose/{of}/reason/surplus"] == pytest.approx(1 / 5)
+        assert found[f"azr/propose/{of}/acceptance_rate"] == pytest.approx(1 / 5)
         assert found[f"azr/propose/{of}/reward"] == pytest.approx(-0.25)
     assert found["azr/propose/deduction/duplicate_rate"] == 0.0
     assert found["azr/propose/deduction/solve_rate"] == 0.5
@@ -372,5 +373,7 @@ def test_status_shows_the_later_of_two_held_out_results() -> None:
 
 
 def test_status_reads_the_name_that_step_metrics_writes() -> None:
-    accepted = line(Role.PROPOSE, "a", RIGHT)
+    accepted, surplus = line(Role.PROPOSE, "a", RIGHT), line(Role.PROPOSE, "a", RIGHT, Refusal.SURPLUS)
     assert metrics.status([metrics.step_metrics([accepted], ["a"], 1)]) == {"accepted": "100%"}
+    shown = metrics.status([metrics.step_metrics([accepted, surplus, surplus, surplus], ["a"], 1)])
+    assert shown == {"accepted": "25%", "surplus": "75%"}
