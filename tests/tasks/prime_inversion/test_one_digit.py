@@ -18,15 +18,24 @@ from tasks.kit.held_out_file import build, render
 from tasks.prime_inversion import PrimeInversionPack
 from tasks.prime_inversion.kinds import primes_between
 from tasks.prime_inversion.one_digit import possible_seeds, work_out
+from tasks.registry import load_pack
 
 KIND = "deduction"
 NUMBERS = range(2, 10)
 
 
-def small(*, terse: bool = True, max_number: int | None = 9, **knobs: object) -> PrimeInversionPack:
-    """The pack of the tiny model's preset."""
-    defaults = {"kinds": [KIND], "max_prime": 9973, "held_out": "one_digit_500"}
-    return PrimeInversionPack(terse=terse, max_number=max_number, **{**defaults, **knobs})
+def small(**knobs: object) -> PrimeInversionPack:
+    """The pack of the tiny model's preset, but for these knobs."""
+    preset: dict[str, object] = {
+        "terse": True,
+        "kinds": [KIND],
+        "max_prime": 9973,
+        "max_number": 9,
+        "held_out": "one_digit_500",
+    }
+    pack = load_pack({"_target_": "prime_inversion", **preset, **knobs})
+    assert isinstance(pack, PrimeInversionPack)
+    return pack
 
 
 PACK = small()
@@ -43,7 +52,7 @@ def test_the_contract_is_kept_with_the_least_bounds(check: Check, terse: bool) -
 
 
 def test_working_is_division_and_then_multiplication() -> None:
-    """6 = 2*3 + 0, 01 = 0*3 + 1, 11 + 6 = 17 = 5*3 + 2: 617 = 205*3 + 2. 1*2 + 1 = 1*3, so y = 1*205 + 1.
+    """6 = 2*3 + 0, 1 = 0*3 + 1, 17 = 5*3 + 2: 617 = 205*3 + 2. 1*2 + 1 = 1*3, so y = 1*205 + 1.
 
     9973 = 1424*7 + 5 and 4*5 + 1 = 3*7, so y = 4*1424 + 3: 4*4 + 3 = 19, 2*4 + 1 = 9, 4*4 = 16, 1*4 + 1 = 5.
     """
@@ -168,5 +177,5 @@ def test_the_warm_up_thins_out_by_its_tail() -> None:
     [("max_number", 2), ("max_number", 10), ("held_out", "small"), ("kinds", []), ("warmup_tail", 1)],
 )
 def test_impossible_values_are_refused(knob: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"^pack\.{knob} must be .*; got "):
-        small(**{knob: value})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"^pack prime_inversion: pack\.{knob} must be .*; got "):
+        small(**{knob: value})
