@@ -246,7 +246,7 @@ class Modulus(Unknown):
 
 
 def is_prime(number: int) -> bool:
-    """Whether `number` is a prime; meant for less than 10,000."""
+    """Whether `number` is a prime; meant for less than 100,000."""
     return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
 
 

@@ -22,11 +22,11 @@ from tasks.prime_inversion.kinds import Inverse, Modulus, Unique, Unknown
 from tasks.prime_inversion.one_digit import LARGEST_NUMBER, OneDigitInverse
 
 SMALLEST_MAX_PRIME = 23
-LARGEST_MAX_PRIME = 9973
+LARGEST_MAX_PRIME = 99_991
 """Range of `max_prime`: the seeds fit under the smallest; the largest keeps a check at milliseconds."""
 
-SMALLEST_MAX_NUMBER = 3
-"""Least that `max_number` may be: the seeds have numbers up to it."""
+SMALLEST_MAX_NUMBER, SMALLEST_WITH_LEVELS = 3, 107
+"""Least that `max_number` may be, and `max_prime` with it: seeds have such numbers and primes."""
 
 KINDS = ("deduction", "abduction", "induction")
 DEFAULT, ONE_DIGIT = "default", "one_digit_500"
@@ -40,11 +40,11 @@ class PrimeInversionKnobs(Knobs):
     """Kinds of task that are on."""
 
     max_prime: int = 617
-    """Largest modulus, 23 to 9973."""
+    """Largest modulus, 23 to 99991; with `max_number` at least 107."""
 
     max_number: int | None = None
     """Largest number to invert in deduction and abduction, 3 to 9; null: any below p. With it numbers begin
-    at 2 and primes at 11, the digits of p are levels, and terse answers show their working (below)."""
+    at 2 and primes at 101, the digits of p are levels, and terse answers show their working (below)."""
 
     induction_unique: str = Unique.LARGER_THAN_OPERANDS.value
     """What makes p unique in induction. `larger_than_operands`: the statement says that p is larger than x
@@ -65,6 +65,7 @@ class PrimeInversionKnobs(Knobs):
         super().__post_init__()
         check_choices("kinds", self.kinds, KINDS)
         if self.max_number is not None:
+            check_count("max_prime", self.max_prime, SMALLEST_WITH_LEVELS, LARGEST_MAX_PRIME)
             check_count("max_number", self.max_number, SMALLEST_MAX_NUMBER, LARGEST_NUMBER)
         check_share("warmup_tail", self.warmup_tail)
         check_choice("held_out", self.held_out, (DEFAULT, ONE_DIGIT))

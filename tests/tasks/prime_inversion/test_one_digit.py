@@ -29,7 +29,7 @@ def small(**knobs: object) -> PrimeInversionPack:
     preset: dict[str, object] = {
         "terse": True,
         "kinds": [KIND],
-        "max_prime": 9973,
+        "max_prime": 99_991,
         "max_number": 9,
         "held_out": "one_digit_500",
     }
@@ -48,7 +48,7 @@ def task(number: int, p: int) -> TaskRecord:
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("terse", [False, True])
 def test_the_contract_is_kept_with_the_least_bounds(check: Check, terse: bool) -> None:
-    check(lambda: PrimeInversionPack(terse=terse, max_number=3, max_prime=23))
+    check(lambda: PrimeInversionPack(terse=terse, max_number=3, max_prime=107))
 
 
 def test_working_is_division_and_then_multiplication() -> None:
@@ -58,12 +58,12 @@ def test_working_is_division_and_then_multiplication() -> None:
     """
     assert work_out(3, 617) == "6=2r0 1=0r1 7=5r2 1+1 5=06 0=00 2=02\n206"
     assert work_out(7, 9973) == "9=1r2 9=4r1 7=2r3 3=4r5 4+3 4=19 2=09 4=16 1=05\n5699"
-    # 11 = 1*9 + 2, 4*2 + 1 = 1*9 and y = 4*1 + 1: no zero in front
-    assert work_out(9, 11) == "1=0r1 1=1r2 4+1 1=05 0=00\n5"
+    # 109 = 12*9 + 1, 8*1 + 1 = 1*9 and y = 8*12 + 1: no zero in front
+    assert work_out(9, 109) == "1=0r1 0=1r1 9=2r1 8+1 2=17 1=09 0=00\n97"
 
 
 @settings(max_examples=300, deadline=None)
-@given(number=st.sampled_from(NUMBERS), p=st.sampled_from(primes_between(11, 9973)))
+@given(number=st.sampled_from(NUMBERS), p=st.sampled_from(primes_between(11, 99_991)))
 def test_every_step_of_the_working_is_right_and_so_is_its_answer(number: int, p: int) -> None:
     steps, answer = work_out(number, p).split("\n")
     assert answer == str(pow(number, -1, p))
@@ -87,7 +87,7 @@ def test_every_step_of_the_working_is_right_and_so_is_its_answer(number: int, p:
 
 
 def test_working_solves_every_task_there_is() -> None:
-    for number, p in itertools.product(NUMBERS, primes_between(11, 9973)):
+    for number, p in itertools.product(NUMBERS, primes_between(101, 99_991)):
         assert number * int(work_out(number, p).split("\n")[1]) % p == 1
 
 
@@ -119,11 +119,12 @@ def test_answers(response: str, outcome: Outcome) -> None:
     [
         ("3 * y = 1 (mod 617)", ""),
         ("9 * y = 1 (mod 9973)", ""),
-        ("2 * y = 1 (mod 11)", ""),
+        ("2 * y = 1 (mod 101)", ""),
+        ("9 * y = 1 (mod 99991)", ""),
         ("10 * y = 1 (mod 617)", "operand-out-of-range"),
         ("1 * y = 1 (mod 617)", "trivial-operand"),
-        ("3 * y = 1 (mod 7)", "prime-out-of-range"),
-        ("3 * y = 1 (mod 10007)", "prime-out-of-range"),
+        ("3 * y = 1 (mod 97)", "prime-out-of-range"),
+        ("3 * y = 1 (mod 100003)", "prime-out-of-range"),
         ("3 * y = 1 (mod 1001)", "composite-modulus"),
     ],
 )
@@ -133,15 +134,15 @@ def test_proposals(response: str, reason: str) -> None:
 
 
 def test_levels_are_the_digits_of_the_prime() -> None:
-    """There are 21 primes of two digits, 143 of three and 1,061 of four; each goes with eight numbers."""
-    assert dict(PACK.num_tasks(KIND)) == {"p-to-99": 168, "p-to-999": 1_144, "p-to-9999": 8_488}
+    """There are 143 primes of three digits, 1,061 of four and 8,363 of five; each goes with eight numbers."""
+    assert dict(PACK.num_tasks(KIND)) == {"p-to-999": 1_144, "p-to-9999": 8_488, "p-to-99999": 66_904}
     assert PACK.levels(KIND) == tuple(PACK.num_tasks(KIND))
-    few = small(max_prime=101, max_number=3)
-    assert dict(few.num_tasks(KIND)) == {"p-to-99": 42, "p-to-999": 2}
+    few = small(max_prime=1009, max_number=3)
+    assert dict(few.num_tasks(KIND)) == {"p-to-999": 286, "p-to-9999": 2}
     rng = random.Random(0)
-    assert {few.task_key(few.sample_at(KIND, "p-to-999", rng)) for _ in range(50)} == {
-        "inverse 2 101",
-        "inverse 3 101",
+    assert {few.task_key(few.sample_at(KIND, "p-to-9999", rng)) for _ in range(50)} == {
+        "inverse 2 1009",
+        "inverse 3 1009",
     }
     assert small(max_number=None).levels(KIND) == ()
     assert small(max_number=None).difficulty(task(3, 617)) == ""
@@ -153,7 +154,7 @@ def test_held_out_set_is_as_drawn_and_without_what_a_run_starts_from(
     pack = PrimeInversionPack(held_out="one_digit_500")
     records = list(pack.held_out())
     groups = Counter(group for record in records for group in pack.held_out_groups(record))
-    assert groups == {"p-to-99": 40, "p-to-999": 230, "p-to-9999": 230}
+    assert groups == {"p-to-999": 100, "p-to-9999": 200, "p-to-99999": 200}
     assert render(pack, build(pack)).encode() == pack.held_out_path.read_bytes()
     keys = {pack.task_key(record) for record in records}
     assert len(keys) == 500
@@ -166,15 +167,22 @@ def test_the_warm_up_thins_out_by_its_tail() -> None:
     """With tail 0.5 the weights of the three levels are 1, 1/2 and 1/4: shares 4/7, 2/7 and 1/7."""
     pack, rng = small(warmup_tail=0.5), random.Random(0)
     counts = Counter(pack.difficulty(pack.warmup_task(KIND, rng)) for _ in range(7_000))
-    assert counts["p-to-99"] == pytest.approx(4_000, abs=150)
-    assert counts["p-to-999"] == pytest.approx(2_000, abs=150)
-    assert counts["p-to-9999"] == pytest.approx(1_000, abs=150)
+    assert counts["p-to-999"] == pytest.approx(4_000, abs=150)
+    assert counts["p-to-9999"] == pytest.approx(2_000, abs=150)
+    assert counts["p-to-99999"] == pytest.approx(1_000, abs=150)
     assert set(PrimeInversionPack().warmup_task(KIND, rng).payload) == {"x", "p"}
 
 
 @pytest.mark.parametrize(
     ("knob", "value"),
-    [("max_number", 2), ("max_number", 10), ("held_out", "small"), ("kinds", []), ("warmup_tail", 1)],
+    [
+        ("max_number", 2),
+        ("max_number", 10),
+        ("max_prime", 103),
+        ("held_out", "small"),
+        ("kinds", []),
+        ("warmup_tail", 1),
+    ],
 )
 def test_impossible_values_are_refused(knob: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^pack prime_inversion: pack\.{knob} must be .*; got "):
