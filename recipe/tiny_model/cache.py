@@ -63,7 +63,8 @@ def ensure_tiny_model(pack: TaskPack, config: TinyModelConfig, cache_dir: Path) 
 
 
 def _build_in_group(rank: int, pack: TaskPack, config: TinyModelConfig, path: Path) -> None:
-    rendezvous = path / "rendezvous"
+    # Of a relative path torch takes the first folder for a host
+    rendezvous = path.absolute() / "rendezvous"
     dist.init_process_group(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=config.num_processes
     )

@@ -79,11 +79,7 @@ class Chain(Kind):
         return _steps(read_str(payload, "terms"))
 
     def difficulty(self, payload: Payload) -> str:
-        return LEVELS[self.length(payload)]
-
-    def length(self, payload: Payload) -> int:
-        """How many terms the chain has."""
-        return len(read_str(payload, "terms"))
+        return LEVELS[len(read_str(payload, "terms"))]
 
     def num_tasks(self) -> Mapping[str, int]:
         return {level: BASE ** LENGTHS[level] for level in self.levels()}

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.chain.kind import LEVELS, LONGEST, SHORTEST, Chain
+from tasks.chain.kind import LONGEST, SHORTEST, Chain
 from tasks.contract import TaskRecord
 from tasks.kit.kinds import KindsPack, Style
-from tasks.kit.knobs import Knobs, check_choice, check_count, takes_knobs
+from tasks.kit.knobs import Knobs, check_choice, check_count, check_share, takes_knobs
+from tasks.kit.warmup import draw_near, draw_thinning
 
 PROMPTS = (Style.CHAT.value, Style.BASE.value)
 
@@ -36,9 +37,7 @@ class ChainKnobs(Knobs):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("longest", self.longest, SHORTEST + 1, LONGEST)
-        tail = self.warmup_tail
-        if isinstance(tail, bool) or not isinstance(tail, int | float) or not 0 < tail < 1:
-            raise ValueError(f"pack.warmup_tail must be a number above 0 and below 1; got {tail!r}")
+        check_share("warmup_tail", self.warmup_tail)
         check_choice("prompts", self.prompts, PROMPTS)
 
 
@@ -53,23 +52,17 @@ class ChainPack(KindsPack):
     @takes_knobs(ChainKnobs)
     def __init__(self, knobs: ChainKnobs) -> None:
         completes = knobs.prompts == Style.BASE
-        self._chain = Chain(Style.of(terse=knobs.terse, completes=completes), knobs.longest)
-        self._longest = knobs.longest
         self._tail = knobs.warmup_tail
-        super().__init__({"deduction": self._chain}, knobs.terse, knobs.held_out_path, completes)
+        chain = Chain(Style.of(terse=knobs.terse, completes=completes), knobs.longest)
+        super().__init__({"deduction": chain}, knobs.terse, knobs.held_out_path, completes)
 
     def warmup_task(self, kind: str, rng: random.Random) -> TaskRecord:
         """A chain of n terms with a probability in proportion to `warmup_tail` to the n-th."""
-        levels = self.levels(kind)
-        (level,) = rng.choices(levels, [self._tail**place for place in range(len(levels))])
-        return self._draw(kind, level, rng)
+        return draw_thinning(self, kind, self._tail, rng)
 
     def warmup_proposal(self, kind: str, references: Sequence[TaskRecord], rng: random.Random) -> TaskRecord:
         """A chain as long as one of the references, or by one term longer or shorter, evenly."""
-        if not references:
-            return self.warmup_task(kind, rng)
-        length = self._chain.length(rng.choice(references).payload) + rng.choice((-1, 0, 1))
-        return self._draw(kind, LEVELS[min(max(length, SHORTEST), self._longest)], rng)
+        return draw_near(self, kind, references, rng) if references else self.warmup_task(kind, rng)
 
     def held_out_groups(self, record: TaskRecord) -> tuple[str, ...]:
         """A task's level."""

@@ -123,6 +123,12 @@ def check_count(knob: str, value: object, low: int, high: int) -> None:
         raise ValueError(f"pack.{knob} must be an integer from {low} to {high}; got {value!r}")
 
 
+def check_share(knob: str, value: object) -> None:
+    """Refuse what is no number between 0 and 1, both left out."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ValueError(f"pack.{knob} must be a number above 0 and below 1; got {value!r}")
+
+
 def check_choice(knob: str, value: object, known: Sequence[str]) -> None:
     """Refuse what is none of `known`."""
     if value not in list(known):

@@ -6,6 +6,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from math import gcd, isqrt
 from typing import ClassVar
 
@@ -245,13 +246,14 @@ class Modulus(Unknown):
 
 
 def is_prime(number: int) -> bool:
-    """Whether `number` is a prime; meant for less than 10,000."""
+    """Whether `number` is a prime; meant for less than 100,000."""
     return number > 1 and all(number % divisor for divisor in range(2, isqrt(number) + 1))
 
 
-def primes_between(lowest: int, highest: int) -> list[int]:
+@cache
+def primes_between(lowest: int, highest: int) -> tuple[int, ...]:
     """The primes from `lowest` to `highest`, both included, rising."""
-    return [number for number in range(lowest, highest + 1) if is_prime(number)]
+    return tuple(number for number in range(lowest, highest + 1) if is_prime(number))
 
 
 def _solving_primes(payload: Payload) -> list[int]:

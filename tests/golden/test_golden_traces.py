@@ -75,7 +75,7 @@ TRACES = {
         "+azr.bonus.terms={mid-range: {coefficient: 0.3, maximum: 0.3}, structure-diversity: {}}",
     ],
     "sqlm_mult3": ["experiment=sqlm_mult3"],
-    "prime_inversion_tiny": ["experiment=prime_inversion_tiny", "azr.oversample=1.5"],
+    "prime_inversion_demo": ["experiment=demo", "pack=prime_inversion", "azr.oversample=1.5"],
     "prime_inversion_3b": ["experiment=prime_inversion_3b", "reward_profile=paper_accuracy"],
     "arithmetic_base": ["experiment=arithmetic_rich", "prompts=base", "azr.solve_on=attempts"],
     "math_word": ["experiment=math_word"],

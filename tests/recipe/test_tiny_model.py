@@ -310,10 +310,13 @@ def test_muon_in_fp32_goes_where_that_of_torch_goes(shape: tuple[int, int]) -> N
 
 
 @pytest.mark.slow
-def test_processes_share_the_work_and_come_to_the_weights_of_one(pack: TaskPack, tmp_path: Path) -> None:
+def test_processes_share_the_work_and_come_to_the_weights_of_one(
+    pack: TaskPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = ensure_tiny_model(pack, SMALL, tmp_path)
     config = replace(SMALL, num_processes=2)
-    first = ensure_tiny_model(pack, config, tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    first = ensure_tiny_model(pack, config, Path("a"))  # a relative path, as on the command line
     second = ensure_tiny_model(pack, config, tmp_path / "b")
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
     weights = [AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (alone, first)]

@@ -61,7 +61,8 @@ def test_unknown_knob_gets_the_known_ones() -> None:
         ("arithmetic", "induction_max", 10_000),
         ("arithmetic", "abduction_max", "many"),
         ("prime_inversion", "max_prime", 22),
-        ("prime_inversion", "max_prime", 9_974),
+        ("prime_inversion", "max_prime", 99_992),
+        ("prime_inversion", "max_number", 10),
         ("prime_inversion", "induction_unique", "sometimes"),
     ],
 )
