@@ -62,7 +62,7 @@ SETTINGS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "math_word_tiny_majority": ("paper", {}),
     "minazr": ("minazr", {}),
     "prime_inversion_3b": ("paper_accuracy", FRESH),
-    "prime_inversion_tiny": ("paper", {}),
+    "prime_inversion_demo": ("paper", {}),
     "sqlm_mult3": ("paper", {"learnability": {"shape": "band"}}),
 }
 """Of every trace its profile, and what its configuration has of `azr` that rewards are made by."""
