@@ -38,7 +38,7 @@ class OneDigitInverse(Inverse):
     def __init__(
         self, letter: str, style: Style, max_prime: int, refuse_trivial: bool, max_number: int
     ) -> None:
-        """Take proposals about the numbers 2 to `max_number`, which is 9 at most, and primes from 11."""
+        """Take proposals about the numbers 2 to `max_number`, which is 9 at most, and primes from 101."""
         super().__init__(letter, style, max_prime, refuse_trivial)
         self._max_number = max_number
         self.request = (
